@@ -1,0 +1,3 @@
+"""Warren keeps services alive: tasks under probes, restarted when they fail."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The words of Warren: frozen values, identifiers and errors. Imports nothing of Warren."""

@@ -1,0 +1,131 @@
+"""What a probe asks, and the answer to one attempt (S1)."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+DETAIL_LIMIT = 4096  # bytes of an outcome's detail (S13)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_RANGE = re.compile(r"(\d{3})(?:-(\d{3}))?\Z")
+
+
+class StatusRange(msgspec.Struct, frozen=True):
+    """HTTP status codes that pass, both ends included. Written `200-399` or `204`."""
+
+    low: int = 200
+    high: int = 399
+
+    def __contains__(self, status: int) -> bool:
+        return self.low <= status <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low}-{self.high}" if self.low != self.high else f"{self.low}"
+
+    @classmethod
+    def parse(cls, written: str | int) -> StatusRange:
+        """Read the written form. Raises ValueError saying what would be right."""
+        match = None if isinstance(written, bool) else _RANGE.match(str(written))
+        if match:
+            low, high = int(match[1]), int(match[2] or match[1])
+            if 100 <= low <= high <= 599:
+                return cls(low, high)
+        raise ValueError("want a status such as 204, or a range such as 200-399, within 100-599")
+
+
+class Scheme(enum.Enum):
+    HTTP = "http"
+    HTTPS = "https"
+
+
+class HttpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """GET `path` and judge the status (S11). `port` is a number, a name, or None: the only port.
+
+    `headers` are sent as given; `Host` overrides, an empty value removes a default header.
+    `verify` checks the certificate of an https server against the system's authorities.
+    """
+
+    path: str = "/"
+    port: int | str | None = None
+    scheme: Scheme = Scheme.HTTP
+    headers: Mapping[str, str] = MappingProxyType({})
+    status: StatusRange = StatusRange()
+    verify: bool = False
+
+    def __post_init__(self) -> None:
+        # Keyed so that the decoder can name the field: "path: wanted ...".
+        if not self.path.startswith("/") or not _is_printable(self.path) or " " in self.path:
+            raise ValueError(f"path: {self.path!r}: want a path such as /healthz, without spaces")
+        if not self.path.isascii():
+            raise ValueError(f"path: {self.path!r}: want ASCII; percent-encode the rest")
+        check_port(self.port)
+        seen = set[str]()
+        for name, value in self.headers.items():
+            if not _TOKEN.match(name):
+                raise ValueError(f"headers: {name!r}: want a header name such as X-Probe")
+            if not _is_printable(value) or not value.isascii():
+                raise ValueError(f"headers.{name}: {value!r}: want printable ASCII on one line")
+            if name.lower() in seen:
+                raise ValueError(f"headers.{name}: is given twice; names ignore case")
+            seen.add(name.lower())
+
+
+class TcpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Connect and close; nothing is sent (S12). `port` as in HttpCheck."""
+
+    port: int | str | None = None
+
+    def __post_init__(self) -> None:
+        check_port(self.port)
+
+
+class Argv(tuple[str, ...]):
+    """A command without a shell. In a file: a list, or a string split as a shell would."""
+
+    __slots__ = ()
+
+
+class ExecCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Run `command` in the task's own context; exit 0 passes (S13)."""
+
+    command: Argv
+
+
+Check = HttpCheck | TcpCheck | ExecCheck
+
+
+class Result(enum.Enum):
+    PASS = "pass"
+    FAIL = "fail"
+    ERROR = "error"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The answer to one attempt. `duration` is seconds; `detail` is one bounded text for people."""
+
+    result: Result
+    detail: str
+    duration: float = 0.0
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One kept outcome of a probe's history (S24). `at` is wall time, seconds since the epoch."""
+
+    at: float
+    outcome: Outcome
+
+
+def check_port(port: int | str | None) -> None:
+    """Refuse a port number out of range or an empty name. Raises ValueError."""
+    if isinstance(port, int) and not 1 <= port <= 65535:
+        raise ValueError(f"port: {port}: want 1 to 65535 or the name of a port")
+    if port == "":
+        raise ValueError("port: '': want 1 to 65535 or the name of a port")
+
+
+def _is_printable(text: str) -> bool:
+    return all(" " <= character != "\x7f" for character in text)

@@ -1,0 +1,58 @@
+"""Durations: seconds as a float, written `10`, `10s`, `500ms`, `1m30s`."""
+
+from __future__ import annotations
+
+import math
+import re
+
+UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+LONGEST = 366 * 86400.0
+WANTED = "want a duration such as 10, 10s, 500ms or 1m30s (a bare number is seconds)"
+
+_PART = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(ms|us|d|h|m|s)")
+
+
+class Duration(float):
+    """Seconds, 0 to a year. `str()` is the written form and parses back to the same value."""
+
+    def __new__(cls, seconds: float) -> Duration:
+        if not math.isfinite(seconds) or not 0 <= seconds <= LONGEST:
+            raise ValueError("want a duration from 0 to 366d")
+        return super().__new__(cls, seconds)
+
+    def __str__(self) -> str:
+        return format_duration(self)
+
+    def __repr__(self) -> str:
+        return f"Duration({float(self)!r})"
+
+
+def parse_duration(written: str | float) -> Duration:
+    """Read the written form. Raises ValueError saying what would be right."""
+    if isinstance(written, bool):
+        raise ValueError(WANTED)
+    if isinstance(written, int | float):
+        return Duration(written)
+    text = written.strip()
+    try:
+        return Duration(float(text))
+    except ValueError:
+        pass
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(WANTED)
+    return Duration(math.fsum(float(number) * UNITS[unit] for number, unit in parts))
+
+
+def format_duration(seconds: float) -> str:
+    """The written form of seconds, exact: `parse_duration` gives the same float back."""
+    for unit in ("d", "h", "m"):
+        count = seconds / UNITS[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    if seconds == int(seconds):
+        return f"{int(seconds)}s"
+    millis = round(seconds * 1000)
+    if millis < 1000 and float(millis) * UNITS["ms"] == seconds:
+        return f"{millis}ms"
+    return f"{float(seconds)!r}s"

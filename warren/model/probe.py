@@ -1,0 +1,69 @@
+"""Probes: which question is asked, how often, and when its answers become a verdict."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from warren.model.check import Check, ExecCheck, HttpCheck, TcpCheck
+from warren.model.duration import Duration, format_duration
+
+SHORTEST_INTERVAL = 0.010  # seconds
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class ProbeKind(enum.Enum):
+    STARTUP = "startup"
+    LIVENESS = "liveness"
+    READINESS = "readiness"
+
+
+class Verdict(enum.Enum):
+    """What a probe concludes. UNKNOWN is startup's alone, before its verdict (S4)."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class Probe(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """One probe: exactly one of http, tcp and exec, and its numbers. Durations are seconds."""
+
+    http: HttpCheck | None = None
+    tcp: TcpCheck | None = None
+    exec: ExecCheck | None = None
+    interval: Duration = Duration(30)
+    timeout: Duration = Duration(10)
+    retries: Count = 3
+    successes: Count = 1
+    start_period: Duration = Duration(0)
+    initial_delay: Duration = Duration(0)
+    fast_interval: Duration | None = None
+
+    def __post_init__(self) -> None:
+        checks = [name for name in ("http", "tcp", "exec") if getattr(self, name) is not None]
+        if len(checks) != 1:
+            got = " and ".join(checks) or "none"
+            raise ValueError(f"got {got}: want exactly one of http, tcp and exec")
+        for name in ("interval", "fast_interval"):
+            value: Duration | None = getattr(self, name)
+            if value is not None and value < SHORTEST_INTERVAL:
+                raise ValueError(f"{name}: {format_duration(value)}: want at least 10ms")
+        if self.timeout <= 0:
+            raise ValueError(f"timeout: {format_duration(self.timeout)}: want more than 0")
+
+    @property
+    def check(self) -> Check:
+        """The question this probe asks."""
+        check = self.http or self.tcp or self.exec
+        assert check is not None
+        return check
+
+    @property
+    def pace(self) -> float:
+        """Seconds between attempts until the first pass (S8)."""
+        return self.fast_interval if self.fast_interval is not None else min(self.interval, 1.0)

@@ -1,0 +1,116 @@
+"""The seams: what the nursery is handed, and by whom it is played.
+
+Real processes, containers and scripted instances all play `Runtime`; the journal is a file in a
+real supervisor and a dictionary in a simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+import msgspec
+
+from warren.model.check import Argv, Check, Outcome
+from warren.model.errors import WarrenError
+from warren.model.identity import TaskId
+from warren.model.service import ServiceSpec
+from warren.model.task import End, Instance
+
+
+class CannotRunError(WarrenError):
+    """A command could not be started at all: missing, not executable, no descriptors left."""
+
+
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a command in a task's context ended. `duration` is seconds since it had started.
+
+    `exit_code` is None when a signal ended it (`signal`, such as `SIGKILL`) or `timed_out`.
+    `output` is stdout and stderr together, its first bytes up to the limit asked for.
+    """
+
+    exit_code: int | None
+    signal: str | None = None
+    timed_out: bool = False
+    output: bytes = b""
+    duration: float = 0.0
+
+
+class RunInContext(Protocol):
+    """Run a command where the task runs. Raises CannotRunError. Leaves nothing behind, ever (S13)."""
+
+    async def __call__(self, argv: Argv, *, timeout: float, output_limit: int) -> CommandResult: ...
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a check asks: the instance's address, its named ports and a way to run commands."""
+
+    address: str = "127.0.0.1"
+    ports: Mapping[str, int] = MappingProxyType({})
+    run: RunInContext | None = None
+
+
+class RunCheck(Protocol):
+    """One attempt: ask, and answer within `timeout` seconds with an outcome. Never raises (S1)."""
+
+    async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome: ...
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """All a runtime needs to start an instance. `env` is complete; `command` is expanded."""
+
+    id: str
+    task: TaskId
+    spec: ServiceSpec
+    command: Argv
+    env: Mapping[str, str]
+    ports: Mapping[str, int]
+
+
+class RunningInstance(Protocol):
+    """A started instance. Owned by one task's nursery."""
+
+    @property
+    def instance(self) -> Instance:
+        """Its identity; `instance.handle` is what `Runtime.adopt` needs to find it again."""
+        ...
+
+    async def wait(self) -> End:
+        """Wait for the main process's end. May be awaited again; gives the same end."""
+        ...
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the main process; harmless when it has ended."""
+        ...
+
+    async def kill(self) -> None:
+        """Kill the whole tree and wait until nothing of it is left (S15). Harmless twice.
+
+        Finishes its work when cancelled: what it started, it ends.
+        """
+        ...
+
+    async def run(self, argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
+        """Run a command in this instance's context: a `RunInContext`."""
+        ...
+
+
+class Runtime(Protocol):
+    """Starts and adopts instances of one kind."""
+
+    async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> RunningInstance:
+        """Start an instance. Raises CannotRunError, with nothing left behind, also when cancelled.
+
+        `record` is called once the instance exists and before its program runs, so that an
+        instance is never running without being written down.
+        """
+        ...
+
+    async def adopt(self, instance: Instance) -> RunningInstance | End:
+        """Take over an instance recorded by an earlier supervisor, or tell how it ended (S21)."""
+        ...
+
+    async def sweep(self, keep: frozenset[str]) -> list[str]:
+        """End every instance of this node whose id is not in `keep`; returns their ids."""
+        ...

@@ -1,0 +1,123 @@
+"""What a user asks for: a service's spec."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated
+
+import msgspec
+
+from warren.model.check import Argv
+from warren.model.duration import Duration
+from warren.model.identity import NAME_WANTED, ServiceName, is_name
+from warren.model.probe import Count, Probe
+
+NO_MAPPING: Mapping[str, str] = MappingProxyType({})
+NO_PORTS: Mapping[str, int] = MappingProxyType({})
+ANY_PORT = 0
+Replicas = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
+
+
+class Condition(enum.Enum):
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    NEVER = "never"
+
+
+class _Part(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """How every part of a spec is decoded: strictly, and encoded without its defaults."""
+
+
+class Restart(_Part, frozen=True):
+    """When and how fast a task's instance is started again (S17). Durations are seconds."""
+
+    condition: Condition = Condition.ALWAYS
+    max_attempts: Count = 5
+    window: Duration = Duration(300)
+    delay: Duration = Duration(1)
+    max_delay: Duration = Duration(60)
+    reset_after: Duration = Duration(60)
+
+
+class Stop(_Part, frozen=True):
+    """How an instance is stopped (S15). `failure_grace` is used after a failed probe (S16)."""
+
+    signal: str = "TERM"
+    grace: Duration = Duration(10)
+    failure_grace: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if f"SIG{self.signal}" not in signal.Signals.__members__:
+            raise ValueError(f"signal: {self.signal!r}: want a signal such as TERM, INT or QUIT")
+
+    @property
+    def number(self) -> signal.Signals:
+        """The stop signal."""
+        return signal.Signals[f"SIG{self.signal}"]
+
+
+class Resources(_Part, frozen=True):
+    """Limits of one instance: bytes, cores, processes."""
+
+    memory: str | int | None = None
+    cpu: float | None = None
+    pids: int | None = None
+
+
+class ServiceSpec(_Part, frozen=True):
+    """A service: what runs, how many, under which probes.
+
+    Exactly one of `command` and `image` may stand alone; an image may have a command.
+    `ports` maps a port's name to its number, or to 0 for any free one. `health` is the flat form.
+    """
+
+    name: ServiceName
+    command: Argv | None = None
+    image: str | None = None
+    replicas: Replicas = 1
+    env: Mapping[str, str] = NO_MAPPING
+    user: str | None = None
+    cwd: str | None = None
+    ports: Mapping[str, int] = NO_PORTS
+    health: Probe | None = None
+    startup: Probe | None = None
+    liveness: Probe | None = None
+    readiness: Probe | None = None
+    restart: Restart = Restart()
+    stop: Stop = Stop()
+    resources: Resources = Resources()
+
+    def __post_init__(self) -> None:
+        if self.command is None and self.image is None:
+            raise ValueError(
+                "command: is missing: want the command to run, such as [nginx, -g, daemon off;]"
+            )
+        for name, value in self.env.items():
+            if not name or "=" in name or "\0" in name:
+                raise ValueError(f"env: {name!r}: want a variable's name, without '='")
+            if "\0" in value:
+                raise ValueError(f"env.{name}: {value!r}: want no NUL character")
+        for name, number in self.ports.items():
+            if not is_name(name):
+                raise ValueError(f"ports: {name!r}: {NAME_WANTED}")
+            if not 0 <= number <= 65535:
+                raise ValueError(f"ports.{name}: {number}: want 1 to 65535, or 0 for any free port")
+        for kind in ("startup", "liveness"):
+            self._refuse_successes(kind)
+        self._refuse_successes("health")
+        separate = [k for k in ("startup", "liveness", "readiness") if getattr(self, k) is not None]
+        if self.health is not None and separate:
+            raise ValueError(
+                f"health: stands beside {separate[0]}: want either health alone, "
+                "or startup, liveness and readiness"
+            )
+
+    def _refuse_successes(self, kind: str) -> None:
+        probe: Probe | None = getattr(self, kind)
+        if probe is not None and probe.successes != 1:
+            raise ValueError(f"{kind}.successes: {probe.successes}: want 1 for this probe")

@@ -1,0 +1,109 @@
+"""Tasks, their instances, how they end, and what is reported of them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from warren.model.check import Sample
+from warren.model.identity import TaskId
+from warren.model.probe import ProbeKind, Verdict
+
+
+class Phase(enum.IntEnum):
+    """A task's phase; it only grows. The four last are ends."""
+
+    PENDING = 0
+    ASSIGNED = 1
+    STARTING = 2
+    RUNNING = 3
+    STOPPING = 4
+    COMPLETE = 5
+    FAILED = 6
+    CRASHED = 7
+    STOPPED = 8
+
+    @property
+    def is_end(self) -> bool:
+        return self >= Phase.COMPLETE
+
+
+class Reason(enum.Enum):
+    """Why an instance or a task ended (S18)."""
+
+    EXITED = "exited"
+    SIGNALED = "signaled"
+    OUT_OF_MEMORY = "out of memory"
+    PROBE_FAILED = "probe failed"
+    START_FAILED = "start failed"
+    STOP_ASKED = "stop asked"
+    LOST = "lost"
+    BUG = "bug"
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """How one instance ended. `message` is a sentence for people; `at` is wall time.
+
+    `exit_code` is None when a signal ended it; `signal` is a name such as `SIGKILL`.
+    """
+
+    reason: Reason
+    message: str
+    at: float
+    exit_code: int | None = None
+    signal: str | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the restart rule counts this end as a failure (S16)."""
+        if self.reason is Reason.STOP_ASKED:
+            return False
+        return not (self.reason is Reason.EXITED and self.exit_code == 0)
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """One start of a task. `started_at` is wall time; `address` is where checks ask (S14).
+
+    `handle` is the runtime's own: what it needs to find the instance again (S21).
+    """
+
+    id: str
+    task: TaskId
+    pid: int | None = None
+    started_at: float
+    address: str = "127.0.0.1"
+    ports: Mapping[str, int] = MappingProxyType({})
+    handle: Mapping[str, str] = MappingProxyType({})
+
+
+class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A probe as `inspect` shows it."""
+
+    verdict: Verdict
+    consecutive_failures: int = 0
+    consecutive_successes: int = 0
+    warning: str | None = None
+    last: Sample | None = None
+
+
+class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as it is reported: its phase grows, the rest is ordered by `sequence`."""
+
+    id: TaskId
+    phase: Phase
+    sequence: int = 0
+    ready: bool = False
+    restarts: int = 0
+    instance: Instance | None = None
+    last_end: End | None = None
+    pending_reason: str | None = None
+    restart_at: float | None = None
+    probes: Mapping[ProbeKind, ProbeStatus] = MappingProxyType({})
+
+    @property
+    def is_restarting(self) -> bool:
+        """Not ready, and the last instance ended in failure."""
+        return not self.ready and self.last_end is not None and self.last_end.is_failure
