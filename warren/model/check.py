@@ -9,22 +9,35 @@ from types import MappingProxyType
 
 import msgspec
 
+from warren.model.errors import FieldError
+
 DETAIL_LIMIT = 4096  # bytes of an outcome's detail (S13)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _RANGE = re.compile(r"(\d{3})(?:-(\d{3}))?\Z")
 
 
-class StatusRange(msgspec.Struct, frozen=True):
-    """HTTP status codes that pass, both ends included. Written `200-399` or `204`."""
+class StatusRange:
+    """HTTP status codes that pass, both ends included. Written `200-399` or `204`. Immutable."""
 
-    low: int = 200
-    high: int = 399
+    __slots__ = ("_ends",)
+
+    def __init__(self, low: int = 200, high: int = 399) -> None:
+        self._ends = (low, high)
 
     def __contains__(self, status: int) -> bool:
-        return self.low <= status <= self.high
+        return self._ends[0] <= status <= self._ends[1]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StatusRange) and self._ends == other._ends
+
+    def __hash__(self) -> int:
+        return hash(self._ends)
 
     def __str__(self) -> str:
-        return f"{self.low}-{self.high}" if self.low != self.high else f"{self.low}"
+        low, high = self._ends
+        return f"{low}-{high}" if low != high else f"{low}"
+
+    __repr__ = __str__
 
     @classmethod
     def parse(cls, written: str | int) -> StatusRange:
@@ -57,20 +70,19 @@ class HttpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     verify: bool = False
 
     def __post_init__(self) -> None:
-        # Keyed so that the decoder can name the field: "path: wanted ...".
         if not self.path.startswith("/") or not _is_printable(self.path) or " " in self.path:
-            raise ValueError(f"path: {self.path!r}: want a path such as /healthz, without spaces")
+            raise FieldError("path", self.path, "want a path such as /healthz, without spaces")
         if not self.path.isascii():
-            raise ValueError(f"path: {self.path!r}: want ASCII; percent-encode the rest")
+            raise FieldError("path", self.path, "want ASCII; percent-encode the rest")
         check_port(self.port)
         seen = set[str]()
         for name, value in self.headers.items():
             if not _TOKEN.match(name):
-                raise ValueError(f"headers: {name!r}: want a header name such as X-Probe")
+                raise FieldError("headers", name, "want a header name such as X-Probe")
             if not _is_printable(value) or not value.isascii():
-                raise ValueError(f"headers.{name}: {value!r}: want printable ASCII on one line")
+                raise FieldError(f"headers.{name}", value, "want printable ASCII on one line")
             if name.lower() in seen:
-                raise ValueError(f"headers.{name}: is given twice; names ignore case")
+                raise FieldError(f"headers.{name}", value, "is given twice; names ignore case")
             seen.add(name.lower())
 
 
@@ -120,11 +132,9 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 def check_port(port: int | str | None) -> None:
-    """Refuse a port number out of range or an empty name. Raises ValueError."""
-    if isinstance(port, int) and not 1 <= port <= 65535:
-        raise ValueError(f"port: {port}: want 1 to 65535 or the name of a port")
-    if port == "":
-        raise ValueError("port: '': want 1 to 65535 or the name of a port")
+    """Refuse a port number out of range or an empty name. Raises FieldError."""
+    if port == "" or (isinstance(port, int) and not 1 <= port <= 65535):
+        raise FieldError("port", port, "want 1 to 65535 or the name of a port")
 
 
 def _is_printable(text: str) -> bool:

@@ -24,7 +24,7 @@ class Duration(float):
         return format_duration(self)
 
     def __repr__(self) -> str:
-        return f"Duration({float(self)!r})"
+        return format_duration(self)
 
 
 def parse_duration(written: str | float) -> Duration:

@@ -31,8 +31,18 @@ class SpecError(WarrenError):
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.source, self.line) if part is not None)
-        value = "" if self.value is ... else f" {shown(self.value)}:"
+        value = "" if self.value is ... or self.value is None else f" {shown(self.value)}:"
         return f"{place + ': ' if place else ''}{self.field}:{value} {self.wanted}"
+
+
+class FieldError(ValueError):
+    """A field of a value was refused; the decoder puts the place in front (SpecError)."""
+
+    def __init__(self, field: str, value: object, wanted: str) -> None:
+        self.field = field
+        self.value = value
+        self.wanted = wanted
+        super().__init__(f"{field}: {shown(value)}: {wanted}")
 
 
 def shown(value: object) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated
 import msgspec
 
 from warren.model.check import Check, ExecCheck, HttpCheck, TcpCheck
-from warren.model.duration import Duration, format_duration
+from warren.model.duration import Duration
+from warren.model.errors import FieldError
 
 SHORTEST_INTERVAL = 0.010  # seconds
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -48,13 +49,13 @@ class Probe(
         checks = [name for name in ("http", "tcp", "exec") if getattr(self, name) is not None]
         if len(checks) != 1:
             got = " and ".join(checks) or "none"
-            raise ValueError(f"got {got}: want exactly one of http, tcp and exec")
+            raise FieldError("check", got, "want exactly one of http, tcp and exec")
         for name in ("interval", "fast_interval"):
             value: Duration | None = getattr(self, name)
             if value is not None and value < SHORTEST_INTERVAL:
-                raise ValueError(f"{name}: {format_duration(value)}: want at least 10ms")
+                raise FieldError(name, value, "want at least 10ms")
         if self.timeout <= 0:
-            raise ValueError(f"timeout: {format_duration(self.timeout)}: want more than 0")
+            raise FieldError("timeout", self.timeout, "want more than 0")
 
     @property
     def check(self) -> Check:

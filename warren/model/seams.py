@@ -16,7 +16,7 @@ from warren.model.check import Argv, Check, Outcome
 from warren.model.errors import WarrenError
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
-from warren.model.task import End, Instance
+from warren.model.task import End, Instance, TaskRecord
 
 
 class CannotRunError(WarrenError):
@@ -38,7 +38,7 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunInContext(Protocol):
-    """Run a command where the task runs. Raises CannotRunError. Leaves nothing behind, ever (S13)."""
+    """Run a command where the task runs. Raises CannotRunError. Leaves nothing behind (S13)."""
 
     async def __call__(self, argv: Argv, *, timeout: float, output_limit: int) -> CommandResult: ...
 
@@ -114,3 +114,40 @@ class Runtime(Protocol):
     async def sweep(self, keep: frozenset[str]) -> list[str]:
         """End every instance of this node whose id is not in `keep`; returns their ids."""
         ...
+
+
+class Journal(Protocol):
+    """What a supervisor writes down of its tasks. A failing disk is the journal's own trouble:
+    it reports it, goes on in memory, and writes again when it can."""
+
+    def load(self) -> list[TaskRecord]:
+        """Every record, oldest task first."""
+        ...
+
+    def save(self, record: TaskRecord) -> None:
+        """Write or replace a task's record; it survives this process when this returns."""
+        ...
+
+    def forget(self, task: TaskId) -> None:
+        """Drop a task's record; harmless when there is none."""
+        ...
+
+
+class Ports(Protocol):
+    """Gives a task its ports, kept while the task lives (S23)."""
+
+    def claim(self, task: str, wanted: Mapping[str, int]) -> Mapping[str, int]:
+        """Numbers for the named ports; 0 asks for any. Raises PortTakenError."""
+        ...
+
+    def keep(self, task: str, ports: Mapping[str, int]) -> None:
+        """Note the ports of an adopted task as taken."""
+        ...
+
+    def release(self, task: str) -> None:
+        """Give a task's ports back; harmless when it has none."""
+        ...
+
+
+class PortTakenError(WarrenError):
+    """A fixed port is taken, or none is free. `str()` says which port and by whom."""

@@ -12,6 +12,7 @@ import msgspec
 
 from warren.model.check import Argv
 from warren.model.duration import Duration
+from warren.model.errors import FieldError
 from warren.model.identity import NAME_WANTED, ServiceName, is_name
 from warren.model.probe import Count, Probe
 
@@ -53,7 +54,7 @@ class Stop(_Part, frozen=True):
 
     def __post_init__(self) -> None:
         if f"SIG{self.signal}" not in signal.Signals.__members__:
-            raise ValueError(f"signal: {self.signal!r}: want a signal such as TERM, INT or QUIT")
+            raise FieldError("signal", self.signal, "want a signal such as TERM, INT or QUIT")
 
     @property
     def number(self) -> signal.Signals:
@@ -94,30 +95,27 @@ class ServiceSpec(_Part, frozen=True):
 
     def __post_init__(self) -> None:
         if self.command is None and self.image is None:
-            raise ValueError(
-                "command: is missing: want the command to run, such as [nginx, -g, daemon off;]"
-            )
+            raise FieldError("command", None, "want the command to run, such as [redis-server]")
+        if self.command is not None and not all("\0" not in word for word in self.command):
+            raise FieldError("command", list(self.command), "want no NUL character")
         for name, value in self.env.items():
             if not name or "=" in name or "\0" in name:
-                raise ValueError(f"env: {name!r}: want a variable's name, without '='")
+                raise FieldError("env", name, "want a variable's name, without '='")
             if "\0" in value:
-                raise ValueError(f"env.{name}: {value!r}: want no NUL character")
+                raise FieldError(f"env.{name}", value, "want no NUL character")
         for name, number in self.ports.items():
             if not is_name(name):
-                raise ValueError(f"ports: {name!r}: {NAME_WANTED}")
+                raise FieldError("ports", name, NAME_WANTED)
             if not 0 <= number <= 65535:
-                raise ValueError(f"ports.{name}: {number}: want 1 to 65535, or 0 for any free port")
-        for kind in ("startup", "liveness"):
-            self._refuse_successes(kind)
-        self._refuse_successes("health")
-        separate = [k for k in ("startup", "liveness", "readiness") if getattr(self, k) is not None]
-        if self.health is not None and separate:
-            raise ValueError(
-                f"health: stands beside {separate[0]}: want either health alone, "
-                "or startup, liveness and readiness"
-            )
+                raise FieldError(f"ports.{name}", number, "want 1 to 65535, or 0 for any free port")
+        self._refuse_probes()
 
-    def _refuse_successes(self, kind: str) -> None:
-        probe: Probe | None = getattr(self, kind)
-        if probe is not None and probe.successes != 1:
-            raise ValueError(f"{kind}.successes: {probe.successes}: want 1 for this probe")
+    def _refuse_probes(self) -> None:
+        for kind in ("startup", "liveness", "health"):
+            probe: Probe | None = getattr(self, kind)
+            if probe is not None and probe.successes != 1:
+                raise FieldError(f"{kind}.successes", probe.successes, "want 1 for this probe")
+        for kind in ("startup", "liveness", "readiness"):
+            if self.health is not None and getattr(self, kind) is not None:
+                wanted = "want either health alone, or startup, liveness and readiness"
+                raise FieldError("health", f"beside {kind}", wanted)

@@ -11,6 +11,7 @@ import msgspec
 from warren.model.check import Sample
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
+from warren.model.service import ServiceSpec
 
 
 class Phase(enum.IntEnum):
@@ -41,6 +42,7 @@ class Reason(enum.Enum):
     START_FAILED = "start failed"
     STOP_ASKED = "stop asked"
     LOST = "lost"
+    REBOOTED = "rebooted"
     BUG = "bug"
 
 
@@ -59,7 +61,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_failure(self) -> bool:
         """Whether the restart rule counts this end as a failure (S16)."""
-        if self.reason is Reason.STOP_ASKED:
+        if self.reason in (Reason.STOP_ASKED, Reason.REBOOTED):
             return False
         return not (self.reason is Reason.EXITED and self.exit_code == 0)
 
@@ -77,6 +79,59 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     address: str = "127.0.0.1"
     ports: Mapping[str, int] = MappingProxyType({})
     handle: Mapping[str, str] = MappingProxyType({})
+
+
+class RestartHistory(msgspec.Struct, frozen=True):
+    """A task's restarts. `times` are wall seconds, within the window; `streak` those without
+    good running in between; `total` all of them."""
+
+    times: tuple[float, ...] = ()
+    streak: int = 0
+    total: int = 0
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a supervisor writes down of a task, to find and judge it after a `kill -9` (S21).
+
+    `proven` has the verdict of each probe that has passed on this instance. `failed_before` counts
+    the tasks that failed in this slot before. `ready_since` is wall time.
+    """
+
+    id: TaskId
+    spec: ServiceSpec
+    phase: Phase = Phase.PENDING
+    instance: Instance | None = None
+    starts: int = 0
+    history: RestartHistory = RestartHistory()
+    last_end: End | None = None
+    ready_since: float | None = None
+    proven: Mapping[ProbeKind, Verdict] = MappingProxyType({})
+    failed_before: int = 0
+
+
+class EventKind(enum.Enum):
+    """What happened to a task, for people and logs."""
+
+    PENDING = "pending"
+    STARTED = "started"
+    ADOPTED = "adopted"
+    READY = "ready"
+    UNREADY = "unready"
+    PROBE_WARNING = "probe warning"
+    PROBE_FAILED = "probe failed"
+    STOPPING = "stopping"
+    ENDED = "ended"
+    RESTARTING = "restarting"
+    FINISHED = "finished"
+
+
+class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One transition of a task. `at` is wall time; `message` is one line for people."""
+
+    at: float
+    task: TaskId
+    kind: EventKind
+    message: str
 
 
 class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,136 @@
+"""The service file: `services: NAME: {...}` in YAML, to specs and back.
+
+What a file may say beyond a spec is resolved here, once: `env_file` becomes `env`, and `cwd` is
+taken from the file's own folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+from warren.model.decode import DecodeError, decode, plain
+from warren.model.errors import SpecError, shown
+from warren.model.identity import NAME_WANTED, is_name
+from warren.model.service import ServiceSpec
+from warren.model.yamltext import Document, write
+
+FIELDS = [*ServiceSpec.__struct_fields__[1:], "env_file"]  # the name is the key
+
+
+def load_file(path: Path) -> list[ServiceSpec]:
+    """The specs of a file, in its order. Raises SpecError with file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise SpecError("file", "want UTF-8 text", source=str(path)) from None
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        raise SpecError("file", said, value=str(path)) from None
+    return load_text(text, base=path.resolve().parent, source=str(path))
+
+
+def load_text(
+    text: str, *, base: Path | None = None, source: str | None = None
+) -> list[ServiceSpec]:
+    """The specs of a YAML text. With a `base`, `cwd` and `env_file` are relative to it."""
+    document = Document(text, source)
+    data = document.data
+    if data is None:
+        raise SpecError("services", "is missing: the file is empty", source=source)
+    if not isinstance(data, dict):
+        raise document.refuse((), "want a mapping with services")
+    top = cast("dict[str, Any]", data)
+    for key in top:
+        if key != "services":
+            raise document.refuse((key,), "no such field; want services", value=top[key])
+    services: object = top.get("services")
+    if not isinstance(services, dict) or not services:
+        raise document.refuse(("services",), "want a mapping of names to services")
+    bodies = cast("dict[str, Any]", services)
+    return [_service(document, name, body, base) for name, body in bodies.items()]
+
+
+def dump_text(specs: Iterable[ServiceSpec]) -> str:
+    """The file's text for these specs; `load_text` without a base gives them back."""
+    services: dict[str, Any] = {}
+    for spec in specs:
+        body = plain(spec)
+        services[body.pop("name")] = body
+    return write({"services": services})
+
+
+def _service(document: Document, name: str, body: object, base: Path | None) -> ServiceSpec:
+    place = ("services", name)
+    if not is_name(name):
+        raise document.refuse(place, NAME_WANTED, value=name)
+    if body is None:
+        body = {}
+    if not isinstance(body, dict):
+        raise document.refuse(place, "want a mapping", value=body)
+    fields = dict(cast("dict[str, Any]", body))
+    for field in fields:
+        if field not in FIELDS:
+            wanted = f"no such field; want one of {', '.join(FIELDS)}"
+            raise document.refuse((*place, field), wanted, fields[field])
+    _read_env_files(document, name, fields, base)
+    if base is not None:
+        _settle_cwd(document, name, fields, base)
+    try:
+        return decode({"name": name, **fields}, ServiceSpec)
+    except DecodeError as error:
+        raise document.refuse((*place, *error.path), error.wanted, error.value) from None
+
+
+def _settle_cwd(document: Document, name: str, fields: dict[str, Any], base: Path) -> None:
+    cwd = fields.get("cwd", ".")
+    if not isinstance(cwd, str) or not cwd:
+        raise document.refuse(("services", name, "cwd"), "want a directory", value=cwd)
+    fields["cwd"] = str(base / cwd)
+
+
+def _read_env_files(
+    document: Document, name: str, fields: dict[str, Any], base: Path | None
+) -> None:
+    if "env_file" not in fields:
+        return
+    place = ("services", name, "env_file")
+    named: object = fields.pop("env_file")
+    files = cast("list[object]", named) if isinstance(named, list) else [named]
+    env: dict[str, Any] = {}
+    for file in files:
+        if not isinstance(file, str) or not file:
+            raise document.refuse(place, "want a file's name, or a list of them", value=file)
+        try:
+            env |= parse_env_file((base or Path()) / file)
+        except SpecError as error:
+            raise document.refuse(place, str(error)) from None
+    own: object = fields.get("env", {})
+    if isinstance(own, dict):
+        fields["env"] = env | cast("dict[str, Any]", own)
+
+
+def parse_env_file(path: Path) -> dict[str, str]:
+    """`NAME=VALUE` lines; `#` starts a comment line; quotes around a whole value are dropped.
+
+    Raises SpecError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", None) or "want UTF-8 text"
+        raise SpecError("env_file", said, value=str(path)) from None
+    env: dict[str, str] = {}
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip():
+            raise SpecError(path.name, f"want NAME=VALUE, got {shown(line)}", line=number)
+        value = value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        env[name.strip()] = value
+    return env

@@ -1,0 +1,149 @@
+"""YAML text to plain data with the line of everything: no surprises, no bombs.
+
+Scalars follow YAML 1.2's core schema (`no` and `on` are strings). Duplicate keys and tags are
+refused; aliases and `<<` work, within a budget, and may not contain themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import yaml
+
+from warren.model.decode import Path, dotted
+from warren.model.errors import SpecError
+
+BUDGET = 100_000  # values after all aliases are written out
+LONGEST_TEXT = 1 << 20
+
+_INT = re.compile(r"[-+]?\d+\Z")
+_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?\Z")
+_KEYWORDS: dict[str, object] = {
+    form: value
+    for word, value in (("", None), ("~", None), ("null", None), ("true", True), ("false", False))
+    for form in (word, word.title(), word.upper())
+}
+_untyped: Any = yaml  # the package has no types of its own
+
+
+class Document:
+    """Plain data of a YAML text; `line(path)` is where a path's key stands, counted from 1."""
+
+    def __init__(self, text: str, source: str | None = None) -> None:
+        self.source = source
+        self._lines: dict[Path, int] = {}
+        self._left = BUDGET
+        if len(text) > LONGEST_TEXT:
+            raise SpecError("file", "want at most 1 MiB", value=f"{len(text)} characters")
+        self.data = self._build(self._compose(text), (), ())
+
+    def line(self, path: Path) -> int | None:
+        """The line of the nearest thing that the text has on the way to `path`."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        return self._lines.get(path)
+
+    def refuse(self, path: Path, wanted: str, value: object = ...) -> SpecError:
+        """The error for what stands at `path`."""
+        line = self.line(path)
+        return SpecError(dotted("", path), wanted, value=value, line=line, source=self.source)
+
+    def _compose(self, text: str) -> Any:
+        try:
+            return _untyped.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = None if mark is None else mark.line + 1
+            said = error.problem or error.context or "is not YAML"
+            raise SpecError("file", f"want YAML: {said}", line=line, source=self.source) from None
+        except (yaml.YAMLError, ValueError) as error:
+            said = str(error).splitlines()[0]
+            raise SpecError("file", f"want YAML: {said}", source=self.source) from None
+        except RecursionError:
+            raise SpecError("file", "is nested too deeply", source=self.source) from None
+
+    def _build(self, node: Any, path: Path, within: tuple[int, ...]) -> Any:
+        if node is None:
+            return None
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        self._left -= 1
+        if self._left < 0:
+            raise self.refuse(path, f"has more than {BUDGET} values once aliases are written out")
+        if id(node) in within:
+            raise self.refuse(path, "contains itself through an alias")
+        inside = (*within, id(node))
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            self._refuse_tag(node, "tag:yaml.org,2002:seq", path)
+            return [self._build(item, (*path, i), inside) for i, item in enumerate(node.value)]
+        self._refuse_tag(node, "tag:yaml.org,2002:map", path)
+        return self._mapping(node, path, inside)
+
+    def _mapping(self, node: Any, path: Path, within: tuple[int, ...]) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self.refuse(path, "has a key that is no string")
+            key = key_node.value
+            here = (*path, key)
+            if key in own or (key == "<<" and merged):
+                where = f"is given twice, first on line {self._lines[here]}"
+                self._lines[here] = line
+                raise self.refuse(here, where)
+            self._lines[here] = line
+            if key == "<<" and key_node.style is None:
+                merged = self._merge(value_node, here, within)
+            else:
+                own[key] = self._build(value_node, here, within)
+        return merged | own
+
+    def _merge(self, node: Any, path: Path, within: tuple[int, ...]) -> dict[str, Any]:
+        value = self._build(node, path, within)
+        parts = cast("list[Any]", value) if isinstance(value, list) else [value]
+        merged: dict[str, Any] = {}
+        for part in reversed(parts):
+            if not isinstance(part, dict):
+                raise self.refuse(path, "want a mapping to merge")
+            merged |= part
+        return merged
+
+    def _scalar(self, node: Any, path: Path) -> object:
+        self._refuse_tag(node, node.tag if node.tag.startswith("tag:yaml.org,2002:") else "", path)
+        return node.value if node.style is not None else plain_scalar(node.value)
+
+    def _refuse_tag(self, node: Any, expected: str, path: Path) -> None:
+        if node.tag != expected:
+            raise self.refuse(path, "want no tag", value=node.tag)
+
+
+def plain_scalar(text: str) -> object:
+    """What an unquoted word means."""
+    if text in _KEYWORDS:
+        return _KEYWORDS[text]
+    if _INT.match(text):
+        return int(text) if len(text) <= 20 else text
+    if _FLOAT.match(text):
+        return float(text)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, indentless=False)
+
+
+def _represent_text(dumper: Any, text: str) -> Any:
+    style = None if isinstance(plain_scalar(text), str) and text != "<<" else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def write(data: object) -> str:
+    """Plain data as YAML text; `Document(text).data` gives the data back."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

@@ -1,0 +1,51 @@
+"""What a node refuses at submit, so that a bad spec never reaches a supervisor (S25)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from warren.model.check import ExecCheck
+from warren.model.errors import SpecError
+from warren.model.probe import Probe
+from warren.model.service import ANY_PORT, ServiceSpec
+
+
+def admit(spec: ServiceSpec) -> None:
+    """Refuse what cannot be run. Raises SpecError naming field, value and what would be right."""
+    at = f"services.{spec.name}"
+    if spec.image is not None:
+        wanted = "no container runtime is available here; want a command instead"
+        raise SpecError(f"{at}.image", wanted, value=spec.image)
+    for name, limit in msgspec.structs.asdict(spec.resources).items():
+        if limit is not None:
+            wanted = "limits are not enforced yet; want no resources"
+            raise SpecError(f"{at}.resources.{name}", wanted, value=limit)
+    if spec.cwd is not None and not spec.cwd.startswith("/"):
+        raise SpecError(f"{at}.cwd", "want an absolute path", value=spec.cwd)
+    _admit_ports(spec, at)
+    for kind in ("health", "startup", "liveness", "readiness"):
+        probe: Probe | None = getattr(spec, kind)
+        if probe is not None:
+            _admit_probe(spec, probe, f"{at}.{kind}")
+
+
+def _admit_ports(spec: ServiceSpec, at: str) -> None:
+    by_number: dict[int, str] = {}
+    for name, number in spec.ports.items():
+        if number != ANY_PORT and number in by_number:
+            wanted = f"is the port of {by_number[number]} too; want different numbers"
+            raise SpecError(f"{at}.ports.{name}", wanted, value=number)
+        by_number[number] = name
+
+
+def _admit_probe(spec: ServiceSpec, probe: Probe, at: str) -> None:
+    check = probe.check
+    if isinstance(check, ExecCheck):
+        return
+    field = f"{at}.{'http' if probe.http is not None else 'tcp'}.port"
+    named = ", ".join(spec.ports) or "none"
+    if check.port is None and len(spec.ports) != 1:
+        wanted = f"want a port's number or name; ports of this service: {named}"
+        raise SpecError(field, wanted, value=None)
+    if isinstance(check.port, str) and check.port not in spec.ports:
+        raise SpecError(field, f"no such port; ports of this service: {named}", value=check.port)

@@ -1,0 +1,61 @@
+"""The environment of a process task (S23) and `$(NAME)` in its command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from warren.model.check import Argv
+from warren.model.identity import TaskId
+from warren.model.service import ServiceSpec
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INHERITED = ("PATH", "HOME", "LANG", "TZ")
+
+_REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+
+
+def environment(
+    spec: ServiceSpec,
+    *,
+    task: TaskId,
+    instance: str,
+    node: str,
+    ports: Mapping[str, int],
+    inherited: Mapping[str, str],
+) -> dict[str, str]:
+    """PATH, HOME, LANG, TZ of the supervisor, then ports, `WARREN_*`, then the service's own."""
+    env = {"PATH": DEFAULT_PATH}
+    env.update({name: inherited[name] for name in INHERITED if name in inherited})
+    env.update(port_variables(ports))
+    env.update(spec.env)
+    env.update(
+        WARREN_SERVICE=spec.name,
+        WARREN_TASK=str(task),
+        WARREN_INSTANCE=instance,
+        WARREN_NODE=node,
+    )
+    return env
+
+
+def port_variables(ports: Mapping[str, int]) -> dict[str, str]:
+    """`PORT` (the first) and `PORT_<NAME>` for every named port."""
+    variables = {port_variable(name): str(number) for name, number in ports.items()}
+    if ports:
+        variables["PORT"] = str(next(iter(ports.values())))
+    return variables
+
+
+def port_variable(name: str) -> str:
+    """`admin-api` -> `PORT_ADMIN_API`."""
+    return "PORT_" + name.upper().replace("-", "_")
+
+
+def expand(argv: Argv, env: Mapping[str, str]) -> Argv:
+    """Replace `$(NAME)` by its value; an unknown name stays, `$$` is a `$` (as kubelet does)."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        return "$" if name is None else env.get(name, match[0])
+
+    return Argv(_REFERENCE.sub(value, word) for word in argv)

@@ -1,0 +1,62 @@
+"""What a spec's probes mean, when a task is ready, and `a/b healthy`.
+
+The flat form (`health`) is one probe in two roles: it is the liveness probe, and readiness waits
+for its first pass. This is the one place that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from warren.model.probe import Probe, ProbeKind, Verdict
+from warren.model.service import ServiceSpec
+from warren.model.task import TaskStatus
+from warren.rules.probe import ProbeRecord
+
+
+def probes(spec: ServiceSpec) -> dict[ProbeKind, Probe]:
+    """The probes of a spec, by kind; the flat form is the liveness probe."""
+    chosen = {
+        ProbeKind.STARTUP: spec.startup,
+        ProbeKind.LIVENESS: spec.liveness or spec.health,
+        ProbeKind.READINESS: spec.readiness,
+    }
+    return {kind: probe for kind, probe in chosen.items() if probe is not None}
+
+
+def is_ready(spec: ServiceSpec, records: Mapping[ProbeKind, ProbeRecord]) -> bool:
+    """Whether a running instance with these probe records takes traffic."""
+    if spec.startup is not None and records[ProbeKind.STARTUP].verdict is not Verdict.HEALTHY:
+        return False
+    if spec.readiness is not None:
+        return records[ProbeKind.READINESS].verdict is Verdict.HEALTHY
+    if spec.health is not None:
+        record = records[ProbeKind.LIVENESS]
+        return record.has_passed and record.verdict is Verdict.HEALTHY
+    return True
+
+
+class Health(msgspec.Struct, frozen=True):
+    """A service's health: `str()` is `3/3 healthy` or `0/2 healthy, 2/2 restarting`."""
+
+    healthy: int
+    total: int
+    restarting: int
+
+    def __str__(self) -> str:
+        text = f"{self.healthy}/{self.total} healthy"
+        if self.restarting:
+            text += f", {self.restarting}/{self.total} restarting"
+        return text
+
+
+def summarize(replicas: int, tasks: Iterable[TaskStatus]) -> Health:
+    """The health of a service of `replicas`, from the current task of each slot."""
+    current = list(tasks)
+    return Health(
+        sum(task.ready for task in current),
+        replicas,
+        sum(task.is_restarting for task in current),
+    )

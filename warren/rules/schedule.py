@@ -1,0 +1,45 @@
+"""When a probe makes its next attempt (S7-S9). Times are the caller's monotonic seconds.
+
+    before the first pass:  started + initial_delay + k * fast_interval
+    afterwards:             phase + k * interval, the phase a hash of task and probe
+
+Points that have gone by are dropped; nothing is made up for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+from warren.model.probe import Probe
+from warren.rules.probe import SLACK
+
+
+def first_attempt(probe: Probe, *, started: float, now: float) -> float:
+    """The first attempt's time: at once, but not before initial_delay (S7)."""
+    return max(now, started + probe.initial_delay)
+
+
+def next_attempt(probe: Probe, *, has_passed: bool, key: str, last: float, now: float) -> float:
+    """The attempt after the one scheduled for `last` and over by `now`. `key` names the probe."""
+    if has_passed:
+        return grid_point(probe.interval, key, earliest=max(now, last + probe.interval / 2))
+    steps = max(1, math.ceil((now - last) / probe.pace - SLACK))
+    return last + steps * probe.pace
+
+
+def adopted_attempt(probe: Probe, *, key: str, now: float) -> float:
+    """The first attempt on an adopted instance that had passed before: its grid point."""
+    return grid_point(probe.interval, key, earliest=now)
+
+
+def grid_point(interval: float, key: str, *, earliest: float) -> float:
+    """The first point of the probe's grid that is not before `earliest`."""
+    offset = phase(key) * interval
+    return offset + math.ceil((earliest - offset) / interval - SLACK) * interval
+
+
+def phase(key: str) -> float:
+    """A number in [0, 1) that belongs to the key: the same in every process and on every node."""
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
