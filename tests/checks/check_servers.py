@@ -1,0 +1,122 @@
+"""Small servers over real sockets, one behaviour each, for the tests of checks."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from warren.model.seams import Target
+
+Handler = Callable[[trio.abc.Stream], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@asynccontextmanager
+async def serving(
+    handler: Handler, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[Target]:
+    """A server on a free port, as the target to check."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host=host)
+        serve = partial(trio.serve_listeners, partial(_handle, handler, tls), listeners)
+        nursery.start_soon(serve)
+        port: int = listeners[0].socket.getsockname()[1]
+        yield Target(address=host, ports={"http": port})
+        nursery.cancel_scope.cancel()
+
+
+def answering(*pieces: bytes, then: str = "close") -> Handler:
+    """Read the request, send the pieces; then `close`, `hold` the connection open, or `reset`."""
+
+    async def answer(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        for piece in pieces:
+            await stream.send_all(piece)
+        if then == "hold":
+            await trio.sleep_forever()
+        if then == "reset":
+            reset(stream)
+
+    return answer
+
+
+def endless(head: bytes, piece: bytes) -> Handler:
+    """Read the request, send `head`, then `piece` without end."""
+
+    async def answer(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        await stream.send_all(head)
+        while True:
+            await stream.send_all(piece)
+
+    return answer
+
+
+async def read_request(stream: trio.abc.Stream) -> bytes:
+    request = b""
+    while not request.endswith(b"\r\n\r\n"):
+        more = await stream.receive_some(65536)
+        if not more:
+            break
+        request += more
+    return request
+
+
+def reset(stream: trio.abc.Stream) -> None:
+    assert isinstance(stream, trio.SocketStream)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+@contextmanager
+def deaf_listener() -> Generator[Target]:
+    """Listens with a full backlog: connections to it stay under way."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        queued = [socket.socket() for _ in range(3)]
+        for sock in queued:
+            sock.setblocking(False)
+            sock.connect_ex(address)
+        try:
+            yield Target(ports={"http": address[1]})
+        finally:
+            for sock in queued:
+                sock.close()
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+def sockets_of(port: int) -> list[str]:
+    """TCP states as in /proc/net/tcp (06: TIME_WAIT) of sockets whose peer's port is `port`."""
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return [row[3] for row in rows if int(row[2].rpartition(":")[2], 16) == port]
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def _handle(handler: Handler, tls: ssl.SSLContext | None, plain: trio.SocketStream) -> None:
+    stream: trio.abc.Stream = plain
+    if tls is not None:
+        stream = trio.SSLStream(plain, tls, server_side=True, https_compatible=True)
+    try:
+        async with stream:
+            await handler(stream)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # the check hung up, as it may

@@ -1,0 +1,109 @@
+"""TCP checks (S12)."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+
+import pytest
+import trio
+from check_servers import deaf_listener, free_port, serving, sockets_of
+
+from warren.checks import run_check
+from warren.checks.dial import Address, connected
+from warren.model.check import Result, TcpCheck
+from warren.model.seams import Target
+
+TIME = 5.0
+
+
+async def nothing(_stream: trio.abc.Stream) -> None:
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_tcp_passes_when_accepted(host: str) -> None:
+    async with serving(nothing, host=host) as target:  # S12, S14
+        outcome = await run_check(TcpCheck(), target, timeout=TIME)
+        assert (outcome.result, outcome.detail) == (Result.PASS, "connected")
+        assert not sockets_of(target.ports["http"])
+
+
+async def test_tcp_sends_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # S12
+        port = server.getsockname()[1]
+        await run_check(TcpCheck(port=port), Target(), timeout=TIME)
+        accepted, _ = server.accept()
+        with accepted, pytest.raises(ConnectionResetError):
+            accepted.recv(1)
+
+
+async def test_tcp_fails_when_refused() -> None:
+    outcome = await run_check(TcpCheck(port=free_port()), Target(), timeout=TIME)  # S1
+    assert (outcome.result, outcome.detail) == (Result.FAIL, "Connection refused")
+
+
+async def test_tcp_fails_when_nobody_accepts_in_time() -> None:
+    with deaf_listener() as target:  # S9
+        outcome = await run_check(TcpCheck(), target, timeout=0.05)
+    assert (outcome.result, outcome.detail) == (Result.FAIL, "no connection within 50ms")
+
+
+@pytest.mark.parametrize("address", ["a..b", "\0", ""])
+async def test_tcp_unusable_address_is_a_fail(address: str) -> None:
+    outcome = await run_check(TcpCheck(port=80), Target(address=address), timeout=TIME)  # S1
+    assert outcome.result is Result.FAIL
+
+
+async def test_tcp_unknown_port_is_an_error() -> None:
+    outcome = await run_check(TcpCheck(port="db"), Target(), timeout=TIME)  # S1
+    assert outcome.result is Result.ERROR
+
+
+@pytest.mark.parametrize("listening", ["127.0.0.1", "::1"])
+async def test_tcp_tries_every_address_of_a_name(
+    listening: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(nothing, host=listening) as target:
+        port = target.ports["http"]
+
+        async def both(*_args: object, **_kwargs: object) -> list[object]:
+            return [
+                (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+            ]
+
+        monkeypatch.setattr(trio.socket, "getaddrinfo", both)
+        asked = Target(address="two.example", ports=target.ports)
+        assert (await run_check(TcpCheck(), asked, timeout=TIME)).result is Result.PASS
+
+
+async def test_tcp_a_call_to_oneself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody listens; the kernel may pick the very port asked as ours, and TCP then connects.
+    port = free_port()
+
+    def call_from_the_same_port(address: Address) -> socket.socket:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        sock.setblocking(False)
+        sock.connect_ex(address.sockaddr)
+        return sock
+
+    monkeypatch.setattr("warren.checks.dial.call", call_from_the_same_port)
+    with pytest.raises(ConnectionRefusedError):
+        closing(await connected(Address(socket.AF_INET, ("127.0.0.1", port))))
+
+
+async def test_tcp_unreachable_is_a_fail_and_no_local_port_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unreachable = await run_check(TcpCheck(port=80), Target(address="255.255.255.255"), timeout=1)
+    assert unreachable.result is Result.FAIL  # S1
+
+    def no_port(_address: Address) -> socket.socket:
+        raise OSError(99, "Cannot assign requested address")
+
+    monkeypatch.setattr("warren.checks.dial.call", no_port)
+    outcome = await run_check(TcpCheck(port=80), Target(), timeout=1)
+    assert outcome.result is Result.ERROR

@@ -1,0 +1,112 @@
+"""One attempt over the network: its timeout, and the one place where foreign errors get a meaning.
+
+    with Attempt(timeout, lag) as attempt:
+        ...
+        attempt.answer(Result.PASS, "200 OK")
+    return attempt.outcome
+
+Invariants: after the block there is an outcome (S1); a caller's cancellation and our own bugs
+pass through; what cuts the attempt is a fail, unless our own loop was stalled (`LoopLag`).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from types import TracebackType
+
+import httpx
+import trio
+
+from warren.checks.detail import bounded
+from warren.checks.dial import words
+from warren.checks.lag import LoopLag
+from warren.checks.ports import UnknownPortError
+from warren.model.check import Outcome, Result
+from warren.model.duration import format_duration
+
+# What says that we, not the service, are out of something.
+_OURS = {
+    errno.EMFILE: "no file descriptors left",
+    errno.ENFILE: "no file descriptors left on this machine",
+    errno.ENOBUFS: "no buffers left",
+    errno.ENOMEM: "no memory left",
+    errno.EADDRNOTAVAIL: "no local address or port left to connect from",
+    errno.EAFNOSUPPORT: "no such kind of address on this machine",
+}
+# What is asked makes no sense: a port, an address or a name of the Host header.
+_SENSELESS = (UnknownPortError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)
+_FOREIGN = (httpx.TransportError, OSError, *_SENSELESS)
+
+
+class Attempt:
+    """The block in which one attempt is made. `waiting_for` says what a timeout was spent on."""
+
+    __slots__ = ("_lag", "_scope", "_start", "_timeout", "outcome", "waiting_for")
+
+    outcome: Outcome
+
+    def __init__(self, timeout: float, lag: LoopLag | None = None) -> None:
+        self.waiting_for = "connection"
+        self._timeout = timeout
+        self._lag = lag or LoopLag.current()
+        self._start = self._lag.clock()
+        self._scope = trio.CancelScope(deadline=trio.current_time() + timeout)
+
+    def answer(self, result: Result, detail: str) -> None:
+        """Set the outcome. `detail` is bounded already."""
+        self.outcome = Outcome(result, detail, self._lag.clock() - self._start)
+
+    def __enter__(self) -> Attempt:
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, trio.Cancelled):
+            # The innermost hand that was waiting may have said on what.
+            self.waiting_for = next(iter(getattr(error, "__notes__", ())), self.waiting_for)
+        self._scope.__exit__(kind, error, traceback)
+        if self._scope.cancelled_caught:
+            self._cut()
+            return True
+        if isinstance(error, _FOREIGN):
+            self.answer(*_meaning(error))
+            return True
+        return False
+
+    def _cut(self) -> None:
+        stalled = self._lag.blamed(self._start, self._start + self._timeout)
+        if stalled is not None:
+            self.answer(Result.ERROR, f"our own event loop was stalled for {stalled:.1f}s")
+            return
+        within = format_duration(self._timeout)
+        self.answer(Result.FAIL, f"no {self.waiting_for} within {within}")
+
+
+def _meaning(error: Exception) -> tuple[Result, str]:
+    if isinstance(error, _SENSELESS):
+        return Result.ERROR, bounded(str(error))
+    for cause in _causes(error):
+        # A resolver's error numbers are its own: EAI_MEMORY is no errno.
+        if isinstance(cause, OSError) and not isinstance(cause, socket.gaierror):
+            shortage = _OURS.get(cause.errno or 0)
+            if shortage is not None:
+                return Result.ERROR, shortage
+    return Result.FAIL, bounded(_words(error))
+
+
+def _words(error: Exception) -> str:
+    told = words(error) if isinstance(error, OSError) else str(error)
+    return told or type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

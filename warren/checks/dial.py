@@ -1,0 +1,111 @@
+"""Dialling: addresses, non-blocking sockets, and closing them without using up ports (S11, S14).
+
+A numeric address never visits a resolver or a thread. Whoever gets a socket closes it, on every
+path, with `hang_up`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from typing import NamedTuple
+
+import trio
+
+# On, zero seconds: close() sends a reset, and no TIME_WAIT keeps our port. A linger of one
+# second would block close(), also on a non-blocking socket.
+_NO_LINGER = struct.pack("ii", 1, 0)
+_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+_UNDER_WAY = (0, errno.EINPROGRESS)
+
+
+class Address(NamedTuple):
+    """Where to connect: a socket family and what `connect` takes."""
+
+    family: int
+    sockaddr: tuple[str | int, ...] | tuple[int, bytes]
+
+
+def numeric(host: str, port: int) -> Address | None:
+    """The address of a literal such as `10.0.0.7`, `::1` or `[::1]`; None for a name."""
+    literal = unbracketed(host)
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, literal)
+        except OSError:
+            continue
+        return Address(family, (literal, port))
+    return None
+
+
+def unbracketed(host: str) -> str:
+    """`[::1]` as `::1`; anything else as it is."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+async def look_up(host: str, port: int) -> list[Address]:
+    """The addresses of a name, at least one, in the resolver's order. Raises OSError."""
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except ValueError as error:  # of IDNA, or of a null byte
+        raise socket.gaierror(socket.EAI_NONAME, "this is no host name") from error
+    return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+def call(address: Address) -> socket.socket:
+    """A non-blocking socket whose connection is under way. Raises OSError."""
+    sock = socket.socket(address.family, _STREAM)
+    code = sock.connect_ex(address.sockaddr)
+    if code not in _UNDER_WAY:
+        sock.close()
+        raise OSError(code, os.strerror(code))
+    return sock
+
+
+async def connected(address: Address) -> socket.socket:
+    """A connected, non-blocking socket. Raises OSError; leaves none behind when it does."""
+    sock = call(address)
+    try:
+        await wait_connected(sock)
+        _check_connected(sock)
+    except BaseException:
+        hang_up(sock)
+        raise
+    return sock
+
+
+async def wait_connected(sock: socket.socket) -> None:
+    """Wait until the connection stands or has failed. A `trio.Cancelled` gets a note saying so."""
+    try:
+        await trio.lowlevel.wait_writable(sock)
+    except trio.Cancelled as cancelled:
+        cancelled.add_note("connection")
+        raise
+
+
+def words(error: OSError) -> str:
+    """What went wrong, as one phrase."""
+    if isinstance(error, socket.gaierror):
+        return f"name not found: {error.strerror}"
+    return error.strerror or (os.strerror(error.errno) if error.errno else str(error))
+
+
+def hang_up(sock: socket.socket, *, peer_closed: bool = False) -> None:
+    """Close at once. Unless the peer closed first, with a reset, so that no TIME_WAIT is ours.
+
+    Harmless twice.
+    """
+    if not peer_closed and sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    sock.close()
+
+
+def _check_connected(sock: socket.socket) -> None:
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code == 0 and sock.getsockname() == sock.getpeername():
+        # Nobody listens, and the kernel picked the asked port as ours: we called ourselves.
+        code = errno.ECONNREFUSED
+    if code:
+        raise OSError(code, os.strerror(code))
