@@ -1,0 +1,49 @@
+# `.venv` unless another virtual environment is active; README.md's second command makes it.
+venv := env("VIRTUAL_ENV", justfile_directory() / ".venv")
+export PATH := venv / "bin:" + env("PATH")
+
+# List the recipes
+default:
+    @just --list
+
+# Everything CI runs: format, lint, types, tests with branch coverage and its floors
+check: lint types cover
+
+[private]
+lint:
+    ruff format --check .
+    ruff check .
+
+[private]
+types:
+    pyright
+
+[private]
+cover:
+    coverage erase
+    coverage run -m pytest -q
+    coverage combine -q
+    coverage json -q -o .coverage.json
+    python tools/coverage_floor.py .coverage.json
+
+# Run the tests; arguments go to pytest
+test *arguments:
+    python -m pytest -q {{ arguments }}
+
+# Format, and mend what the linter can mend
+format:
+    ruff format .
+    ruff check --fix .
+
+# Renew constraints.txt: the newest exact version of everything, for every Python supported
+pin:
+    uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+        --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q -o constraints.txt
+
+# Measure against the peers; arguments go to the bench
+bench *arguments:
+    python -m bench {{ arguments }}
+
+# Draw the README's picture, docs/up.svg, from a real run
+picture:
+    python tools/picture.py

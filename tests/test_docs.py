@@ -1,0 +1,83 @@
+"""What the documents say can be done is what can be done."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from warren.model.specfile import load_file, load_text
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+def section(title: str) -> str:
+    """The text of README.md's section."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README, re.M | re.S)
+    assert found, f"README.md has no section {title}"
+    return found[1]
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """The code blocks of this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+
+
+def quick_start() -> list[str]:
+    (block,) = fenced(section("Quick start"), "sh")
+    return block.splitlines()
+
+
+def test_quick_start_is_two_command_lines() -> None:
+    first, second = quick_start()
+    assert first.endswith(".venv/bin/warren up examples/quickstart.yaml")
+    assert second.endswith(".venv/bin/python -m pytest -q")
+
+
+def test_quick_start_needs_neither_ensurepip_nor_root_nor_an_unpinned_package() -> None:
+    for line in quick_start():
+        assert line.startswith("python3 -m venv --without-pip .venv && python3 -m pip --python ")
+        assert " -c constraints.txt " in line
+        assert "sudo" not in line
+
+
+def test_ci_runs_the_second_command_as_readme_has_it() -> None:
+    reads = re.search(r"^mapfile -t commands < <\((awk .*)\)$", CI, re.M)
+    assert reads, "want .ci/run to read its commands from README.md"
+    read = subprocess.run(
+        ["bash", "-c", reads[1]], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert read.stdout.splitlines() == quick_start()
+    assert 'bash -euc "${commands[1]}"' in CI
+
+
+def test_ci_checks_what_a_developer_checks() -> None:
+    assert "just check\n" in CI
+
+
+def test_readmes_service_files_load() -> None:
+    blocks = fenced(README, "yaml")
+    assert blocks
+    for block in blocks:
+        assert load_text(block, base=ROOT)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.name for path in EXAMPLES])
+def test_examples_load(path: Path) -> None:
+    assert load_file(path)
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    dead = [
+        f"{document.relative_to(ROOT)}: {target}"
+        for document in documents
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text("utf-8"))
+        if not (document.parent / target).exists()
+    ]
+    assert not dead
