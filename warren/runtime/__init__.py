@@ -1,0 +1,1 @@
+"""Services: what plays `warren.model.seams.Runtime`."""

@@ -1,0 +1,36 @@
+"""What the tests of processes share: bounded waiting, and counting what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from warren.process import procfs
+
+NAUGHTY = Path(__file__).parent / "naughty"
+PATIENCE = 20.0
+
+
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds; an error after PATIENCE seconds."""
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # files and /proc wake nobody
+            await trio.sleep(0.001)
+
+
+def marked(name: str, value: str) -> list[int]:
+    """Living processes started with that variable."""
+    marker = f"{name}={value}".encode()
+    return [stat.pid for stat in procfs.all_stats() if procfs.has_marker(stat.pid, marker)]
+
+
+def open_handles() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def zombies() -> set[int]:
+    """Children of this process that nobody has reaped."""
+    stats = (procfs.read_stat(pid) for pid in procfs.own_children())
+    return {stat.pid for stat in stats if stat is not None and stat.is_dead}

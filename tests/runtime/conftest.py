@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from runtime_kit import kinds, runtime_in
+
+from warren.process.trees import TreeKind
+from warren.runtime.process import ProcessRuntime
+
+
+@pytest.fixture(params=kinds())
+def kind(request: pytest.FixtureRequest) -> TreeKind:
+    return request.param
+
+
+@pytest.fixture
+def runtime(kind: TreeKind, tmp_path: Path) -> ProcessRuntime:
+    return runtime_in(tmp_path, kind)

@@ -1,0 +1,84 @@
+"""Which task has which port (S23)."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from warren.process.ports import ephemeral_range, is_port_free
+from warren.runtime.ports import PortAllocator, PortTakenError
+
+
+def free(port: int) -> bool:
+    return True
+
+
+def test_any_ports_are_distinct_and_outside_the_ephemeral_range() -> None:  # S23
+    ports = PortAllocator(is_free=free)
+    found = [ports.claim(f"web.{n}#1", {"http": 0, "admin": 0}) for n in range(1, 300)]
+    numbers = [number for one in found for number in one.values()]
+    assert len(set(numbers)) == len(numbers)
+    assert not set(numbers) & set(ephemeral_range())
+    assert min(numbers) >= 10_000
+
+
+def test_ports_stay_the_tasks_until_released() -> None:  # S23
+    ports = PortAllocator(is_free=free)
+    first = ports.claim("web.1#1", {"http": 0})
+    assert ports.claim("web.1#1", {"http": 0}) == first
+    ports.release("web.1#1")
+    ports.release("web.1#1")
+    assert ports.claim("web.1#1", {"http": 0}) == first
+    assert "1 ports of 1 tasks" in repr(ports)
+
+
+def test_previous_ports_are_kept_where_they_are_free() -> None:  # S23
+    ports = PortAllocator(is_free=lambda port: port != 12_345)
+    assert ports.claim("a.1#1", {"http": 0}, previous={"http": 23_456}) == {"http": 23_456}
+    assert ports.claim("b.1#1", {"http": 0}, previous={"http": 12_345}) != {"http": 12_345}
+    adopted = ports.claim("c.1#1", {"http": 0}, previous={"http": 12_345}, adopt=True)
+    assert adopted == {"http": 12_345}
+
+
+def test_fixed_port_taken_by_a_task_names_it_and_claims_nothing() -> None:  # S23
+    ports = PortAllocator(is_free=free)
+    ports.claim("web.1#1", {"http": 8080})
+    with pytest.raises(PortTakenError) as caught:
+        ports.claim("web.2#1", {"admin": 0, "http": 8080})
+    assert str(caught.value) == "port http: 8080 is taken by web.1#1"
+    assert (caught.value.name, caught.value.number, caught.value.by) == ("http", 8080, "web.1#1")
+    assert "1 ports of 1 tasks" in repr(ports)
+
+
+def test_no_port_left_is_said() -> None:
+    ports = PortAllocator(is_free=lambda _: False)
+    with pytest.raises(PortTakenError, match="no free port is left") as caught:
+        ports.claim("web.1#1", {"http": 0})
+    assert str(caught.value) == "port http: no free port is left on this node"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_port_somebody_listens_on_is_not_free(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        listener = socket.create_server((address, 0), family=family)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with listener:
+        port: int = listener.getsockname()[1]
+        assert not is_port_free(port)
+        with pytest.raises(PortTakenError, match="taken by another program"):
+            PortAllocator().claim("web.1#1", {"http": port})
+    assert is_port_free(port)
+
+
+def test_time_wait_does_not_make_a_port_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        server, _ = listener.accept()
+        server.close()  # the side that closes first keeps the TIME_WAIT
+        assert client.recv(1) == b""
+        client.close()
+    assert is_port_free(port)

@@ -1,0 +1,262 @@
+"""Trees kept by cgroup2: nobody leaves, and one write kills all.
+
+    <mount>/<our own cgroup>/warren-<token>/<instance id>/          the instance
+                                                        /check-3    a check, idle or running
+
+No controller is needed, so this works beside v1 (a hybrid mount) and without delegation of
+controllers. Directories of ended checks are kept for the next one and go with the instance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import trio
+
+from warren.process import procfs
+from warren.process.procfs import Stat
+from warren.process.reaper import Reaper
+from warren.process.tree import INSTANCE_VARIABLE, Mark, born_since, mark
+
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
+def find_base(token: str) -> Path | None:
+    """Where this node's instances get their cgroups; None where no cgroup2 can be written."""
+    mount, own = _mount(), procfs.cgroup2_path(os.getpid())
+    if mount is None or own is None:
+        return None
+    base = mount / own.lstrip("/") / f"warren-{token}"
+    try:
+        base.mkdir(exist_ok=True)
+        # A kernel before 5.14 has no cgroup.kill; may_write also tells a read-only mount.
+        usable = os.access(base / "cgroup.kill", os.W_OK) and os.access(
+            base.parent / "cgroup.procs", os.W_OK
+        )
+        base.rmdir()
+    except OSError as error:
+        return base if error.errno in (errno.EBUSY, errno.ENOTEMPTY) else None
+    return base if usable else None
+
+
+def is_below_mount(path: Path) -> bool:
+    """Whether it is a cgroup of this machine, as it is mounted now."""
+    mount = _mount()
+    return mount is not None and path.is_relative_to(mount) and path.is_dir()
+
+
+class Cgroups:
+    """The trees below one base directory."""
+
+    def __init__(self, base: Path, reaper: Reaper) -> None:
+        self.base = base
+        self._reaper = reaper
+        self._inside = f"{_inner(base)}/"
+        reaper.add_owner(self._owns)
+
+    def __repr__(self) -> str:
+        return f"<Cgroups {self.base}>"
+
+    def create(self, instance: str) -> CgroupTree:
+        path = self.base / instance
+        path.mkdir(parents=True)
+        return CgroupTree(path, instance, self._reaper)
+
+    def handle(self, instance: str) -> str:
+        return str(self.base / instance)
+
+    def ids(self) -> list[str]:
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(entry.name for entry in self.base.iterdir() if entry.is_dir())
+        return []
+
+    def _owns(self, stat: Stat) -> bool:
+        path = procfs.cgroup2_path(stat.pid)
+        return path is not None and path.startswith(self._inside)
+
+
+class CgroupTree:
+    """One cgroup directory and all below it."""
+
+    def __init__(
+        self, path: Path, instance: str, reaper: Reaper, parent: CgroupTree | None = None
+    ) -> None:
+        self._path = path
+        self._instance = instance
+        self._reaper = reaper
+        self._parent = parent
+        self._root: CgroupTree = parent or self
+        self._own = _inner(path) if parent is None else f"{parent._own}/{path.name}"  # noqa: SLF001
+        self._idle = list[Path]()
+        self._checks = 0
+        self._since: Mark | None = None
+
+    def __repr__(self) -> str:
+        return f"<CgroupTree {self._path}>"
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return _NO_VARIABLES if self._parent else {INSTANCE_VARIABLE: self._instance}
+
+    @property
+    def handle(self) -> str:
+        return str(self._path)
+
+    def add(self, pid: int) -> None:
+        since = Mark(pid, mark().at)
+        self._since = since
+        self._enter(pid)
+        while escaped := [p for p in born_since(since) if self._has_escaped(p, pid)]:
+            for child in escaped:
+                self._enter(child)
+
+    def branch(self) -> CgroupTree:
+        if self._idle:
+            path = self._idle.pop()
+        else:
+            self._checks += 1
+            path = self._path / f"check-{self._checks}"
+            path.mkdir(exist_ok=True)
+        return CgroupTree(path, self._instance, self._reaper, self)
+
+    def branches(self) -> list[CgroupTree]:
+        left = sorted(self._path.glob("check-*"))
+        self._checks += len(left)
+        return [CgroupTree(path, self._instance, self._reaper, self) for path in left]
+
+    def discard(self) -> None:
+        if self._parent is not None:
+            self._parent._idle.append(self._path)  # noqa: SLF001  # its own branch
+            return
+        for path in (self._path, self._path.parent):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+    async def kill(self) -> None:
+        since, members = self._since, list[Stat]()
+        if self._parent is None or since is None:
+            since = mark()
+        if self._is_populated():
+            before, members = mark(), self._members()
+            self._write("cgroup.kill", b"1")
+            await self._wait_empty()
+            members += self._born_in(before)
+        members += self._born_in(since)
+        await self._reaper.wait_gone(members)
+        if self._parent is not None:
+            self.discard()
+            return
+        await _remove(self._path)
+        self._reaper.reap_strays()
+
+    def was_out_of_memory(self) -> bool:
+        """Whether the kernel killed for memory here; unknown, hence False, without controller."""
+        with contextlib.suppress(OSError):
+            text = (self._path / "memory.events").read_text()
+            counts = dict(line.split() for line in text.splitlines())
+            return counts.get("oom_kill", "0") != "0"
+        return False
+
+    def _has_escaped(self, pid: int, main: int) -> bool:
+        stat = procfs.read_stat(pid)
+        if stat is None or stat.is_dead or self._root.is_inside(pid):
+            return False
+        if main in (stat.parent, stat.session):
+            return True
+        return procfs.has_marker(pid, f"{INSTANCE_VARIABLE}={self._instance}".encode())
+
+    def is_inside(self, pid: int) -> bool:
+        """Whether the process, or the zombie, is in this cgroup or below it."""
+        path = procfs.cgroup2_path(pid)
+        return path is not None and f"{path}/".startswith(f"{self._own}/")
+
+    def _born_in(self, since: Mark) -> list[Stat]:
+        found = (procfs.read_stat(pid) for pid in born_since(since) if self.is_inside(pid))
+        return [stat for stat in found if stat is not None]
+
+    def _enter(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            self._write("cgroup.procs", b"%d" % pid)
+
+    def _write(self, name: str, data: bytes) -> None:
+        handle = os.open(f"{self._path}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(handle, data)
+        finally:
+            os.close(handle)
+
+    def _is_populated(self) -> bool:
+        try:
+            handle = os.open(f"{self._path}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return b"populated 1" in os.read(handle, 4096)
+        except OSError as error:
+            if error.errno != errno.ENODEV:  # it was removed this moment
+                raise
+            return False
+        finally:
+            os.close(handle)
+
+    def _members(self) -> list[Stat]:
+        pids = (pid for path in _below(self._path) for pid in _pids_of(path))
+        stats = (procfs.read_stat(pid) for pid in pids)
+        return [stat for stat in stats if stat is not None]
+
+    async def _wait_empty(self) -> None:
+        # A short poll and not inotify: that would be a descriptor and a watch for 1 ms of waiting.
+        pause = 0.0002
+        while self._is_populated():
+            await trio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+
+async def _remove(path: Path) -> None:
+    """Remove a cgroup with all below it. The kernel may need a moment after the last death."""
+    pause = 0.0002
+    while not _is_removed(path):
+        await trio.sleep(pause)
+        pause = min(pause * 2, 0.05)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()  # the base goes with its last instance
+
+
+def _is_removed(path: Path) -> bool:
+    for directory in _below(path):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+    return not path.exists()
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """The directory's tree, children before their parents."""
+    for name, _, _ in os.walk(path, topdown=False):
+        yield Path(name)
+
+
+def _pids_of(path: Path) -> list[int]:
+    try:
+        return [int(line) for line in (path / "cgroup.procs").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def _inner(path: Path) -> str:
+    """The path as `/proc/PID/cgroup` shows it."""
+    return f"/{path.relative_to(_mount() or '/')}"
+
+
+@functools.cache
+def _mount() -> Path | None:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        if rest.startswith("cgroup2 "):
+            return Path(fields.split()[4])
+    return None

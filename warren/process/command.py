@@ -1,0 +1,137 @@
+"""Run one command to its end in a task's context, and leave nothing of it behind (S13).
+
+    spawn -> [ read output, watch the end ] -> drain -> kill its tree -> reap -> result
+                 | timeout or cancellation ----^
+
+One epoll object stands for pipe and process, so that Trio waits once and no task is needed. The
+pipe's writing end stays open here: its end-of-file would be a second wake-up that tells nothing,
+as a grandchild may hold the pipe, and a command may close it and live on.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Sequence
+
+import trio
+
+from warren.model.seams import CannotRunError, CommandResult
+from warren.process.context import Context, cannot_run
+from warren.process.ending import child_status, split_status
+from warren.process.reaper import Reaper
+from warren.process.spawn import spawn
+from warren.process.tree import Tree, kill_surely
+
+_CHUNK = 65536  # what a pipe holds
+
+
+async def run_command(
+    argv: Sequence[str],
+    context: Context,
+    *,
+    branch: Callable[[], Tree],
+    reaper: Reaper,
+    timeout: float,
+    output_limit: int,
+) -> CommandResult:
+    """Run `argv` in the tree `branch` makes. `timeout` is in seconds, from when it has started.
+
+    Raises CannotRunError when it cannot be started.
+    """
+    await trio.lowlevel.checkpoint()
+    resolved = context.resolve(argv)
+    try:
+        output = _Output(output_limit)
+        try:
+            tree = branch()
+            pid = _spawn(resolved, context, tree, reaper, output.writer)
+            began = trio.current_time()
+            try:
+                tree.add(pid)
+                pidfd = output.watch(pid)
+                with trio.move_on_after(timeout):
+                    while not await output.read_until(pidfd):
+                        pass
+                status = child_status(pidfd)
+                duration = trio.current_time() - began
+                output.drain()
+            finally:
+                output.close()  # first, as killing may need the descriptors
+                await kill_surely(tree)
+                reaper.reap(pid)
+        finally:
+            output.close()
+    except OSError as error:
+        raise cannot_run(error, resolved[0]) from error
+    kept = bytes(output.kept)
+    if status is None:
+        return CommandResult(exit_code=None, timed_out=True, output=kept, duration=duration)
+    exit_code, signal = split_status(status)
+    return CommandResult(exit_code=exit_code, signal=signal, output=kept, duration=duration)
+
+
+def _spawn(argv: list[str], context: Context, tree: Tree, reaper: Reaper, output: int) -> int:
+    """Spawn; where that fails, the tree is given back."""
+    try:
+        pid = spawn(argv, context.with_env(tree.env), output=output)
+    except CannotRunError:
+        tree.discard()
+        raise
+    reaper.hold(pid)
+    return pid
+
+
+class _Output:
+    """The first `limit` bytes a command writes; the rest is read and thrown away."""
+
+    def __init__(self, limit: int) -> None:
+        self.kept = bytearray()
+        self._limit = limit
+        self._reader, self.writer = os.pipe2(os.O_CLOEXEC)
+        self._handles = [self._reader, self.writer]
+        try:
+            os.set_blocking(self._reader, False)
+            self._events = select.epoll()
+            self._events.register(self._reader, select.EPOLLIN)
+        except OSError:
+            self._close_handles()
+            raise
+
+    def watch(self, pid: int) -> int:
+        """Wake at the child's end too; gives its pidfd. Raises OSError."""
+        pidfd = os.pidfd_open(pid)
+        self._handles.append(pidfd)
+        self._events.register(pidfd, select.EPOLLIN)
+        return pidfd
+
+    async def read_until(self, pidfd: int) -> bool:
+        """Wait and read once; whether the process has ended."""
+        await trio.lowlevel.wait_readable(self._events.fileno())
+        ready = self._events.poll(0)
+        if any(handle == pidfd for handle, _ in ready):
+            return True
+        self._read()
+        return False
+
+    def drain(self) -> None:
+        """Keep what lies in the pipe, without waiting for who else may hold it."""
+        while len(self.kept) < self._limit and self._read():
+            pass
+
+    def close(self) -> None:
+        """Let go of every descriptor. Harmless twice."""
+        self._events.close()
+        self._close_handles()
+
+    def _read(self) -> int:
+        try:
+            chunk = os.read(self._reader, _CHUNK)
+        except BlockingIOError:
+            return 0
+        self.kept += chunk[: max(self._limit - len(self.kept), 0)]
+        return len(chunk)
+
+    def _close_handles(self) -> None:
+        while self._handles:
+            os.close(self._handles.pop())

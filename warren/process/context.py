@@ -1,0 +1,112 @@
+"""The context a program runs in: environment, working directory, user; and finding the program.
+
+Everything that can be refused is refused here, before anything is started, with a `CannotRunError`
+that names what is missing and where it was sought.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import grp
+import os
+import pwd
+from collections.abc import Mapping, Sequence
+
+from warren.model.seams import CannotRunError
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Credentials:
+    """Numeric ids a program runs under. `groups` are the supplementary ones."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Context:
+    """Where a program runs. `env` is complete; `credentials` None means the supervisor's own."""
+
+    env: Mapping[str, str]
+    cwd: str | None = None
+    credentials: Credentials | None = None
+
+    def with_env(self, extra: Mapping[str, str]) -> Context:
+        """The same context with more variables."""
+        return dataclasses.replace(self, env={**self.env, **extra}) if extra else self
+
+    def resolve(self, argv: Sequence[str]) -> list[str]:
+        """The argv with the program's full path, sought in the context's PATH and directory."""
+        if not argv or not argv[0]:
+            raise CannotRunError("the command is empty: want a program to run")
+        if any("\0" in part for part in argv):
+            raise CannotRunError(f"{argv[0]}: a NUL character in an argument")
+        if self.cwd is not None and not os.path.isdir(self.cwd):  # noqa: PTH112
+            raise CannotRunError(f"{self.cwd}: no such directory to run {argv[0]} in")
+        return [self._find(argv[0]), *argv[1:]]
+
+    def _find(self, name: str) -> str:
+        if "/" in name:
+            path = os.path.join(self.cwd or "/", name)  # noqa: PTH118
+            if os.path.isdir(path):  # noqa: PTH112
+                raise CannotRunError(f"{name}: is a directory")
+            if os.access(path, os.X_OK):
+                return path
+            found = os.path.exists(path)  # noqa: PTH110
+            raise CannotRunError(f"{name}: {'not executable' if found else 'no such file'}")
+        search = self.env.get("PATH", DEFAULT_PATH)
+        for directory in search.split(":"):
+            path = os.path.join(self.cwd or "/", directory, name)  # noqa: PTH118
+            if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112
+                return path
+        raise CannotRunError(f"{name}: not found in PATH {search}")
+
+
+def credentials_of(user: str | None) -> Credentials | None:
+    """The ids of `NAME`, `UID`, `NAME:GROUP` or `UID:GID`; None stands for the supervisor's own.
+
+    A bare number that has no account runs with a group of the same number.
+    """
+    if user is None:
+        return None
+    name, _, group = user.partition(":")
+    account = _account(name)
+    uid = account.pw_uid if account else int(name)
+    gid = _group(group) if group else (account.pw_gid if account else uid)
+    if os.geteuid() != 0:
+        if uid == os.geteuid() and gid in (os.getegid(), *os.getgroups()):
+            return None
+        raise CannotRunError(f"user {user!r}: only a supervisor run by root may change users")
+    groups = os.getgrouplist(account.pw_name, gid) if account else [gid]
+    return Credentials(uid, gid, tuple(groups))
+
+
+def cannot_run(error: OSError, program: str) -> CannotRunError:
+    """What to say when the system refused to start a program."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return CannotRunError(f"{program}: no file descriptors left ({error.strerror})")
+    if error.errno == errno.EAGAIN:
+        return CannotRunError(f"{program}: no processes left ({error.strerror})")
+    return CannotRunError(f"{program}: {error.strerror or error}")
+
+
+def _account(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except KeyError:
+        if name.isdecimal():
+            return None
+        raise CannotRunError(f"user {name!r}: no such user on this machine") from None
+
+
+def _group(name: str) -> int:
+    if name.isdecimal():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise CannotRunError(f"group {name!r}: no such group on this machine") from None

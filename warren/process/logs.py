@@ -1,0 +1,117 @@
+"""A task's output in files: appended by the program itself, rotated by copy and truncation.
+
+    <directory>/web.2.log      what the program writes to; it survives the supervisor
+    <directory>/web.2.log.1    the newest of `keep` older pieces
+
+Copying loses what is written between copy and truncation; a pipe instead of a file would lose the
+program when the supervisor dies. A piece is never larger than `limit`, however fast the flood.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+
+from warren.model.identity import TaskId
+
+_TAIL_CHUNK = 1 << 16
+_SHORTEST = 0.25  # seconds between two looks at a directory
+_LONGEST = 5.0
+
+
+class Logs:
+    """The log files of one data directory. `limit` is in bytes."""
+
+    def __init__(self, directory: Path, *, limit: int = 10 << 20, keep: int = 3) -> None:
+        self.directory = directory
+        self._limit = limit
+        self._keep = keep
+        self._sizes = dict[Path, int]()
+
+    def __repr__(self) -> str:
+        return f"<Logs {self.directory}, {self._keep} times {self._limit} bytes>"
+
+    def path(self, task: TaskId) -> Path:
+        """The file of the task's slot: who replaces a task appends to what it wrote."""
+        return self.directory / f"{task.service}.{task.slot}.log"
+
+    def open(self, task: TaskId) -> int:
+        """A descriptor to append to. The caller closes it. Raises OSError."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return os.open(self.path(task), flags, 0o640)
+
+    def tail(self, task: TaskId, lines: int) -> list[str]:
+        """The last lines written, older pieces included where the newest is short."""
+        found = list[str]()
+        path = self.path(task)
+        for piece in [path, *(_piece(path, number) for number in range(1, self._keep + 1))]:
+            if len(found) >= lines or not piece.exists():
+                break
+            found = _last_lines(piece, lines - len(found)) + found
+        return found
+
+    def rotate(self) -> float:
+        """Rotate what is over the limit. Gives the seconds until it is worth looking again."""
+        pause = _LONGEST
+        sizes = dict[Path, int]()
+        for path in self.directory.glob("*.log"):
+            size = path.stat().st_size
+            if size > self._limit:
+                self._rotate(path, size)
+                size = 0
+                pause = _SHORTEST
+            grown = size - self._sizes.get(path, size)
+            if grown > 0:
+                pause = min(pause, _LONGEST * (self._limit - size) / (2 * grown))
+            sizes[path] = size
+        self._sizes = sizes
+        return max(pause, _SHORTEST)
+
+    def _rotate(self, path: Path, size: int) -> None:
+        for number in range(self._keep, 1, -1):
+            older = _piece(path, number - 1)
+            if older.exists():
+                older.replace(_piece(path, number))
+        if self._keep:
+            _copy_end(path, _piece(path, 1), size, self._limit)
+        os.truncate(path, 0)
+
+
+async def serve_rotation(
+    logs: Logs, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Look at the files as often as their growth asks for, and rotate them in a thread."""
+    task_status.started()
+    while True:
+        pause = await trio.to_thread.run_sync(logs.rotate)
+        await trio.sleep(pause)
+
+
+def _piece(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
+
+
+def _copy_end(source: Path, target: Path, size: int, limit: int) -> None:
+    with source.open("rb") as reader, target.open("wb") as writer:
+        offset = max(0, size - limit)
+        while offset < size:
+            sent = os.sendfile(writer.fileno(), reader.fileno(), offset, size - offset)
+            if sent == 0:
+                break
+            offset += sent
+
+
+def _last_lines(path: Path, lines: int) -> list[str]:
+    with path.open("rb") as file:
+        start = file.seek(0, os.SEEK_END)
+        text = b""
+        while start > 0 and text.count(b"\n") <= lines:
+            step = min(_TAIL_CHUNK, start)
+            start -= step
+            file.seek(start)
+            text = file.read(step) + text
+    found = text.decode(errors="replace").splitlines()
+    return found[-lines:] if lines else []

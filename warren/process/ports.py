@@ -1,0 +1,40 @@
+"""Whether a TCP port could be listened on, and which ports the kernel gives away by itself."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_ADDRESSES = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))  # noqa: S104  # bound, not open
+
+
+def is_port_free(port: int) -> bool:
+    """Whether a program could listen on the port on any address, of IPv4 and of IPv6.
+
+    Connections in TIME_WAIT do not count: servers bind with SO_REUSEADDR, and so is asked here.
+    """
+    return all(_can_bind(family, address, port) for family, address in _ADDRESSES)
+
+
+def ephemeral_range() -> range:
+    """The ports the kernel hands to outgoing connections."""
+    try:
+        low, high = _RANGE.read_text().split()
+    except OSError:
+        return range(32768, 61000)
+    return range(int(low), int(high) + 1)
+
+
+def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        # These two: a machine without IPv6.
+        return error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+    return True

@@ -1,0 +1,134 @@
+"""What `/proc` tells of processes.
+
+A pid alone names nobody for long: everywhere a process is remembered it is a `Stat` whose
+`start` (field 22, clock ticks since boot) tells it from a later process with the same pid.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_PROC = Path("/proc")
+DEAD_STATES = frozenset("ZXx")
+# Anything else, above all "no descriptors left", must not read as "no such process".
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+
+class Stat(NamedTuple):
+    """The fields of `/proc/PID/stat` that Warren uses. `exit_status` is a wait status."""
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    start: int
+    exit_status: int
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is a zombie: it runs no more and waits to be reaped."""
+        return self.state in DEAD_STATES
+
+
+def read_stat(pid: int) -> Stat | None:
+    """The process's stat, or None when there is no such process."""
+    try:
+        text = _read(f"/proc/{pid}/stat")
+    except _GONE:
+        return None
+    # The name in parentheses may hold anything, also ") Z 1".
+    fields = text[text.rindex(b")") + 2 :].split()
+    return Stat(
+        pid=pid,
+        state=chr(fields[0][0]),
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        start=int(fields[19]),
+        exit_status=int(fields[49]),
+    )
+
+
+def is_same(pid: int, start: int) -> bool:
+    """Whether the pid still names the process that started then (a zombie included)."""
+    stat = read_stat(pid)
+    return stat is not None and stat.start == start
+
+
+def all_pids() -> list[int]:
+    """Every pid in this pid namespace, ascending: a child is seen after its parent."""
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208
+
+
+def all_stats() -> Iterator[Stat]:
+    """Every process that can be read."""
+    for pid in all_pids():
+        stat = read_stat(pid)
+        if stat is not None:
+            yield stat
+
+
+def read_environ(pid: int) -> dict[str, str]:
+    """The environment a process was started with; empty when it may not or can not be read."""
+    try:
+        text = _read(f"/proc/{pid}/environ")
+    except _GONE:
+        return {}
+    pairs = (os.fsdecode(entry).partition("=") for entry in text.split(b"\0") if entry)
+    return {name: value for name, _, value in pairs}
+
+
+def has_marker(pid: int, marker: bytes) -> bool:
+    """Whether `NAME=VALUE` stands in the environment the process was started with."""
+    try:
+        text = _read(f"/proc/{pid}/environ")
+    except _GONE:
+        return False
+    return marker in text and marker in text.split(b"\0")
+
+
+def last_pid() -> int:
+    """The pid given out last in this namespace: nobody younger exists unless pids wrapped."""
+    return int(_read("/proc/loadavg").rsplit(b" ", 1)[1])
+
+
+def own_children() -> list[int]:
+    """The pids of this process's children, zombies included."""
+    try:
+        tasks = os.listdir("/proc/self/task")  # noqa: PTH208
+        texts = [_read(f"/proc/self/task/{task}/children") for task in tasks]
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        own = os.getpid()
+        return [stat.pid for stat in all_stats() if stat.parent == own]
+    return [int(pid) for text in texts for pid in text.split()]
+
+
+def cgroup2_path(pid: int) -> str | None:
+    """The process's path in the cgroup2 hierarchy; a zombie's too."""
+    try:
+        text = (_PROC / str(pid) / "cgroup").read_text()
+    except _GONE:
+        return None
+    for line in text.splitlines():
+        if line.startswith("0::"):
+            return line[3:].removesuffix(" (deleted)")
+    return None
+
+
+def boot_id() -> str:
+    """Which boot of the machine this is: pids and start times mean nothing in another."""
+    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def _read(path: str) -> bytes:
+    # Not pathlib: this is read thousands of times, and a stat must come from one read call.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(handle, 1 << 16)
+        while len(text) and len(text) % 4096 == 0 and (more := os.read(handle, 1 << 16)):
+            text += more
+        return text
+    finally:
+        os.close(handle)

@@ -1,0 +1,142 @@
+"""Reap what became our child by being orphaned, and never a child somebody else here waits for.
+
+As sub-reaper the supervisor inherits every orphan of its instances. An orphan is ours when its
+tree says so (its cgroup), or when it leads no session and is not in ours: whom this process
+started itself is in our session or leads its own, so nobody waits for that one.
+
+Mains of instances and checks are *held*: their zombies keep pid and session id from being given
+out again until their tree is dead; their owners reap them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+import trio
+
+from warren.process import kernel, procfs
+from warren.process.procfs import Stat
+
+_ANY_DEAD = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
+
+class Reaper:
+    """Knows which dead children of this process are whose."""
+
+    def __init__(self) -> None:
+        self._held = set[int]()
+        self._owners = list[Callable[[Stat], bool]]()
+        self._pid = os.getpid()
+        self._is_subreaper = False
+
+    def __repr__(self) -> str:
+        return f"<Reaper holding {len(self._held)}>"
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Pids whose owners reap them."""
+        return frozenset(self._held)
+
+    def prepare(self) -> None:
+        """Become sub-reaper, once, before the first program is started."""
+        if not self._is_subreaper:
+            kernel.become_subreaper()
+            self._is_subreaper = True
+
+    def add_owner(self, owns: Callable[[Stat], bool]) -> None:
+        """Ask `owns` too whether a dead child came from one of our trees."""
+        self._owners.append(owns)
+
+    def hold(self, pid: int) -> None:
+        """Leave this child's zombie to its owner."""
+        self._held.add(pid)
+
+    def reap(self, pid: int) -> None:
+        """Reap a held child whose tree was killed, and hold it no longer."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        self._held.discard(pid)
+
+    def reap_strays(self) -> int:
+        """Reap the dead orphans there are; gives their number. One system call when none is."""
+        count = 0
+        while (pid := _some_dead_child()) is not None:
+            if not self._reap_if_stray(pid):
+                # Somebody else's zombie hides the others: look at all children, once.
+                return count + sum(self._reap_if_stray(pid) for pid in self._strangers())
+            count += 1
+        return count
+
+    async def wait_gone(self, processes: Iterable[Stat]) -> None:
+        """Wait until these killed processes are gone, and reap those that became ours.
+
+        A zombie that is held, or that another process must reap, counts as gone.
+        """
+        left = {stat.pid: stat.start for stat in processes}
+        pause = 0.0002
+        while left:
+            for pid, start in list(left.items()):
+                if self._is_gone(pid, start, left):
+                    del left[pid]
+            if left:
+                await trio.sleep(pause)
+                pause = min(pause * 2, 0.05)
+
+    def _is_gone(self, pid: int, start: int, left: dict[int, int]) -> bool:
+        stat = procfs.read_stat(pid)
+        if stat is None or stat.start != start:
+            return True
+        if not stat.is_dead:
+            return False
+        if stat.parent == self._pid:
+            if pid not in self._held:
+                _reap(pid)
+            return True
+        # A dying parent of the same tree hands its zombies on to us before it is one itself.
+        return stat.parent not in left
+
+    def _strangers(self) -> list[int]:
+        return [pid for pid in procfs.own_children() if pid not in self._held]
+
+    def _reap_if_stray(self, pid: int) -> bool:
+        stat = procfs.read_stat(pid)
+        if stat is None or not stat.is_dead or pid in self._held or stat.parent != self._pid:
+            return False
+        if stat.session in (os.getsid(0), pid) and not any(owns(stat) for owns in self._owners):
+            return False
+        _reap(pid)
+        return True
+
+
+async def serve_reaping(
+    reaper: Reaper, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Reap orphans while their instances live. Outside the main thread it can only sleep."""
+    if threading.current_thread() is not threading.main_thread():
+        task_status.started()
+        await trio.sleep_forever()
+    import signal
+
+    with trio.open_signal_receiver(signal.SIGCHLD) as deaths:
+        task_status.started()
+        async for _ in deaths:
+            reaper.reap_strays()
+            # Many deaths are one look: a zombie may wait, our event loop may not.
+            await trio.sleep(0.25)
+            reaper.reap_strays()
+
+
+def _some_dead_child() -> int | None:
+    try:
+        found = os.waitid(os.P_ALL, 0, _ANY_DEAD)
+    except ChildProcessError:
+        return None
+    return None if found is None else found.si_pid
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)

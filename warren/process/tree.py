@@ -1,0 +1,111 @@
+"""What a process tree is, whoever keeps it: a cgroup (`cgroup.py`) or a walk (`walk.py`).
+
+Invariant: once `kill` has returned, nothing that was ever in the tree runs, no zombie of it is
+left to us except a held main (see `reaper.py`), and the tree's own traces are gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import trio
+
+from warren.process import procfs
+
+INSTANCE_VARIABLE = "WARREN_INSTANCE"
+CHECK_VARIABLE = "WARREN_CHECK"
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_RETRY_PAUSE = 0.05
+_WRAP_TIME = 2.0  # seconds in which pids cannot wrap around: 32,768 forks
+
+
+class Mark(NamedTuple):
+    """An instant, as the kernel counts processes."""
+
+    pid: int
+    at: float
+
+
+class Tree(Protocol):
+    """All processes that came from one start. Not to be used after `kill`."""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Variables every program of this tree must be started with."""
+        ...
+
+    @property
+    def handle(self) -> str:
+        """What `trees.find_tree` needs to find it again."""
+        ...
+
+    def add(self, pid: int) -> None:
+        """Take in a process just spawned, with whatever it has forked by now."""
+        ...
+
+    def discard(self) -> None:
+        """Give back a tree to which nothing was added. Needs nothing that could be short."""
+        ...
+
+    async def kill(self) -> None:
+        """Kill everything in the tree, wait until it is gone, reap it. See `kill_surely`.
+
+        Raises OSError where the system cannot give even a descriptor; may be called again.
+        """
+        ...
+
+    def branch(self) -> Tree:
+        """A tree within this one, which can be killed alone and dies with it."""
+        ...
+
+    def branches(self) -> Sequence[Tree]:
+        """The branches an earlier supervisor left."""
+        ...
+
+    def was_out_of_memory(self) -> bool:
+        """Whether the kernel killed something in it for want of memory."""
+        ...
+
+
+class Trees(Protocol):
+    """All trees of one node and data directory."""
+
+    def create(self, instance: str) -> Tree:
+        """The tree of a new instance. Raises OSError."""
+        ...
+
+    def handle(self, instance: str) -> str:
+        """The handle of that instance's tree, as `Tree.handle`."""
+        ...
+
+    def ids(self) -> list[str]:
+        """The instances that have left a trace of their own, running or not."""
+        ...
+
+
+async def kill_surely(tree: Tree) -> None:
+    """Kill a tree, whatever is cancelled, and however short the system is of anything."""
+    with trio.CancelScope(shield=True):
+        while True:
+            try:
+                return await tree.kill()
+            except OSError as error:
+                if error.errno not in _SHORTAGES:
+                    raise
+            await trio.sleep(_RETRY_PAUSE)
+
+
+def mark() -> Mark:
+    """Now: for `born_since`."""
+    return Mark(procfs.last_pid(), time.monotonic())
+
+
+def born_since(then: Mark) -> list[int]:
+    """Pids that may have been given out since then: few are looked at where few were born."""
+    last = procfs.last_pid()
+    if last < then.pid or last - then.pid > 1000 or time.monotonic() - then.at > _WRAP_TIME:
+        return procfs.all_pids()
+    return list(range(then.pid + 1, last + 1))

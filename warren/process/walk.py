@@ -1,0 +1,171 @@
+"""Trees found by walking `/proc`, where there is no cgroup2 to keep them.
+
+A process belongs to a tree when its environment carries the tree's marker, when it is in the
+session of the tree's main process, or when its parent belongs. Killing repeats until two walks in
+a row find nothing: first everybody is stopped, so that nobody forks away, then killed.
+
+Limit: a program that wipes its environment *and* leaves the session *and* outlives its parent is
+not recognised. Only a cgroup holds that one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping
+
+import trio
+
+from warren.process import procfs
+from warren.process.procfs import Stat
+from warren.process.reaper import Reaper
+from warren.process.tree import CHECK_VARIABLE, INSTANCE_VARIABLE, Mark, born_since, mark
+
+_STOP_ROUNDS = 10
+_check_number = itertools.count(1)
+
+
+class Walks:
+    """The trees of a machine without cgroup2."""
+
+    def __init__(self, reaper: Reaper) -> None:
+        self._reaper = reaper
+
+    def __repr__(self) -> str:
+        return "<Walks>"
+
+    def create(self, instance: str) -> WalkTree:
+        return WalkTree({INSTANCE_VARIABLE: instance}, self._reaper)
+
+    def handle(self, instance: str) -> str:
+        return ""
+
+    def ids(self) -> list[str]:
+        return []
+
+
+class WalkTree:
+    """The processes with one marker, their session and their descendants."""
+
+    def __init__(self, env: Mapping[str, str], reaper: Reaper) -> None:
+        self._env = env
+        self._marker = b"\0".join(os.fsencode(f"{k}={v}") for k, v in env.items())
+        self._reaper = reaper
+        self._leader: tuple[int, int] | None = None
+        self._since: Mark | None = None
+        self._known = dict[int, int]()
+        self._beyond = set[int]()
+
+    def __repr__(self) -> str:
+        return f"<WalkTree {os.fsdecode(self._marker)}>"
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return self._env
+
+    @property
+    def handle(self) -> str:
+        return ""
+
+    def add(self, pid: int) -> None:
+        self._since = Mark(pid, mark().at)
+        stat = procfs.read_stat(pid)
+        if stat is not None:
+            self.lead(pid, stat.start)
+
+    def lead(self, pid: int, start: int) -> None:
+        """The tree's main process, whose session belongs to it."""
+        self._leader = (pid, start)
+        self._known[pid] = start
+
+    def branch(self) -> WalkTree:
+        unique = f"{os.getpid()}-{time.monotonic_ns()}-{next(_check_number)}"
+        return WalkTree({CHECK_VARIABLE: unique}, self._reaper)
+
+    def branches(self) -> list[WalkTree]:
+        found = set[str]()
+        for pid in procfs.all_pids():
+            if procfs.has_marker(pid, self._marker):
+                found.add(procfs.read_environ(pid).get(CHECK_VARIABLE, ""))
+        return [WalkTree({CHECK_VARIABLE: name}, self._reaper) for name in sorted(found) if name]
+
+    def discard(self) -> None:
+        """Nothing to give back."""
+
+    async def kill(self) -> None:
+        clean, pause = 0, 0.0002
+        while clean < 2:
+            dead = list[Stat]()
+            living = self._stop_all(dead)
+            for stat in living:
+                self._signal(stat, signal.SIGKILL)
+            await self._reaper.wait_gone([*living, *dead])
+            clean = 0 if living else clean + 1
+            if living:
+                await trio.sleep(pause)
+                pause = min(pause * 2, 0.05)
+        self._reaper.reap_strays()
+
+    def was_out_of_memory(self) -> bool:
+        return False
+
+    def _stop_all(self, dead: list[Stat]) -> list[Stat]:
+        """Stop every member, again and again until no new one shows up."""
+        stopped = dict[int, Stat]()
+        for _ in range(_STOP_ROUNDS):
+            found = list(self._find())
+            dead.extend(stat for stat in found if stat.is_dead)
+            new = [s for s in found if not s.is_dead and s.pid not in stopped]
+            if not new:
+                break
+            for stat in new:
+                self._signal(stat, signal.SIGSTOP)
+                stopped[stat.pid] = stat
+        return [stat for stat in stopped.values() if stat.pid not in self._beyond]
+
+    def _find(self) -> Iterable[Stat]:
+        session = self._session()
+        for pid in self._candidates():
+            stat = procfs.read_stat(pid)
+            if stat is None or pid in self._beyond or pid == os.getpid():
+                continue
+            if self._belongs(stat, session):
+                self._known[pid] = stat.start
+                yield stat
+
+    def _belongs(self, stat: Stat, session: int | None) -> bool:
+        if self._known.get(stat.pid) == stat.start or stat.session == session:
+            return True
+        parent_start = self._known.get(stat.parent)
+        if parent_start is not None and procfs.is_same(stat.parent, parent_start):
+            return True
+        return procfs.has_marker(stat.pid, self._marker)
+
+    def _session(self) -> int | None:
+        # A session id names ours only while its leader's pid cannot have been given out again.
+        if self._leader is None or not procfs.is_same(*self._leader):
+            return None
+        return self._leader[0]
+
+    def _candidates(self) -> Iterable[int]:
+        if self._since is None:
+            return procfs.all_pids()
+        return [self._since.pid, *born_since(self._since)]
+
+    def _signal(self, stat: Stat, number: signal.Signals) -> None:
+        # By pidfd, and looked at again: between the walk and here the pid may have changed hands.
+        try:
+            handle = os.pidfd_open(stat.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if procfs.is_same(stat.pid, stat.start):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, number)
+        except PermissionError:
+            self._beyond.add(stat.pid)  # a set-uid program under an unprivileged supervisor
+        finally:
+            os.close(handle)

@@ -1,0 +1,97 @@
+"""A main process under watch: its end, signals to it. Owns one pidfd, from start to `close`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+import trio
+
+from warren.process import ending, procfs
+from warren.process.reaper import Reaper
+
+
+class Watched:
+    """A process known by pid and start time; our child, or adopted."""
+
+    def __init__(self, pid: int, start: int, pidfd: int, *, reaper: Reaper, is_child: bool) -> None:
+        self.pid = pid
+        self.start = start
+        self._pidfd = pidfd
+        self._reaper = reaper
+        self._is_child = is_child
+        self._has_ended = False
+        self._status: int | None = None
+        # Trio lets one task at a time wait for a descriptor; the others wait for that task.
+        self._looking = trio.Lock()
+        if is_child:
+            reaper.hold(pid)
+
+    def __repr__(self) -> str:
+        return f"<Watched {self.pid}{' ended' if self._has_ended else ''}>"
+
+    @property
+    def status(self) -> int | None:
+        """Its wait status once it has ended; None while it runs, or when nobody can tell."""
+        return self._status
+
+    @classmethod
+    def child(cls, pid: int, *, reaper: Reaper) -> Watched:
+        """Watch a child just spawned. Raises OSError: no descriptors left."""
+        stat = procfs.read_stat(pid)
+        assert stat is not None, "a child stays until it is reaped"
+        return cls(pid, stat.start, os.pidfd_open(pid), reaper=reaper, is_child=True)
+
+    @classmethod
+    def stranger(cls, pid: int, start: int, *, reaper: Reaper) -> Watched | None:
+        """Watch a process of an earlier supervisor; None when that very process is gone.
+
+        Raises OSError: no descriptors left.
+        """
+        try:
+            pidfd = os.pidfd_open(pid)
+        except (ProcessLookupError, ValueError):
+            return None
+        # Opened first, compared then: whom the descriptor names can no longer change.
+        if not procfs.is_same(pid, start):
+            os.close(pidfd)
+            return None
+        stat = procfs.read_stat(pid)
+        is_child = stat is not None and stat.parent == os.getpid()
+        return cls(pid, start, pidfd, reaper=reaper, is_child=is_child)
+
+    def look(self) -> bool:
+        """Whether it has ended by now."""
+        if self._has_ended:
+            return True
+        if self._is_child:
+            self._status = ending.child_status(self._pidfd)
+            self._has_ended = self._status is not None
+        else:
+            stat = procfs.read_stat(self.pid)
+            self._has_ended = stat is None or stat.start != self.start or stat.is_dead
+            if self._has_ended:
+                self._status = ending.stranger_status(self._pidfd, self.pid, self.start)
+        return self._has_ended
+
+    async def wait(self) -> int | None:
+        """Wait for its end; its wait status, None when nobody can tell."""
+        await trio.lowlevel.checkpoint()
+        async with self._looking:
+            while not self.look():
+                await ending.wait_ended(self._pidfd)
+        return self._status
+
+    def send(self, number: int) -> None:
+        """Send it a signal. Harmless when it has ended."""
+        if not self.look():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def close(self) -> None:
+        """Reap it if it is ours and let go. It must have ended."""
+        assert self._has_ended, "an owner waits before it lets go"
+        if self._is_child:
+            self._reaper.reap(self.pid)
+        os.close(self._pidfd)

@@ -1,0 +1,114 @@
+"""One process instance: what the nursery of a task holds in its hand.
+
+    running --- main ends ---> ended, its tree may live on --- kill ---> gone
+       `-------------------------- kill ----------------------------------^
+
+`kill` is the only way to gone, and gone means: no process, no zombie of ours, no descriptor.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from warren.model.check import Argv
+from warren.model.seams import CannotRunError, CommandResult
+from warren.model.task import End, Instance
+from warren.process.command import run_command
+from warren.process.context import Context
+from warren.process.ending import end_of
+from warren.process.reaper import Reaper
+from warren.process.tree import Tree, kill_surely
+from warren.process.watched import Watched
+
+
+class ProcessInstance:
+    """Plays `RunningInstance` for a process and the tree below it."""
+
+    def __init__(
+        self, instance: Instance, main: Watched, tree: Tree, context: Context, reaper: Reaper
+    ) -> None:
+        self._instance = instance
+        self._main = main
+        self._tree = tree
+        self._context = context
+        self._reaper = reaper
+        self._end: End | None = None
+        self._killing = trio.Lock()
+        self._is_closing = False
+        self._is_gone = False
+        self._running = 0
+        self._quiet = trio.Event()
+
+    def __repr__(self) -> str:
+        state = "gone" if self._is_gone else "ended" if self._end else "running"
+        return f"<ProcessInstance {self._instance.id} pid {self._main.pid} {state}>"
+
+    @property
+    def instance(self) -> Instance:
+        return self._instance
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was killed and nothing of it is left."""
+        return self._is_gone
+
+    async def wait(self) -> End:
+        if self._end is None:
+            await self._main.wait()
+        else:
+            await trio.lowlevel.checkpoint()
+        return self._told()
+
+    async def signal(self, number: int) -> None:
+        if not self._is_gone:
+            self._main.send(number)
+        await trio.lowlevel.checkpoint()
+
+    async def kill(self) -> None:
+        with trio.CancelScope(shield=True):
+            async with self._killing:
+                if not self._is_gone:
+                    await self._kill()
+
+    async def run(self, argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
+        self._check_open()
+        self._running += 1
+        try:
+            return await run_command(
+                argv,
+                self._context,
+                branch=self._branch,
+                reaper=self._reaper,
+                timeout=timeout,
+                output_limit=output_limit,
+            )
+        finally:
+            self._running -= 1
+            if self._is_closing and self._running == 0:
+                self._quiet.set()
+
+    async def _kill(self) -> None:
+        self._is_closing = True
+        if self._main.look():
+            self._told()  # how it ended by itself is known only while its tree is there
+        await kill_surely(self._tree)
+        await self._main.wait()
+        if self._running:
+            await self._quiet.wait()
+        self._told()
+        self._main.close()
+        self._is_gone = True
+
+    def _branch(self) -> Tree:
+        self._check_open()
+        return self._tree.branch()
+
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise CannotRunError(f"{self._instance.id} has ended: nothing more runs in it")
+
+    def _told(self) -> End:
+        if self._end is None:
+            is_short = self._tree.was_out_of_memory()
+            self._end = end_of(self._main.status, out_of_memory=is_short)
+        return self._end

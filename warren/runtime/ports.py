@@ -1,0 +1,105 @@
+"""Which task has which port of this node (S23).
+
+A port is a task's from claim to release, across all its restarts. Free ones lie outside the
+kernel's ephemeral range, so that no outgoing connection sits on a port promised to a task; where
+the search starts is a hash of the task, so that neighbours rarely meet and restarts find their
+old numbers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+
+from warren.model.errors import WarrenError
+from warren.model.service import ANY_PORT
+from warren.process.ports import ephemeral_range, is_port_free
+
+LOWEST = 10_000
+
+
+class PortTakenError(WarrenError):
+    """A port cannot be had. `by` is the task that has it, or None: somebody outside Warren."""
+
+    def __init__(self, name: str, number: int, by: str | None) -> None:
+        self.name = name
+        self.number = number
+        self.by = by
+        super().__init__(name, number, by)
+
+    def __str__(self) -> str:
+        if self.number == ANY_PORT:
+            return f"port {self.name}: no free port is left on this node"
+        return f"port {self.name}: {self.number} is taken by {self.by or 'another program'}"
+
+
+class PortAllocator:
+    """The ports of one node. Asks the kernel through `is_free`."""
+
+    def __init__(
+        self, *, is_free: Callable[[int], bool] = is_port_free, lowest: int = LOWEST
+    ) -> None:
+        self._is_free = is_free
+        ephemeral = ephemeral_range()
+        self._choices = [port for port in range(lowest, 65536) if port not in ephemeral]
+        self._owners = dict[int, str]()
+        self._claims = dict[str, dict[str, int]]()
+
+    def __repr__(self) -> str:
+        return f"<PortAllocator {len(self._owners)} ports of {len(self._claims)} tasks>"
+
+    def claim(
+        self,
+        task: str,
+        names: Mapping[str, int],
+        *,
+        previous: Mapping[str, int] | None = None,
+        adopt: bool = False,
+    ) -> dict[str, int]:
+        """Ports by name; `names` has a fixed number or 0 for any. Claiming again gives the same.
+
+        `previous` are numbers to prefer, from before a restart. With `adopt` they are taken
+        without asking the kernel, as the task's own program listens there.
+        Raises PortTakenError, and then nothing was claimed.
+        """
+        held = self._claims.get(task)
+        if held is not None and held.keys() == names.keys():
+            return dict(held)
+        self.release(task)
+        found = dict[str, int]()
+        for name, fixed in names.items():
+            before = (previous or {}).get(name, ANY_PORT)
+            taken = found.values()
+            if adopt and before and self._owners.get(before) is None:
+                found[name] = before
+            elif fixed:
+                found[name] = self._fixed(name, fixed)
+            elif before and before not in taken and self._is_open(before):
+                found[name] = before
+            else:
+                found[name] = self._any(f"{task} {name}", name, taken=set(taken))
+        self._claims[task] = found
+        self._owners.update(dict.fromkeys(found.values(), task))
+        return dict(found)
+
+    def release(self, task: str) -> None:
+        """The task has ended for good. Harmless twice."""
+        for port in self._claims.pop(task, {}).values():
+            self._owners.pop(port, None)
+
+    def _fixed(self, name: str, number: int) -> int:
+        if not self._is_open(number):
+            raise PortTakenError(name, number, self._owners.get(number))
+        return number
+
+    def _any(self, key: str, name: str, *, taken: set[int]) -> int:
+        count = len(self._choices)
+        first = zlib.crc32(key.encode()) % count
+        for step in range(count):
+            port = self._choices[(first + step) % count]
+            if port not in taken and self._is_open(port):
+                return port
+        raise PortTakenError(name, ANY_PORT, None)
+
+    def _is_open(self, port: int) -> bool:
+        return port not in self._owners and self._is_free(port)

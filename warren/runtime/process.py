@@ -1,0 +1,197 @@
+"""The `process` runtime: instances are process trees on this machine, without any isolation.
+
+Start:  find program, user, directory -> tree -> gate -> into the tree -> record -> open the gate
+Adopt:  boot, pid and start time agree -> watch it; else it has ended, and its tree is killed
+Sweep:  whatever carries this node's token and is not to be kept is killed, recorded or not
+
+The token is a hash of node and data directory, so that two supervisors on one machine leave each
+other alone. It is in every program's environment and in the name of the cgroup.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import trio
+
+from warren.model.identity import TaskId
+from warren.model.seams import CannotRunError, Launch
+from warren.model.task import End, Instance, Reason
+from warren.process import procfs
+from warren.process.context import Context, cannot_run, credentials_of
+from warren.process.ending import end_of
+from warren.process.logs import Logs, serve_rotation
+from warren.process.reaper import Reaper, serve_reaping
+from warren.process.spawn import Gated, spawn_gated
+from warren.process.tree import INSTANCE_VARIABLE, Tree, kill_surely
+from warren.process.trees import TreeKind, choose_trees, find_tree
+from warren.process.watched import Watched
+from warren.runtime.instance import ProcessInstance
+
+TOKEN_VARIABLE = "WARREN_TOKEN"
+
+
+class ProcessRuntime:
+    """Plays `Runtime` with processes. `log_limit` is in bytes; `trees` None takes the best kind."""
+
+    def __init__(
+        self,
+        *,
+        data_dir: Path,
+        node: str,
+        trees: TreeKind | None = None,
+        log_limit: int = 10 << 20,
+        log_keep: int = 3,
+    ) -> None:
+        self.token = _token(data_dir, node)
+        self._reaper = Reaper()
+        self.trees = choose_trees(trees, token=self.token, reaper=self._reaper)
+        self._boot = procfs.boot_id()
+        # Weak: an instance belongs to its task's nursery, and is kept by that alone.
+        self._instances = weakref.WeakValueDictionary[str, ProcessInstance]()
+        self.logs = Logs(data_dir / "logs", limit=log_limit, keep=log_keep)
+
+    def __repr__(self) -> str:
+        return f"<ProcessRuntime {self.trees!r}, {len(self._instances)} instances>"
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Reap orphans and rotate logs, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve_reaping, self._reaper)
+            await nursery.start(serve_rotation, self.logs)
+            task_status.started()
+
+    def tail(self, task: TaskId, lines: int) -> list[str]:
+        """The last lines the task's slot has written."""
+        return self.logs.tail(task, lines)
+
+    async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> ProcessInstance:
+        await trio.lowlevel.checkpoint()
+        marks = {INSTANCE_VARIABLE: launch.id, TOKEN_VARIABLE: self.token}
+        context = Context(
+            env={**launch.env, **marks},
+            cwd=launch.spec.cwd,
+            credentials=credentials_of(launch.spec.user),
+        )
+        argv = context.resolve(launch.command)
+        self._reaper.prepare()
+        try:
+            tree = self.trees.create(launch.id)
+        except OSError as error:
+            raise cannot_run(error, launch.id) from error
+        # No checkpoint from here to the open gate: it happens, or it never was.
+        try:
+            gated = self._spawn(launch, argv, context)
+        except CannotRunError:
+            tree.discard()
+            raise
+        try:
+            tree.add(gated.pid)
+            main = Watched.child(gated.pid, reaper=self._reaper)
+        except OSError as error:
+            gated.abandon()
+            await kill_surely(tree)
+            raise cannot_run(error, argv[0]) from error
+        running = ProcessInstance(
+            self._identity(launch, main, tree, context), main, tree, context, self._reaper
+        )
+        try:
+            record(running.instance)
+        except BaseException:
+            gated.close()
+            await running.kill()
+            raise
+        gated.open()
+        self._instances[launch.id] = running
+        return running
+
+    async def adopt(self, instance: Instance) -> ProcessInstance | End:
+        await trio.lowlevel.checkpoint()
+        handle = instance.handle
+        if handle.get("boot") != self._boot:
+            return _lost("ended when the machine went down")
+        context = Context(
+            env=msgspec.json.decode(handle.get("env", "{}"), type=dict[str, str]),
+            cwd=handle.get("cwd"),
+            credentials=credentials_of(handle.get("user")),
+        )
+        self._reaper.prepare()
+        pid, start = instance.pid or 0, int(handle.get("start", 0))
+        main = Watched.stranger(pid, start, reaper=self._reaper)
+        tree = find_tree(
+            instance.id, handle.get("cgroup", ""), pid=pid, start=start, reaper=self._reaper
+        )
+        if main is None or main.look():
+            await kill_surely(tree)
+            if main is None:
+                return _lost("ended while no supervisor watched it; its exit code is unknown")
+            main.close()
+            return end_of(main.status)
+        for branch in tree.branches():
+            await kill_surely(branch)
+        running = ProcessInstance(instance, main, tree, context, self._reaper)
+        self._instances[instance.id] = running
+        return running
+
+    async def sweep(self, keep: frozenset[str]) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        found = {*self.trees.ids(), *self._instances, *self._marked()} - keep
+        for name in sorted(found):
+            running = self._instances.get(name)
+            if running is not None:
+                await running.kill()
+            for handle in ("", self.trees.handle(name)):
+                await kill_surely(find_tree(name, handle, pid=0, start=0, reaper=self._reaper))
+        return sorted(found)
+
+    def _marked(self) -> set[str]:
+        """Instances of this node that run, by their environment."""
+        token = f"{TOKEN_VARIABLE}={self.token}".encode()
+        pids = [pid for pid in procfs.all_pids() if procfs.has_marker(pid, token)]
+        names = (procfs.read_environ(pid).get(INSTANCE_VARIABLE) for pid in pids)
+        return {name for name in names if name}
+
+    def _spawn(self, launch: Launch, argv: list[str], context: Context) -> Gated:
+        try:
+            output = self.logs.open(launch.task)
+        except OSError as error:
+            raise cannot_run(error, str(self.logs.path(launch.task))) from error
+        try:
+            return spawn_gated(argv, context, output=output)
+        finally:
+            os.close(output)
+
+    def _identity(self, launch: Launch, main: Watched, tree: Tree, context: Context) -> Instance:
+        handle = {
+            "boot": self._boot,
+            "start": str(main.start),
+            "cgroup": tree.handle,
+            # What checks in an adopted instance need: many servers overwrite their environment.
+            "env": msgspec.json.encode(dict(context.env)).decode(),
+        }
+        if launch.spec.cwd is not None:
+            handle["cwd"] = launch.spec.cwd
+        if launch.spec.user is not None:
+            handle["user"] = launch.spec.user
+        return Instance(
+            id=launch.id,
+            task=launch.task,
+            pid=main.pid,
+            started_at=time.time(),
+            ports=launch.ports,
+            handle=handle,
+        )
+
+
+def _lost(message: str) -> End:
+    return End(reason=Reason.LOST, message=message, at=time.time())
+
+
+def _token(data_dir: Path, node: str) -> str:
+    return hashlib.sha256(f"{node}\0{data_dir.resolve()}".encode()).hexdigest()[:12]
