@@ -136,12 +136,18 @@ class Journal(Protocol):
 class Ports(Protocol):
     """Gives a task its ports, kept while the task lives (S23)."""
 
-    def claim(self, task: str, wanted: Mapping[str, int]) -> Mapping[str, int]:
-        """Numbers for the named ports; 0 asks for any. Raises PortTakenError."""
-        ...
+    def claim(
+        self,
+        task: str,
+        names: Mapping[str, int],
+        *,
+        previous: Mapping[str, int] | None = None,
+        adopt: bool = False,
+    ) -> Mapping[str, int]:
+        """Numbers for the named ports; 0 asks for any. Raises PortTakenError.
 
-    def keep(self, task: str, ports: Mapping[str, int]) -> None:
-        """Note the ports of an adopted task as taken."""
+        `previous` are preferred; with `adopt` they are in use by the task itself.
+        """
         ...
 
     def release(self, task: str) -> None:

@@ -1,0 +1,1 @@
+"""The program of one node: services, their slots, and the tasks that fill them."""

@@ -1,0 +1,1 @@
+"""One nursery per task: its instances one after another, their probes, and the restarts."""

@@ -1,0 +1,1 @@
+"""The disk: the supervisor's journal, and the lock on its data directory."""

@@ -1,0 +1,142 @@
+"""A service on this node: every slot holds one task; one that FAILED is replaced, with backoff.
+
+slot: task #1 -> FAILED -> at once #2 -> FAILED -> 10 s -> #3 ... (S17)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import trio
+
+from warren.model.identity import TaskId
+from warren.model.service import Condition, ServiceSpec
+from warren.model.task import Phase, TaskRecord, TaskStatus
+from warren.nursery.surroundings import Surroundings
+from warren.nursery.task import TaskNursery
+from warren.rules.health import Health, summarize
+from warren.rules.restart import replacement_delay
+
+
+class Service:
+    """One service's slots. Made by `Supervisor.start`; lives until `stop`.
+
+    `found` has the records of an earlier supervisor by slot: what still fits is adopted (S21).
+    """
+
+    def __init__(
+        self, spec: ServiceSpec, surroundings: Surroundings, found: Mapping[int, TaskRecord]
+    ) -> None:
+        self.spec = spec
+        self.ended = trio.Event()
+        self._around = surroundings
+        self._found = found
+        self._tasks: dict[int, TaskNursery] = {}
+        self._stopping = trio.Event()
+        self._stop_message = ""
+        self._keeps_records = False
+        self._changed = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Service {self.spec.name}: {self.health()}>"
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.spec.name
+
+    def tasks(self) -> list[TaskNursery]:
+        """The current task of every slot, in the order of slots."""
+        return [self._tasks[slot] for slot in sorted(self._tasks)]
+
+    def statuses(self) -> list[TaskStatus]:
+        """The current tasks as they stand now, in the order of slots."""
+        return [task.status() for task in self.tasks()]
+
+    def health(self) -> Health:
+        """How many of the replicas wanted are ready."""
+        return summarize(self.spec.replicas, self.statuses())
+
+    async def wait_ready(self) -> None:
+        """Wait until every replica is ready. Returns at once where none is wanted."""
+        while sum(task.is_ready for task in self._tasks.values()) < self.spec.replicas:
+            await self._changed.wait()
+
+    async def stop(self, message: str = "stop asked", *, keep_records: bool = False) -> None:
+        """Stop every task and wait until nothing of them is left. Harmless twice (S15)."""
+        if not self._stopping.is_set():
+            self._stop_message = message
+            self._keeps_records = keep_records
+            self._stopping.set()
+            for task in self._tasks.values():
+                task.stop(message, keep_record=keep_records)
+        await self.ended.wait()
+
+    def note_change(self) -> None:
+        """A task of this service has changed: wakes who waits."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def run(self) -> None:
+        """Keep the slots filled until `stop`, or until every task has ended for good."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for slot in range(1, self.spec.replicas + 1):
+                    nursery.start_soon(self._keep_slot, slot)
+        finally:
+            self.ended.set()
+            self.note_change()
+
+    async def _keep_slot(self, slot: int) -> None:
+        record = await self._first_record(slot)
+        while not self._stopping.is_set():
+            task = TaskNursery(record, self._around)
+            self._tasks[slot] = task
+            await task.run()
+            last = task.record
+            if not self._is_replaced(last.phase):
+                break
+            delay = replacement_delay(last.failed_before, jitter=self._around.chance.random())
+            with trio.move_on_after(delay):
+                await self._stopping.wait()
+            record = self._next(last)
+        if self._stopping.is_set() and not self._keeps_records:
+            self._around.journal.forget(record.id)
+
+    async def _first_record(self, slot: int) -> TaskRecord:
+        found = self._found.get(slot)
+        if found is None:
+            return TaskRecord(id=TaskId(self.name, slot, 1), spec=self.spec)
+        if has_same_tasks(found.spec, self.spec):
+            return self._next(found) if self._is_replaced(found.phase) else found
+        old = TaskNursery(found, self._around)
+        self._tasks[slot] = old
+        old.stop("the spec has changed")
+        await old.run()
+        self._around.journal.forget(found.id)
+        return TaskRecord(id=_after(found.id), spec=self.spec)
+
+    def _next(self, last: TaskRecord) -> TaskRecord:
+        new = TaskRecord(
+            id=_after(last.id),
+            spec=self.spec,
+            last_end=last.last_end,
+            failed_before=last.failed_before + 1,
+        )
+        self._around.journal.save(new)
+        self._around.journal.forget(last.id)
+        return new
+
+    def _is_replaced(self, phase: Phase) -> bool:
+        has_failed = phase in (Phase.FAILED, Phase.CRASHED)
+        return has_failed and self.spec.restart.condition is not Condition.NEVER
+
+
+def has_same_tasks(one: ServiceSpec, other: ServiceSpec) -> bool:
+    """Whether two specs ask for the same tasks: how many is not a task's business."""
+    return msgspec.structs.replace(one, replicas=other.replicas) == other
+
+
+def _after(task: TaskId) -> TaskId:
+    return TaskId(task.service, task.slot, task.number + 1)

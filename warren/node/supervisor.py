@@ -1,0 +1,132 @@
+"""The supervisor of a node: services in, running tasks out, transitions told to who watches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import trio
+
+from warren.model.errors import SpecError
+from warren.model.seams import Journal, Runtime
+from warren.model.service import ServiceSpec
+from warren.model.task import TaskEvent, TaskRecord, TaskStatus
+from warren.node.service import Service
+from warren.nursery.surroundings import Surroundings
+from warren.nursery.task import TaskNursery
+from warren.rules.admission import admit
+
+WATCH_BUFFER = 1000  # events a watcher may lie behind before it loses some
+_log = logging.getLogger("warren.supervisor")
+
+
+class Supervisor:
+    """Runs services on this node. Made by `open_supervisor`."""
+
+    def __init__(self, nursery: trio.Nursery, surroundings: Surroundings) -> None:
+        # The nursery is the one of `open_supervisor`: it ends when that block ends.
+        self._nursery = nursery
+        self._around = replace(surroundings, publish=self._published)
+        self._outer_publish = surroundings.publish
+        self._watchers: set[trio.MemorySendChannel[tuple[TaskStatus, TaskEvent]]] = set()
+        self._found: dict[str, dict[int, TaskRecord]] = {}
+        self.services: dict[str, Service] = {}
+        for record in surroundings.journal.load():
+            self._found.setdefault(record.id.service, {})[record.id.slot] = record
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {self._around.node}: {len(self.services)} services>"
+
+    def start(self, spec: ServiceSpec) -> Service:
+        """Start a service, adopting what an earlier supervisor left running of it.
+
+        Raises SpecError where the spec cannot be run here or the name is taken.
+        """
+        admit(spec)
+        running = self.services.get(spec.name)
+        if running is not None and not running.ended.is_set():
+            raise SpecError(f"services.{spec.name}", "runs already; stop it first")
+        found = self._found.pop(spec.name, {})
+        kept = {slot: r for slot, r in found.items() if slot <= spec.replicas}
+        surplus = {slot: r for slot, r in found.items() if slot > spec.replicas}
+        service = self.services[spec.name] = Service(spec, self._around, kept)
+        self._nursery.start_soon(service.run)
+        self._dismiss(surplus.values(), "no longer wanted")
+        return service
+
+    async def stop(self, name: str, message: str = "stop asked") -> None:
+        """Stop a service and forget it. Raises SpecError for an unknown name."""
+        service = self.services.get(name)
+        if service is None:
+            raise SpecError(f"services.{name}", "no such service")
+        await service.stop(message)
+        del self.services[name]
+
+    def dismiss_unclaimed(self) -> None:
+        """Stop what an earlier supervisor left running and no `start` has asked for."""
+        for records in self._found.values():
+            self._dismiss(records.values(), "no longer wanted")
+        self._found.clear()
+
+    async def shutdown(self, message: str = "the supervisor shuts down") -> None:
+        """Stop every task, gently; the records stay, so that the next one goes on with them."""
+        async with trio.open_nursery() as nursery:
+            for service in self.services.values():
+                nursery.start_soon(lambda s: s.stop(message, keep_records=True), service)
+
+    @asynccontextmanager
+    async def watch(
+        self,
+    ) -> AsyncGenerator[trio.MemoryReceiveChannel[tuple[TaskStatus, TaskEvent]], None]:
+        """Every transition from here on, as (status, event). A watcher that lies more than
+        WATCH_BUFFER behind loses the newest; the status is always the whole truth."""
+        send, receive = trio.open_memory_channel[tuple[TaskStatus, TaskEvent]](WATCH_BUFFER)
+        self._watchers.add(send)
+        try:
+            with send, receive:
+                yield receive
+        finally:
+            self._watchers.discard(send)
+
+    def _published(self, status: TaskStatus, event: TaskEvent) -> None:
+        self._outer_publish(status, event)
+        service = self.services.get(event.task.service)
+        if service is not None:
+            service.note_change()
+        for watcher in self._watchers:
+            try:
+                watcher.send_nowait((status, event))
+            except trio.WouldBlock:
+                _log.warning("a watcher lies behind and has lost an event: %s", event.message)
+
+    def _dismiss(self, records: Iterable[TaskRecord], message: str) -> None:
+        for record in records:
+            self._nursery.start_soon(self._run_to_its_end, record, message)
+
+    async def _run_to_its_end(self, record: TaskRecord, message: str) -> None:
+        if record.instance is not None:
+            task = TaskNursery(record, self._around)
+            task.stop(message)
+            await task.run()
+        self._around.journal.forget(record.id)
+
+
+@asynccontextmanager
+async def open_supervision(surroundings: Surroundings) -> AsyncGenerator[Supervisor, None]:
+    """A supervisor on these outsides. Leaving the block stops every task gently; an exception or
+    a cancellation kills them. Either way nothing is left when it returns.
+    """
+    await sweep(surroundings.runtime, surroundings.journal)
+    async with trio.open_nursery() as nursery:
+        supervisor = Supervisor(nursery, surroundings)
+        yield supervisor
+        await supervisor.shutdown()
+
+
+async def sweep(runtime: Runtime, journal: Journal) -> None:
+    """End instances of this node that no record knows of (S21)."""
+    known = {r.instance.id for r in journal.load() if r.instance is not None}
+    for stray in await runtime.sweep(frozenset(known)):
+        _log.warning("ended %s, which no record knew of", stray)

@@ -1,0 +1,114 @@
+"""One instance of a task, from its start until nothing of it is left (S15).
+
+    acquire -> alive (probes beside) -> asked to go -> signal, grace -> kill the tree -> gone
+
+However it is left, cancelled at any point included, the tree is killed and waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import trio
+
+from warren.model.seams import RunningInstance, Target
+from warren.model.task import End
+from warren.nursery.probing import Probing
+
+News = Literal["started", "exited", "gone"]
+Acquire = Callable[[], Awaitable[RunningInstance]]
+
+
+class InstanceLife:
+    """Drives one RunningInstance. `tell` gets the news, synchronously, from inside `run`."""
+
+    def __init__(
+        self,
+        acquire: Acquire,
+        probing: Probing,
+        tell: Callable[[News], None],
+        *,
+        age: float | None = None,
+    ) -> None:
+        """`age` is how many seconds ago an instance to adopt had started; None for a new one."""
+        self._acquire = acquire
+        self._probing = probing
+        self._tell = tell
+        self._age = age or 0.0
+        self.is_adopted = age is not None
+        self._dismissed = trio.Event()
+        self._asking = trio.CancelScope()
+        self._asked = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._starting = trio.CancelScope()
+        self.running: RunningInstance | None = None
+        self.end: End | None = None
+
+    def __repr__(self) -> str:
+        return f"<InstanceLife {self.running and self.running.instance.id} end={self.end!r}>"
+
+    async def run(self) -> bool:
+        """Live it. False when the start was abandoned. Raises CannotRunError from the start."""
+        with self._starting:
+            self.running = await self._acquire()
+        if self.running is None:
+            return False
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._watch, self.running)
+                self._tell("started")
+                await self._dismissed.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.running.kill()
+        self.end = await self.running.wait()
+        self._tell("gone")
+        return True
+
+    def abandon_start(self) -> None:
+        """Give up a start under way; what it had made is ended by the runtime."""
+        self._starting.cancel()
+
+    def begin_probes(self) -> None:
+        """Start asking. Once, after the news `started`."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._probe)
+
+    def end_probes(self) -> None:
+        """No further attempt, from this moment on (S6)."""
+        self._asking.cancel()
+
+    def stop(self, signal: int, grace: float) -> None:
+        """Ask the process to go, wait for `grace` seconds, then kill. After `started`."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._stop, signal, grace)
+
+    def clear(self) -> None:
+        """Kill what is left."""
+        self._dismissed.set()
+
+    async def _watch(self, running: RunningInstance) -> None:
+        await running.wait()
+        self._tell("exited")
+
+    async def _probe(self) -> None:
+        assert self.running is not None
+        instance = self.running.instance
+        target = Target(address=instance.address, ports=instance.ports, run=self.running.run)
+        try:
+            with self._asking:
+                await self._probing.run(target, trio.current_time() - self._age)
+        finally:
+            self._asked.set()
+
+    async def _stop(self, signal: int, grace: float) -> None:
+        assert self.running is not None
+        if self._asking.cancel_called:
+            await self._asked.wait()  # every check is over before the signal (S15)
+        await self.running.signal(signal)
+        with trio.move_on_after(grace):
+            await self.running.wait()
+        self._dismissed.set()

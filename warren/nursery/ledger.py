@@ -1,0 +1,97 @@
+"""What is written down of a task and told of it: every change goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+import trio
+
+from warren.model.identity import instance_id
+from warren.model.probe import ProbeKind, Verdict
+from warren.model.seams import Launch
+from warren.model.task import End, EventKind, Phase, TaskEvent, TaskRecord, TaskStatus
+from warren.nursery.surroundings import Surroundings
+from warren.rules.environment import environment, expand
+
+
+class Ledger:
+    """A task's record, kept in the journal, and its transitions, told in sequence.
+
+    `status` gives the task as it stands, to be told along with a transition.
+    """
+
+    def __init__(
+        self, record: TaskRecord, around: Surroundings, status: Callable[[], TaskStatus]
+    ) -> None:
+        self.record = record
+        self.sequence = 0
+        self._around = around
+        self._status = status
+        self._ready_at: float | None = None  # in Trio's time: wall clocks jump
+
+    def write(self, **changes: object) -> None:
+        """Change the record, on disk too."""
+        self.record = msgspec.structs.replace(self.record, **changes)
+        self._around.journal.save(self.record)
+
+    def announce(self, kind: EventKind, message: str) -> None:
+        """Tell of a transition."""
+        self.sequence += 1
+        at = self._around.wall()
+        event = TaskEvent(at=at, task=self.record.id, kind=kind, message=message)
+        self._around.publish(self._status(), event)
+
+    def note_end(self, end: End) -> None:
+        """The instance is gone."""
+        self._ready_at = None
+        self.write(instance=None, last_end=end, ready_since=None, proven={})
+
+    def finish(self, phase: Phase, message: str) -> None:
+        """The task has ended."""
+        self.write(phase=phase)
+        self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}")
+
+    def note_ready(self, proven: Mapping[ProbeKind, Verdict], *, since: float | None) -> None:
+        """The task is ready; `since` is the wall time it was already, where it was adopted."""
+        wall = self._around.wall()
+        ready_since = wall if since is None else since
+        self._ready_at = trio.current_time() - max(0.0, wall - ready_since)
+        self.write(ready_since=ready_since, proven=proven)
+        self.announce(EventKind.READY, "ready")
+
+    def note_unready(self, proven: Mapping[ProbeKind, Verdict], message: str) -> None:
+        """The task is ready no more, and still runs."""
+        self.ready_for()
+        self._ready_at = None
+        self.write(ready_since=None, proven=proven)
+        self.announce(EventKind.UNREADY, message)
+
+    def ready_for(self) -> float:
+        """Seconds of readiness up to now; where they amount to good running, the slate is
+        wiped (S17)."""
+        if self._ready_at is None:
+            return 0.0
+        seconds = trio.current_time() - self._ready_at
+        if seconds >= self.record.spec.restart.reset_after:
+            history = msgspec.structs.replace(self.record.history, streak=0)
+            self.write(history=history, failed_before=0)
+        return seconds
+
+    def launch(self, ports: Mapping[str, int]) -> Launch:
+        """The next start of the task, counted and written down."""
+        self.write(starts=self.record.starts + 1, phase=max(self.record.phase, Phase.STARTING))
+        task, spec = self.record.id, self.record.spec
+        token = f"{self._around.chance.getrandbits(32):08x}"
+        name = instance_id(task, self.record.starts, token)
+        env = environment(
+            spec,
+            task=task,
+            instance=name,
+            node=self._around.node,
+            ports=ports,
+            inherited=self._around.inherited,
+        )
+        assert spec.command is not None
+        command = expand(spec.command, env)
+        return Launch(id=name, task=task, spec=spec, command=command, env=env, ports=ports)

@@ -1,0 +1,126 @@
+"""The probes of one instance: the loops that wait, ask and report.
+
+    startup probe --passed--> liveness and readiness, side by side (S5)
+
+A probe never overlaps itself: the loop asks, and only then looks for its next time (S9).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import trio
+
+from warren.model.check import Sample
+from warren.model.probe import Probe, ProbeKind, Verdict
+from warren.model.seams import RunCheck, Target
+from warren.model.task import ProbeStatus
+from warren.rules.ends import probe_failure
+from warren.rules.probe import Observation, ProbeRecord, adopted, observe
+from warren.rules.schedule import adopted_attempt, first_attempt, next_attempt
+
+OnObservation = Callable[[ProbeKind, Observation, Sample], None]
+_SECOND_WAVE = (ProbeKind.LIVENESS, ProbeKind.READINESS)
+
+
+class Probing:
+    """The probes of one instance. `records` and `samples` are read by whoever shows them.
+
+    `started` is in Trio's time; `key` names the task for the phase of its grid (S7); `proven` has
+    what is kept of an adopted instance (S21). `on_observation` is called for every outcome, before
+    the loop goes on; it may cancel the scope that `run` stands in.
+    """
+
+    def __init__(
+        self,
+        probes: Mapping[ProbeKind, Probe],
+        *,
+        key: str,
+        check: RunCheck,
+        wall: Callable[[], float],
+        on_observation: OnObservation,
+        samples_kept: int,
+        proven: Mapping[ProbeKind, Verdict],
+    ) -> None:
+        self._probes = probes
+        self._key = key
+        self._check = check
+        self._wall = wall
+        self._on_observation = on_observation
+        self.records: dict[ProbeKind, ProbeRecord] = {
+            kind: adopted(kind, proven.get(kind)) for kind in probes
+        }
+        self.samples: dict[ProbeKind, deque[Sample]] = {
+            kind: deque(maxlen=samples_kept) for kind in probes
+        }
+        self._warnings: dict[ProbeKind, str] = {}
+
+    def __repr__(self) -> str:
+        verdicts = ", ".join(f"{k.value} {r.verdict.value}" for k, r in self.records.items())
+        return f"<Probing {self._key}: {verdicts or 'no probes'}>"
+
+    async def run(self, target: Target, started: float) -> None:
+        """Ask until every probe has had its last word, or for ever."""
+        if ProbeKind.STARTUP in self._probes:
+            await self._ask(ProbeKind.STARTUP, target, started)
+            if self.records[ProbeKind.STARTUP].verdict is not Verdict.HEALTHY:
+                return
+        kinds = [kind for kind in _SECOND_WAVE if kind in self._probes]
+        if len(kinds) == 1:
+            await self._ask(kinds[0], target, started)
+            return
+        async with trio.open_nursery() as nursery:
+            for kind in kinds:
+                nursery.start_soon(self._ask, kind, target, started)
+
+    def proven(self) -> dict[ProbeKind, Verdict]:
+        """The verdicts to write down: those of probes that have passed on this instance."""
+        return {kind: r.verdict for kind, r in self.records.items() if r.has_passed}
+
+    def status(self, kind: ProbeKind) -> ProbeStatus:
+        """A probe as it stands now."""
+        record = self.records[kind]
+        return ProbeStatus(
+            verdict=record.verdict,
+            consecutive_failures=record.failures,
+            consecutive_successes=record.successes,
+            warning=self._warnings.get(kind),
+            last=self.samples[kind][-1] if self.samples[kind] else None,
+        )
+
+    def failure(self, kind: ProbeKind) -> str:
+        """Why the probe failed, for people."""
+        last = self.samples[kind][-1].outcome if self.samples[kind] else None
+        return probe_failure(kind, self.records[kind].failures, last)
+
+    async def _ask(self, kind: ProbeKind, target: Target, started: float) -> None:
+        probe = self._probes[kind]
+        key = f"{self._key}/{kind.value}"
+        now = trio.current_time()
+        if self.records[kind].has_passed:
+            at = adopted_attempt(probe, key=key, now=now)
+        else:
+            at = first_attempt(probe, started=started, now=now)
+        while not self.records[kind].is_final:
+            await trio.sleep_until(at)
+            outcome = await self._check(probe.check, target, timeout=probe.timeout)
+            observation = observe(probe, self.records[kind], outcome, at=at, started=started)
+            self.records[kind] = observation.record
+            self._keep(kind, observation, Sample(self._wall(), outcome))
+            at = next_attempt(
+                probe,
+                has_passed=observation.record.has_passed,
+                key=key,
+                last=at,
+                now=trio.current_time(),
+            )
+
+    def _keep(self, kind: ProbeKind, observation: Observation, sample: Sample) -> None:
+        self.samples[kind].append(sample)
+        if observation.has_warning:
+            detail = sample.outcome.detail
+            self._warnings[kind] = f"the {kind.value} check cannot run: {detail}"
+        elif observation.record.errors == 0:
+            self._warnings.pop(kind, None)
+        self._on_observation(kind, observation, sample)

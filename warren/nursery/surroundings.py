@@ -1,0 +1,32 @@
+"""What every task of a node is handed: the seams, and the sources of time and chance."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from warren.model.seams import Journal, Ports, RunCheck, Runtime
+from warren.model.task import TaskEvent, TaskStatus
+
+Publish = Callable[[TaskStatus, TaskEvent], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """The outsides of a node's tasks. `wall` gives seconds since the epoch; `publish` is called
+    on every transition, must be quick and must not raise. `inherited` is the environment that
+    tasks take PATH, HOME, LANG and TZ from."""
+
+    node: str
+    runtime: Runtime
+    check: RunCheck
+    ports: Ports
+    journal: Journal
+    publish: Publish
+    wall: Callable[[], float] = time.time
+    chance: random.Random = field(default_factory=random.Random)
+    inherited: Mapping[str, str] = MappingProxyType({})
+    samples_kept: int = 20

@@ -1,0 +1,335 @@
+"""One task on its node: waits for one event, looks it up in the table, performs the effects.
+
+rules/lifecycle.py says what follows what; this file only does it. Everything of the task lives in
+the nursery of `TaskNursery.run`: cancel that, and nothing of the task is left.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+
+import trio
+
+from warren.model.check import Sample
+from warren.model.identity import TaskId
+from warren.model.probe import ProbeKind, Verdict
+from warren.model.seams import CannotRunError, Launch, PortTakenError, RunningInstance
+from warren.model.task import End, EventKind, Instance, Phase, Reason, TaskRecord, TaskStatus
+from warren.nursery.instance import InstanceLife, News
+from warren.nursery.ledger import Ledger
+from warren.nursery.probing import Probing
+from warren.nursery.surroundings import Surroundings
+from warren.rules.ends import settle
+from warren.rules.health import is_ready, probes
+from warren.rules.lifecycle import Effect, Event, State, step
+from warren.rules.probe import Observation, Publish
+from warren.rules.restart import GiveUp, decide
+
+BLOCKED_RETRY = 1.0  # seconds until a task that waits for a port asks again
+_NEWS: dict[News, Event] = {
+    "started": Event.STARTED,
+    "exited": Event.EXITED,
+    "gone": Event.GONE,
+}
+_log = logging.getLogger("warren.task")
+
+
+class _EndedError(Exception):
+    """An instance to adopt had ended already."""
+
+    def __init__(self, end: End) -> None:
+        self.end = end
+
+
+class TaskNursery:
+    """A task, driven by `run`. `status()` is what it looks like now; `ended` is set at its end."""
+
+    def __init__(self, record: TaskRecord, surroundings: Surroundings) -> None:
+        self.id: TaskId = record.id
+        self.spec = record.spec
+        self.ended = trio.Event()
+        self._around = surroundings
+        self._ledger = Ledger(record, surroundings, self.status)
+        self._state = State.WAITING
+        self._restart_at: float | None = None
+        self._wait = BLOCKED_RETRY
+        self._pending_reason: str | None = None
+        self._cause: End | None = None  # why the instance is being ended, where we end it
+        self._stop_message: str | None = None
+        self._is_kept = False  # a shutdown is no end of the task: its record stays
+        self._life: InstanceLife | None = None
+        self._probing = self._new_probing({})
+        self._nursery: trio.Nursery | None = None
+        self._send, self._events = trio.open_memory_channel[Event](math.inf)  # a few at a time
+
+    def __repr__(self) -> str:
+        return f"<TaskNursery {self.id} {self._state.value}>"
+
+    @property
+    def record(self) -> TaskRecord:
+        """What is written down of the task."""
+        return self._ledger.record
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the task takes traffic."""
+        return self._state is State.RUNNING and is_ready(self.spec, self._probing.records)
+
+    def stop(self, message: str = "stop asked", *, keep_record: bool = False) -> None:
+        """Ask for the task's end, with a reason for people. Harmless twice.
+
+        With `keep_record` the next supervisor on this journal goes on with the same task.
+        """
+        if self._stop_message is None:
+            self._stop_message = message
+            self._is_kept = keep_record
+        self._send.send_nowait(Event.STOP)
+
+    def status(self) -> TaskStatus:
+        """The task as it stands now."""
+        record = self.record
+        is_stopping = self._state is State.STOPPING
+        return TaskStatus(
+            id=self.id,
+            phase=Phase.STOPPING if is_stopping else record.phase,
+            sequence=self._ledger.sequence,
+            ready=self.is_ready,
+            restarts=record.history.total,
+            instance=record.instance,
+            last_end=record.last_end,
+            pending_reason=self._pending_reason,
+            restart_at=self._restart_at,
+            probes={kind: self._probing.status(kind) for kind in self._probing.records},
+        )
+
+    def samples(self) -> dict[ProbeKind, list[Sample]]:
+        """The last outcomes of every probe of the current instance, oldest first (S24)."""
+        return {kind: list(kept) for kind, kept in self._probing.samples.items()}
+
+    async def run(self) -> None:
+        """The task's whole life. Our own bugs end the task as CRASHED, with a traceback."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self._drive()
+                nursery.cancel_scope.cancel()
+        except Exception as error:
+            _log.exception("task %s crashed: this is a bug in Warren", self.id)
+            self._state = State.ENDED
+            self._ledger.note_end(self._end(Reason.BUG, f"a bug in Warren: {error!r}"))
+            self._ledger.finish(Phase.CRASHED, "a bug in Warren; its traceback is in the log")
+        finally:
+            self._nursery = None
+            self._around.ports.release(str(self.id))
+            if self._state is not State.ENDED:  # cancelled; what ran has been killed
+                self._state = State.ENDED
+                self._ledger.note_end(self._end(Reason.STOP_ASKED, "cancelled"))
+            self.ended.set()
+
+    async def _drive(self) -> None:
+        instance = self.record.instance
+        if instance is not None:
+            self._state = State.STARTING
+            self._spawn_life(adopt=instance)
+        else:
+            self._set_alarm(0.0)
+        while self._state is not State.ENDED:
+            self._take(await self._events.receive())
+
+    def _take(self, event: Event) -> None:
+        self._state, effects = step(self._state, event)
+        for effect in effects:
+            self._perform(effect)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Effect.START:
+                self._start()
+            case Effect.ABANDON_START:
+                self._ledger.announce(EventKind.STOPPING, self._stop_message or "")
+                self._the_life.abandon_start()
+            case Effect.BEGIN_PROBES:
+                self._begin_probes()
+            case Effect.END_PROBES:
+                self._the_life.end_probes()
+            case Effect.STOP_INSTANCE:
+                self._stop_instance()
+            case Effect.CLEAR_INSTANCE:
+                self._the_life.clear()
+            case Effect.DECIDE:
+                self._decide()
+            case Effect.SET_ALARM:
+                self._set_alarm(self._wait)
+            case Effect.FINISH:
+                self._finish()
+
+    # Instances
+
+    def _start(self) -> None:
+        self._restart_at = None
+        self._wait = BLOCKED_RETRY
+        try:
+            ports = self._around.ports.claim(str(self.id), self.spec.ports)
+        except PortTakenError as error:
+            if self._pending_reason != str(error):
+                self._pending_reason = str(error)
+                self._ledger.announce(EventKind.PENDING, f"pending: {error}")
+            self._take(Event.BLOCKED)
+            return
+        self._pending_reason = None
+        self._spawn_life(launch=self._ledger.launch(ports))
+
+    def _spawn_life(self, *, adopt: Instance | None = None, launch: Launch | None = None) -> None:
+        assert self._nursery is not None
+        self._cause = None
+        self._probing = self._new_probing({} if adopt is None else self.record.proven)
+        age = None if adopt is None else max(0.0, self._around.wall() - adopt.started_at)
+
+        async def acquire() -> RunningInstance:
+            if adopt is not None:
+                return await self._adopt(adopt)
+            assert launch is not None
+            return await self._around.runtime.start(launch, record=self._record_instance)
+
+        self._life = InstanceLife(acquire, self._probing, self._hear, age=age)
+        self._nursery.start_soon(self._live, self._life)
+
+    def _record_instance(self, instance: Instance) -> None:
+        self._ledger.write(instance=instance)
+
+    async def _adopt(self, instance: Instance) -> RunningInstance:
+        key, names = str(self.id), self.spec.ports
+        self._around.ports.claim(key, names, previous=instance.ports, adopt=True)
+        found = await self._around.runtime.adopt(instance)
+        if isinstance(found, End):
+            raise _EndedError(found)
+        return found
+
+    async def _live(self, life: InstanceLife) -> None:
+        try:
+            if await life.run():
+                return
+        except (CannotRunError, PortTakenError) as error:
+            self._cause = self._end(Reason.START_FAILED, f"could not start: {error}")
+        except _EndedError as error:
+            self._cause = error.end
+        self._send.send_nowait(Event.START_FAILED)
+
+    def _hear(self, news: News) -> None:
+        self._send.send_nowait(_NEWS[news])
+
+    # Probes
+
+    def _new_probing(self, proven: Mapping[ProbeKind, Verdict]) -> Probing:
+        return Probing(
+            probes(self.spec),
+            key=str(self.id),
+            check=self._around.check,
+            wall=self._around.wall,
+            on_observation=self._observed,
+            samples_kept=self._around.samples_kept,
+            proven=proven,
+        )
+
+    def _begin_probes(self) -> None:
+        running = self._the_life.running
+        assert running is not None
+        phase = max(self.record.phase, Phase.RUNNING)
+        self._ledger.write(phase=phase, instance=running.instance)
+        kind = EventKind.ADOPTED if self._the_life.is_adopted else EventKind.STARTED
+        pid = running.instance.pid
+        self._ledger.announce(kind, f"{kind.value}, pid {pid}" if pid else kind.value)
+        self._the_life.begin_probes()
+        if self.is_ready:
+            self._ledger.note_ready(self._probing.proven(), since=self.record.ready_since)
+
+    def _observed(self, kind: ProbeKind, observation: Observation, sample: Sample) -> None:
+        if self._state is not State.RUNNING:
+            return
+        if observation.has_warning:
+            message = f"the {kind.value} check cannot run: {sample.outcome.detail}"
+            self._ledger.announce(EventKind.PROBE_WARNING, message)
+        if observation.publish is Publish.NOTHING:
+            return
+        was_ready = self.record.ready_since is not None
+        if observation.publish is Publish.UNHEALTHY and kind is not ProbeKind.READINESS:
+            self._note_failed(kind)
+        elif self.is_ready and not was_ready:
+            self._ledger.note_ready(self._probing.proven(), since=None)
+        elif was_ready and not self.is_ready:
+            message = f"not ready: {self._probing.failure(kind)}"
+            self._ledger.note_unready(self._probing.proven(), message)
+        else:
+            self._ledger.write(proven=self._probing.proven())
+
+    def _note_failed(self, kind: ProbeKind) -> None:
+        message = self._probing.failure(kind)
+        self._cause = self._end(Reason.PROBE_FAILED, message)
+        # At once and not through the channel: no request may follow the verdict (S6).
+        self._take(Event.PROBE_FAILED)
+        self._ledger.announce(EventKind.PROBE_FAILED, message)
+
+    # Ends
+
+    def _stop_instance(self) -> None:
+        stop = self.spec.stop
+        grace: float = stop.grace
+        if self._state is State.FAILING:
+            grace = grace if stop.failure_grace is None else stop.failure_grace
+        else:
+            self._ledger.announce(EventKind.STOPPING, self._stop_message or "")
+        self._the_life.stop(stop.number, grace)
+
+    def _decide(self) -> None:
+        end = settle(self._cause, self._life.end if self._life else None)
+        decision = decide(
+            self.spec.restart,
+            self.record.history,
+            end,
+            now=self._around.wall(),
+            ready_for=self._ledger.ready_for(),
+            jitter=self._around.chance.random(),
+        )
+        self._ledger.note_end(end)
+        if isinstance(decision, GiveUp):
+            self._ledger.finish(decision.phase, decision.message)
+            self._take(Event.GIVE_UP)
+            return
+        self._wait = decision.delay
+        self._restart_at = self._around.wall() + decision.delay
+        self._ledger.write(history=decision.history)
+        wait = f" in {decision.delay:.1f}s" if decision.delay else ""
+        self._ledger.announce(EventKind.RESTARTING, f"{end.message}; restarting{wait}")
+        self._take(Event.AGAIN)
+
+    def _finish(self) -> None:
+        if self.record.phase.is_end:
+            return  # the restart rule has given up, and said so
+        message = self._stop_message or "stop asked"
+        if self.record.instance is not None:
+            cause = self._end(Reason.STOP_ASKED, message)
+            self._ledger.note_end(settle(cause, self._life.end if self._life else None))
+        if self._is_kept:
+            self._ledger.announce(EventKind.FINISHED, message)
+        else:
+            self._ledger.finish(Phase.STOPPED, message)
+
+    # Small things
+
+    @property
+    def _the_life(self) -> InstanceLife:
+        assert self._life is not None
+        return self._life
+
+    def _end(self, reason: Reason, message: str) -> End:
+        return End(reason=reason, message=message, at=self._around.wall())
+
+    def _set_alarm(self, delay: float) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._sleep, delay)
+
+    async def _sleep(self, delay: float) -> None:
+        await trio.sleep(delay)
+        self._send.send_nowait(Event.DUE)

@@ -1,0 +1,41 @@
+"""One supervisor to a data directory: a lock that the kernel lets go of at any death."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from warren.model.errors import WarrenError
+
+
+class DataDirectoryError(WarrenError):
+    """The data directory is in use or cannot be used. `str()` says which, and why."""
+
+
+@contextmanager
+def locked(directory: Path) -> Generator[None, None, None]:
+    """Hold a data directory, made if need be. Raises DataDirectoryError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirectoryError(f"data directory {directory}: {error.strerror}") from None
+    try:
+        _take(lock, directory)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        said = f"is in use by another warren, pid {holder}; want another --data-dir"
+        raise DataDirectoryError(f"data directory {directory} {said}") from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
