@@ -112,7 +112,13 @@ async def test_caps_place_is_given_back_when_cancelled_or_broken(
     assert autojump_clock.current_time() == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("cap", [0, -1])
+def test_caps_leave_room_for_one_at_least(cap: int) -> None:
+    with pytest.raises(ValueError, match="want at least 1"):
+        Caps(Held(), exec=cap)
+
+
 def test_caps_defaults_are_the_contracts() -> None:
     statistics = Caps(Held()).statistics()  # S10
     assert statistics.network.cap == 256
-    assert statistics.exec.cap == 2 * (os.cpu_count() or 1)
+    assert statistics.exec.cap == 2 * len(os.sched_getaffinity(0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from warren.checks import run_check
+from warren.checks import Checker, LoopLag, run_check
 from warren.model.check import DETAIL_LIMIT, Argv, ExecCheck, Outcome, Result
 from warren.model.seams import CannotRunError, CommandResult, Target
 
@@ -58,6 +58,16 @@ async def test_exec_runs_in_the_tasks_context() -> None:
     context = Context(CommandResult(exit_code=0))
     await run_check(CHECK, Target(run=context), timeout=2.5)
     assert context.asked == [(CHECK.command, 2.5, 4096)]  # S13
+
+
+async def test_exec_timeout_while_our_loop_stalled_is_an_error() -> None:
+    times = iter([0.0, 0.5, 1.1])
+    lag = LoopLag(lambda: next(times))
+    lag.before_io_wait(0)  # a pass of half a second
+    late = CommandResult(exit_code=None, timed_out=True, duration=1.1)
+    outcome = await Checker(lag=lag)(CHECK, Target(run=Context(late)), timeout=1)  # S1
+    detail = "our own event loop was stalled for 0.5s"
+    assert outcome == Outcome(Result.ERROR, detail, 1.1)
 
 
 async def test_exec_without_a_context_is_an_error() -> None:

@@ -83,10 +83,15 @@ class Attempt:
     def _cut(self) -> None:
         stalled = self._lag.blamed(self._start, self._start + self._timeout)
         if stalled is not None:
-            self.answer(Result.ERROR, f"our own event loop was stalled for {stalled:.1f}s")
+            self.answer(Result.ERROR, told_stall(stalled))
             return
         within = format_duration(self._timeout)
         self.answer(Result.FAIL, f"no {self.waiting_for} within {within}")
+
+
+def told_stall(seconds: float) -> str:
+    """The detail of an attempt that was late by our own fault."""
+    return f"our own event loop was stalled for {seconds:.1f}s"
 
 
 def _meaning(error: Exception) -> tuple[Result, str]:

@@ -34,8 +34,13 @@ class CapsStatistics(msgspec.Struct, frozen=True, kw_only=True):
     exec: CapStatistics
 
 
+def default_exec_cap() -> int:
+    """Two exec checks at once per core that we may use."""
+    return EXEC_CAP_PER_CORE * len(os.sched_getaffinity(0))
+
+
 class Caps:
-    """Runs checks through `run`, at most `network` and `exec` of them at once."""
+    """Runs checks through `run`, at most `network` and `exec` of them at once, each at least 1."""
 
     def __init__(
         self,
@@ -46,7 +51,7 @@ class Caps:
     ) -> None:
         self._run = run
         self._network = _Places(network)
-        self._exec = _Places(exec or EXEC_CAP_PER_CORE * (os.cpu_count() or 1))
+        self._exec = _Places(default_exec_cap() if exec is None else exec)
 
     async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome:
         places = self._exec if isinstance(check, ExecCheck) else self._network
@@ -69,6 +74,8 @@ class _Places:
     # a check has its own, and another here would double what an attempt costs the scheduler.
 
     def __init__(self, cap: int) -> None:
+        if cap < 1:
+            raise ValueError(f"cap: {cap}: want at least 1, or no check ever runs")
         self._cap = cap
         self._free = trio.Semaphore(cap)
         self._waits = 0

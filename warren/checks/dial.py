@@ -34,7 +34,7 @@ def numeric(host: str, port: int) -> Address | None:
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, literal)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: of a null byte
             continue
         return Address(family, (literal, port))
     return None

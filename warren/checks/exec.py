@@ -1,25 +1,43 @@
 """The exec check: a command in the task's own context; exit 0 passes (S13).
 
 The runtime starts the command, keeps the time, and kills and reaps all of it; here its result
-gets a meaning. Invariant: the detail is the exit first, then what was printed, bounded.
+gets a meaning. Invariant: the detail is the end first, then what was printed, bounded.
 """
 
 from __future__ import annotations
 
+from warren.checks.attempt import told_stall
 from warren.checks.detail import bounded, decode_output
+from warren.checks.lag import LoopLag
 from warren.model.check import DETAIL_LIMIT, ExecCheck, Outcome, Result
 from warren.model.duration import format_duration
 from warren.model.seams import CannotRunError, CommandResult, Target
 
 
-async def run_exec(check: ExecCheck, target: Target, *, timeout: float) -> Outcome:
-    """One attempt. `timeout` seconds count from when the command has started."""
-    if target.run is None:
-        return Outcome(Result.ERROR, "this task has no context to run commands in")
-    try:
-        result = await target.run(check.command, timeout=timeout, output_limit=DETAIL_LIMIT)
-    except CannotRunError as error:
-        return Outcome(Result.ERROR, bounded(str(error)))
+class ExecChecker:
+    """Runs exec checks."""
+
+    def __init__(self, *, lag: LoopLag | None = None) -> None:
+        self._lag = lag
+
+    async def __call__(self, check: ExecCheck, target: Target, *, timeout: float) -> Outcome:
+        """One attempt. `timeout` seconds count from when the command has started."""
+        if target.run is None:
+            return Outcome(Result.ERROR, "this task has no context to run commands in")
+        lag = self._lag or LoopLag.current()
+        try:
+            result = await target.run(check.command, timeout=timeout, output_limit=DETAIL_LIMIT)
+        except CannotRunError as error:
+            return Outcome(Result.ERROR, bounded(str(error)))
+        if result.timed_out:
+            start = lag.clock() - result.duration
+            stalled = lag.blamed(start, start + timeout)
+            if stalled is not None:
+                return Outcome(Result.ERROR, told_stall(stalled), result.duration)
+        return _outcome(result, timeout)
+
+
+def _outcome(result: CommandResult, timeout: float) -> Outcome:
     passed = result.exit_code == 0 and not result.timed_out
     output = decode_output(result.output)
     detail = f"{_end(result, timeout)}: {output}" if output else _end(result, timeout)

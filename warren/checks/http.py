@@ -22,7 +22,7 @@ from warren.model.seams import Target
 
 BODY_LIMIT = 10 * 1024  # bytes
 REASON_LIMIT = 64  # bytes of the server's reason phrase that are shown
-REQUESTS_KEPT = 4096
+REQUESTS_KEPT = 10_000  # some 3 KB each
 DEFAULT_HEADERS = {
     "User-Agent": f"warren-probe/{__version__}",
     "Accept": "*/*",

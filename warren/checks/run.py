@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from warren.checks.exec import run_exec
+from warren.checks.exec import ExecChecker
 from warren.checks.http import HttpChecker
 from warren.checks.lag import LoopLag
 from warren.checks.tcp import TcpChecker
@@ -26,13 +26,14 @@ class Checker:
         lag: LoopLag | None = None,
     ) -> None:
         self._http = HttpChecker(transport=transport, lag=lag)
+        self._exec = ExecChecker(lag=lag)
         self._tcp = TcpChecker(lag=lag)
 
     async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome:
         if isinstance(check, HttpCheck):
             return await self._http(check, target, timeout=timeout)
         if isinstance(check, ExecCheck):
-            return await run_exec(check, target, timeout=timeout)
+            return await self._exec(check, target, timeout=timeout)
         return await self._tcp(check, target, timeout=timeout)
 
 

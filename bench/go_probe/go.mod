@@ -1,0 +1,3 @@
+module warren.example/probe
+
+go 1.22
