@@ -167,9 +167,14 @@ class CgroupTree:
         stat = procfs.read_stat(pid)
         if stat is None or stat.is_dead or self._root.is_inside(pid):
             return False
-        if main in (stat.parent, stat.session):
+        if main in (stat.parent, stat.session) or self._root.is_inside(stat.parent):
             return True
-        return procfs.has_marker(pid, f"{INSTANCE_VARIABLE}={self._instance}".encode())
+        marker = f"{INSTANCE_VARIABLE}={self._instance}".encode()
+        has_it = procfs.has_marker(pid, marker)
+        if has_it is None:
+            # In the middle of an exec. An orphan that came to us just now can only be ours.
+            return stat.parent == os.getpid() and pid not in self._reaper.held
+        return has_it
 
     def is_inside(self, pid: int) -> bool:
         """Whether the process, or the zombie, is in this cgroup or below it."""

@@ -4,7 +4,7 @@
     <directory>/web.2.log.1    the newest of `keep` older pieces
 
 Copying loses what is written between copy and truncation; a pipe instead of a file would lose the
-program when the supervisor dies. A piece is never larger than `limit`, however fast the flood.
+program when the supervisor dies. A piece is at most twice `limit`, however fast the flood.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Logs:
             if older.exists():
                 older.replace(_piece(path, number))
         if self._keep:
-            _copy_end(path, _piece(path, 1), size, self._limit)
+            _copy_end(path, _piece(path, 1), size, 2 * self._limit)
         os.truncate(path, 0)
 
 

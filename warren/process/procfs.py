@@ -80,12 +80,17 @@ def read_environ(pid: int) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def has_marker(pid: int, marker: bytes) -> bool:
-    """Whether `NAME=VALUE` stands in the environment the process was started with."""
+def has_marker(pid: int, marker: bytes) -> bool | None:
+    """Whether `NAME=VALUE` stands in the environment the process was started with.
+
+    None: it shows no environment at all. It is in the middle of an exec, or truly has none.
+    """
     try:
         text = _read(f"/proc/{pid}/environ")
     except _GONE:
         return False
+    if not text:
+        return None
     return marker in text and marker in text.split(b"\0")
 
 

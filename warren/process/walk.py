@@ -25,6 +25,7 @@ from warren.process.reaper import Reaper
 from warren.process.tree import CHECK_VARIABLE, INSTANCE_VARIABLE, Mark, born_since, mark
 
 _STOP_ROUNDS = 10
+_MOST_DOUBTS = 8  # 50 ms in all: nobody is that long in the middle of an exec
 _check_number = itertools.count(1)
 
 
@@ -58,6 +59,7 @@ class WalkTree:
         self._since: Mark | None = None
         self._known = dict[int, int]()
         self._beyond = set[int]()
+        self._is_unsure = False
 
     def __repr__(self) -> str:
         return f"<WalkTree {os.fsdecode(self._marker)}>"
@@ -96,17 +98,22 @@ class WalkTree:
         """Nothing to give back."""
 
     async def kill(self) -> None:
-        clean, pause = 0, 0.0002
+        clean, doubts, pause = 0, _MOST_DOUBTS, 0.0002
         while clean < 2:
             dead = list[Stat]()
+            self._is_unsure = False
             living = self._stop_all(dead)
             for stat in living:
                 self._signal(stat, signal.SIGKILL)
             await self._reaper.wait_gone([*living, *dead])
-            clean = 0 if living else clean + 1
-            if living:
-                await trio.sleep(pause)
-                pause = min(pause * 2, 0.05)
+            if self._is_unsure and doubts:
+                doubts -= 1
+            elif not living:
+                clean += 1
+                continue
+            clean = 0
+            await trio.sleep(pause)
+            pause = min(pause * 2, 0.05)
         self._reaper.reap_strays()
 
     def was_out_of_memory(self) -> bool:
@@ -142,7 +149,11 @@ class WalkTree:
         parent_start = self._known.get(stat.parent)
         if parent_start is not None and procfs.is_same(stat.parent, parent_start):
             return True
-        return procfs.has_marker(stat.pid, self._marker)
+        has_it = procfs.has_marker(stat.pid, self._marker)
+        if has_it is None and not stat.is_dead and stat.parent == os.getpid():
+            # In the middle of an exec, or without any environment: look again before it is over.
+            self._is_unsure = stat.pid not in self._reaper.held
+        return bool(has_it)
 
     def _session(self) -> int | None:
         # A session id names ours only while its leader's pid cannot have been given out again.

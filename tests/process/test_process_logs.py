@@ -1,0 +1,82 @@
+"""Logs: appended, rotated by copy and truncation, read from their end (design 11)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+from process_kit import wait_until
+
+from warren.model.identity import TaskId
+from warren.process.logs import Logs, serve_rotation
+
+TASK = TaskId("web", 2, 7)
+
+
+def write(logs: Logs, text: str) -> None:
+    handle = logs.open(TASK)
+    os.write(handle, text.encode())
+    os.close(handle)
+
+
+def test_rotation_keeps_so_many_pieces_and_the_writer_goes_on(tmp_path: Path) -> None:
+    logs = Logs(tmp_path / "logs", limit=10, keep=2)
+    handle = logs.open(TASK)
+    for number in range(5):
+        os.write(handle, f"line {number} long\n".encode())
+        logs.rotate()
+    os.write(handle, b"last\n")
+    os.close(handle)
+    files = sorted(path.name for path in logs.directory.iterdir())
+    assert files == ["web.2.log", "web.2.log.1", "web.2.log.2"]
+    assert logs.path(TASK).read_text() == "last\n"
+    assert repr(logs) == f"<Logs {logs.directory}, 2 times 10 bytes>"
+
+
+def test_flood_leaves_pieces_no_larger_than_twice_the_limit(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, limit=1000, keep=1)
+    write(logs, "x" * 50_000 + "end")
+    assert logs.rotate() < 1
+    piece = tmp_path / "web.2.log.1"
+    assert piece.stat().st_size == 2000
+    assert piece.read_text().endswith("xend")
+    assert logs.path(TASK).stat().st_size == 0
+
+
+def test_nothing_kept_is_truncated(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, limit=10, keep=0)
+    write(logs, "x" * 50)
+    logs.rotate()
+    assert [path.name for path in tmp_path.iterdir()] == ["web.2.log"]
+
+
+def test_quiet_logs_are_looked_at_rarely_and_growing_ones_often(tmp_path: Path) -> None:
+    logs = Logs(tmp_path / "logs", limit=10_000)
+    assert logs.rotate() == 5
+    write(logs, "x" * 100)
+    assert logs.rotate() == 5
+    write(logs, "x" * 5_000)
+    assert logs.rotate() < 5
+
+
+def test_tail_reads_across_pieces(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, limit=10, keep=3)
+    assert logs.tail(TASK, 5) == []
+    for number in range(3):
+        write(logs, f"a{number} long\nb{number} long\n")
+        logs.rotate()
+    write(logs, "end\n")
+    assert logs.tail(TASK, 4) == ["b1 long", "a2 long", "b2 long", "end"]
+    assert logs.tail(TASK, 1) == ["end"]
+    assert logs.tail(TASK, 0) == []
+    assert len(logs.tail(TASK, 100)) == 7
+
+
+async def test_serving_rotates_what_is_over_the_limit(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, limit=10)
+    write(logs, "x" * 50)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_rotation, logs)
+        await wait_until(lambda: (tmp_path / "web.2.log.1").exists())
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,193 @@
+"""`kill -9` of a supervisor, then another: nothing is lost, doubled or orphaned (S21)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+from runtime_kit import (
+    SH,
+    launch,
+    marked,
+    naughty,
+    nowhere,
+    open_handles,
+    runtime_in,
+    wait_until,
+)
+
+from warren.model.task import End, Instance, Reason
+from warren.process.tree import INSTANCE_VARIABLE
+from warren.process.trees import TreeKind
+from warren.runtime.instance import ProcessInstance
+from warren.runtime.process import ProcessRuntime
+
+SUPERVISE = str(Path(__file__).parent / "supervise.py")
+
+
+class Other:
+    """A supervisor in a process of its own."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self._heard = b""
+
+    async def hear(self) -> bytes:
+        assert self.process.stdout is not None
+        with trio.fail_after(20):
+            while b"\n" not in self._heard:
+                chunk = await self.process.stdout.receive_some()
+                assert chunk, "the other supervisor went away"
+                self._heard += chunk
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line
+
+    async def say(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        await self.process.stdin.send_all(line + b"\n")
+
+    async def die(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def supervisor(*arguments: str) -> AsyncGenerator[Other]:
+    process = await trio.lowlevel.open_process(
+        [sys.executable, SUPERVISE, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        yield Other(process)
+    finally:
+        process.kill()
+        await process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                await stream.aclose()
+
+
+async def start_and_die(directory: Path, kind: str, *command: str, word: bytes = b"") -> Instance:
+    """An instance whose supervisor was killed with SIGKILL."""
+    async with supervisor("start", str(directory), kind, *command) as other:
+        instance = msgspec.json.decode(await other.hear(), type=Instance)
+        if word:
+            await other.say(word)
+            await wait_until(lambda: len(marked(INSTANCE_VARIABLE, instance.id)) >= 3)
+        else:
+            # The record was said before the gate was opened; now the program itself runs.
+            await wait_until(lambda: "\0-c\0read" not in command_line(instance.pid))
+        await other.die()
+    return instance
+
+
+def command_line(pid: int | None) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+async def test_running_instance_is_adopted_and_killed_whole(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:  # S21
+    script = "setsid sleep 1000 & exec sleep 1000"
+    instance = await start_and_die(tmp_path, kind, SH, "-c", script)
+    handles = open_handles()
+    await wait_until(lambda: len(marked(INSTANCE_VARIABLE, instance.id)) == 2)
+    adopted = await runtime.adopt(instance)
+    assert isinstance(adopted, ProcessInstance)
+    assert adopted.instance == instance
+    assert instance.pid in marked(INSTANCE_VARIABLE, instance.id)
+    assert await runtime.sweep(frozenset({instance.id})) == []
+    await adopted.signal(signal.SIGTERM)
+    assert (await adopted.wait()).message == "killed by SIGTERM"
+    await adopted.kill()
+    assert marked(INSTANCE_VARIABLE, instance.id) == []
+    assert runtime.trees.ids() == []
+    assert open_handles() == handles
+
+
+async def test_adopted_by_a_process_that_is_not_its_parent(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:  # S13, S21
+    script = "trap 'exit 7' TERM; while :; do sleep 0.01; done"
+    instance = await start_and_die(tmp_path, kind, SH, "-c", script)
+    async with supervisor("adopt", str(tmp_path), kind) as other:
+        await other.say(msgspec.json.encode(instance))
+        assert msgspec.json.decode(await other.hear()) == f"{instance.id}\n"
+        assert instance.pid is not None
+        os.kill(instance.pid, signal.SIGTERM)
+        await other.say(b"")
+        end = msgspec.json.decode(await other.hear(), type=End)
+        assert end.message == "exited with code 7"
+        assert msgspec.json.decode(await other.hear()) == "killed"
+    assert marked(INSTANCE_VARIABLE, instance.id) == []
+
+
+async def test_checks_of_the_dead_supervisor_are_ended_at_adoption(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:  # S13
+    instance = await start_and_die(tmp_path, kind, "sleep", "1000", word=b"check")
+    adopted = await runtime.adopt(instance)
+    assert isinstance(adopted, ProcessInstance)
+    assert marked(INSTANCE_VARIABLE, instance.id) == [instance.pid]
+    await adopted.kill()
+
+
+async def test_ended_meanwhile_is_known_as_ended_and_its_daemons_die(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:  # S21
+    script = "setsid sleep 1000 & exec sleep 1000"
+    instance = await start_and_die(tmp_path, kind, SH, "-c", script)
+    await wait_until(lambda: len(marked(INSTANCE_VARIABLE, instance.id)) == 2)
+    assert instance.pid is not None
+    os.kill(instance.pid, signal.SIGKILL)
+    await wait_until(lambda: instance.pid not in marked(INSTANCE_VARIABLE, instance.id))
+    end = await runtime.adopt(instance)
+    assert isinstance(end, End)
+    assert end.is_failure
+    assert marked(INSTANCE_VARIABLE, instance.id) == []
+    again = await runtime.adopt(instance)
+    assert isinstance(again, End)
+
+
+@pytest.mark.parametrize("change", [{"start": "1"}, {"boot": "another"}])
+async def test_pid_of_somebody_else_is_never_taken(
+    runtime: ProcessRuntime, change: dict[str, str]
+) -> None:  # S21
+    bystander = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    handle = {**bystander.instance.handle, "cgroup": "", **change}
+    recycled = msgspec.structs.replace(bystander.instance, id="web.9-9.9-gone", handle=handle)
+    end = await runtime.adopt(recycled)
+    assert isinstance(end, End)
+    assert end.reason is Reason.LOST
+    assert marked(INSTANCE_VARIABLE, bystander.instance.id)
+    await bystander.kill()
+
+
+async def test_sweep_ends_what_is_not_kept_and_only_its_own(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:  # S21
+    neighbour = runtime_in(tmp_path / "other", kind)
+    theirs = await neighbour.start(launch("sleep", "1000"), record=nowhere)
+    unrecorded = await start_and_die(tmp_path, kind, SH, str(naughty("daemonises").command[1]))
+    kept = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    assert await runtime.sweep(frozenset({kept.instance.id})) == [unrecorded.id]
+    assert marked(INSTANCE_VARIABLE, unrecorded.id) == []
+    assert marked(INSTANCE_VARIABLE, kept.instance.id)
+    assert await runtime.sweep(frozenset()) == [kept.instance.id]
+    assert kept.is_gone
+    assert runtime.trees.ids() == []
+    assert marked(INSTANCE_VARIABLE, theirs.instance.id)
+    await theirs.kill()
