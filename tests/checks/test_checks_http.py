@@ -6,7 +6,7 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 
 import httpx
@@ -74,6 +74,11 @@ async def test_http_fails_outside_of_the_range_and_says_what_it_wants(status: in
     else:
         assert outcome.detail == f"HTTP {status} Oh No, want 200-399"
     assert outcome.result is Result.FAIL
+
+
+async def test_http_a_switch_of_protocols_is_judged_like_any_status() -> None:
+    answer = b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n\0\1"  # S11
+    assert (await ask(answer, then="hold")).detail == "HTTP 101 Go, want 200-399"
 
 
 async def test_http_judges_by_the_range_asked_for() -> None:
@@ -150,7 +155,7 @@ async def test_http_uses_no_proxy_whatever_the_environment(monkeypatch: pytest.M
         b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more, HTTP/1.1 500",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK,
-        OK + b"HTTP/1.1 500 Again\r\nContent-Length: 0\r\n\r\n",
+        OK + b"HTTP/1.1 500 Again\r\nContent-Length: 2\r\n\r\nno",
     ],
 )
 async def test_http_understands_every_framing(answer: bytes) -> None:
@@ -404,8 +409,9 @@ async def test_http_without_descriptors_is_an_error() -> None:
 async def test_http_leaves_no_time_wait_behind() -> None:
     # The server holds on, so it is us who close first (S11): 600 a second must not use up ports.
     async with serving(answering(OK, then="hold")) as target:
+        check = HttpCheck()
         for _ in range(20):
-            await run_check(HttpCheck(), target, timeout=TIME)
+            assert (await run_check(check, target, timeout=TIME)).result is Result.PASS
         assert "06" not in sockets_of(target.ports["http"])
 
 
@@ -454,6 +460,32 @@ async def test_http_any_httpx_transport_will_do() -> None:
     assert outcome.detail == "HTTP 418 I'm a teapot, want 200-399"
     assert str(seen[0].url) == "http://127.0.0.1:8080/tea"
     assert seen[0].headers["host"] == "pot"
+
+
+class LongBody(httpx.AsyncByteStream):
+    """A body that tells how far it was read."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        try:
+            for number in range(100):
+                self.read.append(f"{number}")
+                yield b"x" * 4096
+        finally:
+            self.read.append("left")
+
+    async def aclose(self) -> None:
+        self.read.append("closed")
+
+
+async def test_http_reads_no_more_than_it_must_from_any_transport() -> None:
+    body = LongBody()
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
+    outcome = await HttpChecker(transport=transport)(HttpCheck(port=80), Target(), timeout=TIME)
+    assert outcome.result is Result.PASS  # S11
+    assert body.read == ["0", "1", "2", "left", "closed"]
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,8 @@ async def _judge(check: HttpCheck, response: httpx.Response) -> tuple[Result, st
 
 
 async def _read(stream: httpx.AsyncByteStream) -> None:
+    if isinstance(stream, httpx.ByteStream):
+        return  # it is all here
     size = 0
     chunks = aiter(stream)
     async for chunk in chunks:

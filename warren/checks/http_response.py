@@ -111,8 +111,6 @@ class ResponseReader:
         self.complete = self.head_complete
 
     def _end(self) -> None:
-        if self.complete:
-            return
         if not self._fed:
             raise httpx.RemoteProtocolError("closed without a response")
         if not self.head_complete:

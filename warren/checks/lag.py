@@ -50,10 +50,13 @@ class LoopLag(trio.abc.Instrument):
             return lag
 
     def before_io_wait(self, timeout: float) -> None:
-        self._due = self._note() + timeout
+        now = self.clock()
+        if now - self._due > NOTICEABLE:
+            self._stalls.append(Stall(self._due, now))
+        self._due = now + timeout
 
     def after_io_wait(self, timeout: float) -> None:
-        self._due = self._note()
+        self.before_io_wait(0.0)
 
     def blamed(self, start: float, end: float) -> float | None:
         """Seconds our loop stalled if that took a large part of `start` to `end`, else None.
@@ -69,12 +72,6 @@ class LoopLag(trio.abc.Instrument):
     def __repr__(self) -> str:
         longest = max((stall.end - stall.start for stall in self._stalls), default=0.0)
         return f"<LoopLag stalls={len(self._stalls)} longest={longest:.3f}s>"
-
-    def _note(self) -> float:
-        now = self.clock()
-        if now - self._due > NOTICEABLE:
-            self._stalls.append(Stall(self._due, now))
-        return now
 
 
 _current: trio.lowlevel.RunVar[LoopLag] = trio.lowlevel.RunVar("warren.checks.lag")
