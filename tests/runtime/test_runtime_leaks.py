@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 from runtime_kit import (
@@ -17,6 +19,7 @@ from runtime_kit import (
 )
 
 from warren.model.check import Argv
+from warren.process import procfs
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.runtime.instance import ProcessInstance
 from warren.runtime.process import ProcessRuntime
@@ -59,6 +62,19 @@ async def test_kill_twice_and_by_two_tasks_is_harmless(runtime: ProcessRuntime) 
     await running.kill()
     assert running.is_gone
     assert left(runtime) == []
+
+
+async def test_orphan_without_environment_is_found_by_its_session(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:  # S15
+    pid_file = tmp_path / "pid"
+    script = f"env -i sleep 1000 & echo $! > {pid_file}; exit 0"
+    running = await runtime.start(launch(SH, "-c", script), record=nowhere)
+    await running.wait()
+    orphan = int(pid_file.read_text())
+    assert procfs.read_stat(orphan) is not None
+    await running.kill()
+    assert procfs.read_stat(orphan) is None
 
 
 async def test_kill_ends_the_exec_checks_in_flight(runtime: ProcessRuntime) -> None:  # S15
