@@ -139,7 +139,7 @@ async def test_kill_cancelled_at_any_step_still_leaves_nothing(
 async def test_run_cancelled_at_any_step_leaves_nothing(runtime: ProcessRuntime) -> None:  # S13
     running = await runtime.start(launch("sleep", "1000"), record=nowhere)
     handles = open_handles()
-    alone = marked(INSTANCE_VARIABLE, running.instance.id)
+    alone = [running.instance.pid]
     before = zombies()
 
     async def run() -> None:

@@ -312,7 +312,7 @@ async def test_run_is_cut_at_its_timeout_with_all_it_started(
     runtime: ProcessRuntime, script: str
 ) -> None:  # S13
     running = await runtime.start(launch("sleep", "1000"), record=nowhere)
-    alone = marked(INSTANCE_VARIABLE, running.instance.id)
+    alone = [running.instance.pid]
     before = zombies()
     result = await running.run(Argv((SH, "-c", script)), timeout=0.2, output_limit=4)
     assert result.timed_out
@@ -327,7 +327,7 @@ async def test_grandchild_that_holds_the_pipe_delays_nothing_and_dies(
     runtime: ProcessRuntime,
 ) -> None:  # S13
     running = await runtime.start(launch("sleep", "1000"), record=nowhere)
-    alone = marked(INSTANCE_VARIABLE, running.instance.id)
+    alone = [running.instance.pid]
     before = zombies()
     script = "setsid sh -c 'sleep 1000 & exec sleep 1000' & (exit 1) & echo done; exit 0"
     result = await running.run(Argv((SH, "-c", script)), timeout=100, output_limit=100)
