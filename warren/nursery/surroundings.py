@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from warren.model.seams import Journal, Ports, RunCheck, Runtime
 from warren.model.task import TaskEvent, TaskStatus
@@ -28,5 +27,5 @@ class Surroundings:
     publish: Publish
     wall: Callable[[], float] = time.time
     chance: random.Random = field(default_factory=random.Random)
-    inherited: Mapping[str, str] = MappingProxyType({})
+    inherited: Mapping[str, str] = field(default_factory=dict[str, str])
     samples_kept: int = 20

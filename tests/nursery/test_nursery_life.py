@@ -1,0 +1,418 @@
+"""The life of a task in virtual time: probes, restarts, replacement, stop."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from tests.nursery.conftest import World, spec
+from tests.scripted import (
+    ERROR,
+    FAIL,
+    PASS,
+    Script,
+    ScriptedCheck,
+    ScriptedInstance,
+    ScriptedPorts,
+    ScriptedRuntime,
+)
+from warren.model.check import Check, Outcome
+from warren.model.errors import SpecError
+from warren.model.probe import ProbeKind, Verdict
+from warren.model.seams import Launch, Target
+from warren.model.task import EventKind, Phase, Reason, TaskRecord
+
+HTTP = {"http": {"port": 80}, "interval": "1s", "timeout": "500ms"}
+
+
+async def test_task_without_probes_is_ready_once_it_runs(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(replicas=3))
+        await service.wait_ready()
+        assert str(service.health()) == "3/3 healthy"
+        assert [s.phase for s in service.statuses()] == [Phase.RUNNING] * 3
+    assert world.runtime.alive == {}
+    assert all("signal 15" in one.log and "kill" in one.log for one in world.runtime.started)
+
+
+async def test_liveness_failure_restarts_after_exactly_retries_failures(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.check.answer = FAIL
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(replicas=2, health={**HTTP, "retries": 3}))
+        await world.wait_for(EventKind.STARTED, 4)
+        # S3, S8: fails at 0, 1 and 2 s count; the third is the verdict, on both tasks.
+        assert world.times(EventKind.PROBE_FAILED)[:2] == [2.0, 2.0]
+        assert str(service.health()) == "0/2 healthy, 2/2 restarting"
+        message = world.messages(EventKind.PROBE_FAILED)[0]
+        assert message == "liveness probe failed 3 times: HTTP 500"  # S18
+        status = service.statuses()[0]
+        assert status.last_end is not None
+        assert status.last_end.reason is Reason.PROBE_FAILED  # S16, though it exited with 0
+        assert status.restarts == 1
+
+
+async def test_failed_instance_gets_no_further_request_and_the_next_starts_afresh(
+    world: World,
+    autojump_clock: MockClock,
+) -> None:
+    world.check.answer = FAIL
+    world.runtime = ScriptedRuntime(Script(ignores_signal=True))
+    async with world.open() as supervisor:
+        supervisor.start(
+            spec(liveness={**HTTP, "retries": 2}, readiness=HTTP, stop={"grace": "10s"})
+        )
+        await world.wait_for(EventKind.STARTED, 2)
+        # S6: verdict at 1 s, killed at 11 s, and nobody asked in between.
+        assert not [at for at in world.check.asked if 1.0 < at < 11.0]
+        await world.wait_for(EventKind.PROBE_FAILED, 2)
+        assert world.times(EventKind.PROBE_FAILED) == [1.0, 12.0]  # S6: retries anew
+
+
+async def test_startup_probe_holds_back_the_others_then_readiness_asks_at_once(
+    world: World,
+    autojump_clock: MockClock,
+) -> None:
+    def answer(check: Check, target: Target) -> Outcome:
+        is_startup = getattr(check, "path", "") == "/up"
+        return (PASS if trio.current_time() >= 4 else FAIL) if is_startup else PASS
+
+    world.check.answer = answer
+    startup = {"http": {"port": 80, "path": "/up"}, "interval": "1s", "retries": 30}
+    async with world.open() as supervisor:
+        slow = {**HTTP, "interval": "1m"}
+        service = supervisor.start(spec(startup=startup, liveness=slow, readiness=slow))
+        await trio.sleep(3.5)
+        asked = {getattr(check, "path", "") for check in world.check.checks}
+        assert asked == {"/up"}  # S5
+        assert service.statuses()[0].probes[ProbeKind.STARTUP].verdict is Verdict.UNKNOWN  # S4
+        await service.wait_ready()
+        assert world.times(EventKind.READY) == [4.0]  # S5: at once, whatever its interval
+        await trio.sleep(100)
+        count = sum(getattr(check, "path", "") == "/up" for check in world.check.checks)
+        assert count == 5  # never again after its verdict
+
+
+async def test_readiness_failure_keeps_the_instance_and_comes_back(
+    world: World, autojump_clock: MockClock
+) -> None:
+    def answer(check: Check, target: Target) -> Outcome:
+        return FAIL if 10 <= trio.current_time() < 20 else PASS
+
+    world.check.answer = answer
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(readiness={**HTTP, "retries": 2, "successes": 2}))
+        await service.wait_ready()
+        await world.wait_for(EventKind.UNREADY)
+        assert str(service.health()) == "0/1 healthy"
+        await world.wait_for(EventKind.READY, 2)
+        assert len(world.runtime.starts) == 1
+        assert world.messages(EventKind.UNREADY) == [
+            "not ready: readiness probe failed 2 times: HTTP 500"
+        ]
+
+
+async def test_slow_starter_is_found_within_fast_interval_and_not_punished(
+    world: World, autojump_clock: MockClock
+) -> None:
+    def answer(check: Check, target: Target) -> Outcome:
+        return PASS if trio.current_time() >= 25 else FAIL
+
+    world.check.answer = answer
+    async with world.open() as supervisor:
+        probe = {"http": {"port": 80}, "interval": "10s", "start_period": "30s", "retries": 1}
+        supervisor.start(spec(health=probe))
+        await world.wait_for(EventKind.READY)
+        assert world.times(EventKind.READY) == [25.0]  # S8
+        assert len(world.runtime.starts) == 1
+
+
+async def test_broken_check_neither_kills_nor_blesses_and_warns_once(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.check.answer = ERROR
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(health={**HTTP, "retries": 1}))
+        await trio.sleep(60)
+        assert len(world.runtime.starts) == 1  # S2
+        assert str(service.health()) == "0/1 healthy"
+        assert world.messages(EventKind.PROBE_WARNING) == [
+            "the liveness check cannot run: no such program"
+        ]
+        warning = service.statuses()[0].probes[ProbeKind.LIVENESS].warning
+        assert warning == "the liveness check cannot run: no such program"
+
+
+async def test_slow_attempts_never_overlap(world: World, autojump_clock: MockClock) -> None:
+    world.check.takes = 3.5
+    async with world.open() as supervisor:
+        supervisor.start(spec(liveness=HTTP))
+        await trio.sleep(40)
+        assert world.check.most_in_flight == 1  # S9
+
+
+async def test_restarts_back_off_then_the_task_fails_and_is_replaced(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.runtime = ScriptedRuntime(Script(exits_after=0.1, exit_code=3))
+    async with world.open() as supervisor:
+        service = supervisor.start(spec())
+        await world.wait_for(EventKind.FINISHED)
+        gaps = [b - a for a, b in zip(world.runtime.starts, world.runtime.starts[1:], strict=False)]
+        for gap, least in zip(gaps, [0, 1, 2, 4, 8], strict=False):  # S17
+            assert least + 0.1 <= gap <= least * 1.1 + 0.11
+        assert len(world.runtime.starts) == 6
+        first = world.messages(EventKind.FINISHED)[0]
+        assert first == "failed: exited with code 3; 5 restarts within 5m"
+        await world.wait_for(EventKind.STARTED, 7)
+        assert str(service.statuses()[0].id) == "web.1#2"  # at once the first time
+        assert service.statuses()[0].last_end is not None  # the slot remembers
+        await world.wait_for(EventKind.FINISHED, 2)
+        ended = world.times(EventKind.FINISHED)[1]
+        await world.wait_for(EventKind.STARTED, 13)
+        assert 10 <= world.times(EventKind.STARTED)[12] - ended <= 11.1  # then after 10 s
+
+
+async def test_good_running_makes_the_next_restart_immediate(
+    world: World, autojump_clock: MockClock
+) -> None:
+    def scripts(launch: Launch, number: int) -> Script:
+        return Script(exits_after=100.0 if number == 4 else 0.1, exit_code=1)
+
+    world.runtime = ScriptedRuntime(scripts)
+    async with world.open() as supervisor:
+        supervisor.start(spec(restart={"max_attempts": 100}))
+        await world.wait_for(EventKind.STARTED, 5)
+        gaps = world.runtime.starts[4] - world.runtime.starts[3]
+        assert gaps == pytest.approx(100.0, abs=0.01)  # S17
+
+
+@pytest.mark.parametrize(
+    ("condition", "code", "phase", "starts"),
+    [
+        ("on-failure", 0, Phase.COMPLETE, 1),
+        ("never", 0, Phase.COMPLETE, 1),
+        ("never", 3, Phase.FAILED, 1),
+    ],
+)
+async def test_task_ends_for_good_as_its_condition_says(
+    world: World, autojump_clock: MockClock, condition: str, code: int, phase: Phase, starts: int
+) -> None:
+    world.runtime = ScriptedRuntime(Script(exits_after=1.0, exit_code=code))
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(restart={"condition": condition}))
+        await service.ended.wait()
+        await trio.sleep(1000)
+        assert service.statuses()[0].phase is phase  # S17
+        assert len(world.runtime.starts) == starts
+
+
+async def test_start_that_cannot_be_made_is_a_failure_with_its_reason(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.runtime = ScriptedRuntime(Script(start_error="web: not found in PATH"))
+    async with world.open() as supervisor:
+        service = supervisor.start(spec())
+        await world.wait_for(EventKind.RESTARTING)
+        end = service.statuses()[0].last_end
+        assert end is not None
+        assert end.reason is Reason.START_FAILED
+        assert end.message == "could not start: web: not found in PATH"  # S18
+
+
+async def test_stop_makes_unready_first_then_ends_checks_then_signals(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.check.takes = 0.2
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(health=HTTP))
+        await service.wait_ready()
+        await supervisor.stop("web")
+        stopping = next(s for _, s, e in world.events if e.kind is EventKind.STOPPING)
+        assert not stopping.ready  # S15
+        assert world.runtime.started[0].log == ["signal 15", "kill"]
+        assert world.check.in_flight == 0
+        asked = len(world.check.asked)
+        await trio.sleep(100)
+        assert len(world.check.asked) == asked
+        await service.stop()  # twice is harmless
+
+
+async def test_stubborn_instance_is_killed_after_its_grace(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.runtime = ScriptedRuntime(Script(ignores_signal=True))
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(stop={"signal": "INT", "grace": "7s"}))
+        await service.wait_ready()
+        before = trio.current_time()
+        await service.stop()
+        assert trio.current_time() - before == pytest.approx(7.0)
+        assert world.runtime.started[0].log == ["signal 2", "kill"]
+
+
+async def test_failure_grace_is_used_after_a_failed_probe(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.check.answer = FAIL
+    world.runtime = ScriptedRuntime(Script(ignores_signal=True))
+    async with world.open() as supervisor:
+        stop = {"grace": "1h", "failure_grace": "2s"}
+        supervisor.start(spec(liveness={**HTTP, "retries": 1}, stop=stop))
+        await world.wait_for(EventKind.STARTED, 2)
+        assert world.runtime.starts[1] == pytest.approx(2.0)  # S16
+
+
+async def test_stop_while_starting_backing_off_and_waiting_for_a_port(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.ports = ScriptedPorts({80: "db.1#1"})
+
+    def scripts(launch: Launch, number: int) -> Script:
+        if launch.spec.name == "slow":
+            return Script(start_delay=1e6)
+        return Script(exits_after=0.1, exit_code=1)
+
+    world.runtime = ScriptedRuntime(scripts)
+    async with world.open() as supervisor:
+        supervisor.start(spec(name="slow"))
+        supervisor.start(spec(name="crashing"))
+        blocked = supervisor.start(spec(name="blocked", ports={"http": 80}))
+        await trio.sleep(10)
+        pending = blocked.statuses()[0]
+        assert pending.phase is Phase.PENDING
+        assert pending.pending_reason == "port http: 80 is taken by db.1#1"  # S23
+        before = trio.current_time()
+        await supervisor.shutdown()
+        assert trio.current_time() - before < 0.1
+    assert world.runtime.alive == {}
+
+
+async def test_port_set_free_lets_the_task_start(world: World, autojump_clock: MockClock) -> None:
+    world.ports = ScriptedPorts({80: "db.1#1"})
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(ports={"http": 80}))
+        await world.wait_for(EventKind.PENDING)
+        world.ports.taken.clear()
+        await service.wait_ready()
+        instance = service.statuses()[0].instance
+        assert instance is not None
+        assert dict(instance.ports) == {"http": 80}
+
+
+async def test_ports_are_kept_across_restarts(world: World, autojump_clock: MockClock) -> None:
+    world.runtime = ScriptedRuntime(Script(exits_after=1.0, exit_code=1))
+    async with world.open() as supervisor:
+        supervisor.start(spec(ports={"http": 0}))
+        await world.wait_for(EventKind.STARTED, 3)
+        numbers = {one.instance.ports["http"] for one in world.runtime.started}
+        assert len(numbers) == 1  # S23
+
+
+async def test_bug_in_one_task_crashes_that_task_alone(
+    world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(check: Check, target: Target) -> Outcome:
+        if getattr(check, "path", "") == "/bug":
+            raise KeyError("a bug of ours")
+        return PASS
+
+    world.check.answer = answer
+    async with world.open() as supervisor:
+        bad = {"http": {"port": 80, "path": "/bug"}, "interval": "1s"}
+        broken = supervisor.start(spec(name="broken", liveness=bad))
+        fine = supervisor.start(spec(name="fine", health=HTTP))
+        await fine.wait_ready()
+        await world.wait_for(EventKind.FINISHED)
+        crash = next(s for _, s, e in world.events if e.kind is EventKind.FINISHED)
+        assert crash.phase is Phase.CRASHED
+        assert "KeyError: 'a bug of ours'" in caplog.text
+        assert fine.health().healthy == 1
+        log = next(one.log for one in world.runtime.started if "broken" in one.instance.id)
+        assert log == ["kill"]
+        await broken.stop()
+
+
+async def test_history_keeps_the_last_outcomes_of_every_probe(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(health=HTTP))
+        await trio.sleep(50)
+        samples = service.tasks()[0].samples()[ProbeKind.LIVENESS]
+        assert len(samples) == 20  # S24
+        assert samples[-1].at > samples[0].at
+
+
+async def test_watcher_sees_every_transition(world: World, autojump_clock: MockClock) -> None:
+    async with world.open() as supervisor, supervisor.watch() as transitions:
+        service = supervisor.start(spec(health=HTTP))
+        await service.wait_ready()
+        kinds = [transitions.receive_nowait()[1].kind for _ in range(2)]
+        assert kinds == [EventKind.STARTED, EventKind.READY]
+
+
+async def test_service_of_a_running_name_is_refused(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async with world.open() as supervisor:
+        supervisor.start(spec())
+        with pytest.raises(SpecError, match="runs already"):
+            supervisor.start(spec())
+        with pytest.raises(SpecError, match="no such service"):
+            await supervisor.stop("nobody")
+
+
+async def test_restart_of_the_supervisor_goes_on_with_the_same_task(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.runtime = ScriptedRuntime(Script(exits_after=1.0, exit_code=1))
+    async with world.open() as supervisor:
+        supervisor.start(spec())
+        await world.wait_for(EventKind.STARTED, 3)
+    assert world.runtime.alive == {}
+    async with world.open() as supervisor:
+        service = supervisor.start(spec())
+        await service.wait_ready()
+        status = service.statuses()[0]
+        assert str(status.id) == "web.1#1"
+        assert status.restarts == 2  # S19: none lost, and a shutdown counts as none
+
+
+async def test_adopted_instance_stays_ready_and_joins_its_grid(
+    world: World, autojump_clock: MockClock
+) -> None:
+    probe = {**HTTP, "interval": "10s"}
+    records: list[TaskRecord] = []
+    alive: dict[str, ScriptedInstance] = {}
+    with trio.CancelScope() as scope:
+        async with world.open() as supervisor:
+            await supervisor.start(spec(health=probe)).wait_ready()
+            records = world.journal.load()
+            alive = dict(world.runtime.alive)
+            scope.cancel()
+    # As after kill -9: the journal and the instances are as they were.
+    for record in records:
+        world.journal.save(record)
+    world.runtime.alive = alive
+    revived = ScriptedRuntime()
+    for name, one in alive.items():
+        instance = one.instance
+        revived.alive[name] = ScriptedInstance(instance, Script(), [], revived)
+    world.runtime = revived
+    world.check = ScriptedCheck()
+    begun = trio.current_time()
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(health=probe))
+        await trio.testing.wait_all_tasks_blocked()
+        assert str(service.health()) == "1/1 healthy"  # S21: ready until disproved
+        assert world.kinds()[-2:] == [EventKind.ADOPTED, EventKind.READY]
+        assert revived.starts == []
+        await trio.sleep(10)
+        assert len(world.check.asked) == 1
+        assert world.check.asked[0] != begun  # S7: at its grid point
