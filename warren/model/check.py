@@ -106,6 +106,10 @@ class ExecCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     command: Argv
 
+    def __post_init__(self) -> None:
+        for word in self.command:
+            check_text("command", word)
+
 
 Check = HttpCheck | TcpCheck | ExecCheck
 
@@ -135,6 +139,12 @@ def check_port(port: int | str | None) -> None:
     """Refuse a port number out of range or an empty name. Raises FieldError."""
     if port == "" or (isinstance(port, int) and not 1 <= port <= 65535):
         raise FieldError("port", port, "want 1 to 65535 or the name of a port")
+
+
+def check_text(field: str, text: str) -> None:
+    """Refuse what no program can be handed and no journal can keep. Raises FieldError."""
+    if "\0" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
+        raise FieldError(field, text, "want UTF-8 text without a NUL character")
 
 
 def _is_printable(text: str) -> bool:

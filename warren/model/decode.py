@@ -13,7 +13,8 @@ import msgspec
 
 from warren.model.check import Argv, StatusRange
 from warren.model.duration import Duration, parse_duration
-from warren.model.errors import FieldError, SpecError
+from warren.model.errors import FieldError, SpecError, shown
+from warren.model.identity import NAME_WANTED
 
 T = TypeVar("T")
 Path = tuple[str | int, ...]
@@ -67,14 +68,21 @@ def to_json(value: object) -> bytes:
 
 def from_json(text: bytes | str, kind: type[T]) -> T:
     """The inverse of `to_json`. Raises DecodeError."""
-    return decode(msgspec.json.decode(text), kind)
+    try:
+        data = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError((), ..., f"want JSON: {error}") from None
+    return decode(data, kind)
 
 
 def dotted(prefix: str, path: Path) -> str:
     """`services` and ("web", "command", 0) -> `services.web.command[0]`."""
     text = prefix
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+        if isinstance(step, str):
+            # Names as they are written; anything else so that the message stays one line.
+            step = f".{step if step.isprintable() and len(step) <= 63 else shown(step)}"
+        text += step if isinstance(step, str) else f"[{step}]"
     return text.lstrip(".") or "(the whole)"
 
 
@@ -120,29 +128,37 @@ def _explain(error: msgspec.ValidationError, data: object, kind: type) -> Decode
     path = _steps(match["path"], data, said) if match else ()
     if isinstance(error.__cause__, FieldError):
         cause = error.__cause__
-        extra = tuple(int(s) if s.isdigit() else s for s in re.findall(r"[^.\[\]]+", cause.field))
-        return DecodeError((*path, *extra), cause.value, cause.wanted)
+        return DecodeError((*path, *_extra(cause.field)), cause.value, cause.wanted)
     if unknown := _UNKNOWN.match(said):
         known = ", ".join(_fields(kind, path))
         value = cast("dict[str, object]", _value(data, path)).get(unknown["name"])
         return DecodeError((*path, unknown["name"]), value, f"no such field; want one of {known}")
     if missing := _MISSING.match(said):
         return DecodeError((*path, missing["name"]), None, "is missing")
-    if said.startswith("Invalid enum value"):
-        return DecodeError(path, _value(data, path), f"want one of {_options(kind, path)}")
+    if said.startswith("Invalid enum value") and (options := _options(kind, path)):
+        return DecodeError(path, _value(data, path), f"want one of {options}")
+    if "matching regex" in said:  # names are all that has one
+        return DecodeError(path, _value(data, path), NAME_WANTED)
     return DecodeError(path, _value(data, path), _in_words(said))
 
 
+def _extra(field: str) -> Path:
+    """The steps of a refused field: `[1]`, `path` or `env.NAME`, whatever the name."""
+    return (int(field[1:-1]),) if field.startswith("[") else tuple(field.split(".", 1))
+
+
 def _in_words(said: str) -> str:
+    def words(match: re.Match[str]) -> str:
+        return " or ".join(_WORDS.get(word, word) for word in match[1].split(" | "))
+
     said = re.sub(r"^Expected ", "want ", said)
     said = re.sub(r", got `.*`$", "", said)
-    said = re.sub(r"`(\w+)`", lambda m: _WORDS.get(m[1], m[1]), said)
-    return said.replace(" | ", " or ")
+    return re.sub(r"`([\w |]+)`", words, said)
 
 
 def _steps(text: str, data: object, said: str) -> Path:
     """The path a decoder's message names; a mapping's `[...]` is looked up in the data."""
-    wanted: type = int if "`int`" in said else str
+    wanted: type = int if said.startswith("Expected `int`") else str
     path: Path = ()
     for step in _STEP.finditer(text):
         if step["name"] is not None:
@@ -175,7 +191,7 @@ def _fields(kind: Any, path: Path) -> list[str]:
 
 def _options(kind: Any, path: Path) -> str:
     """The values of the enum that `path` leads to."""
-    return ", ".join(str(member.value) for member in _among(_hint(kind, path), enum.Enum))
+    return ", ".join(str(member.value) for member in _among(_hint(kind, path), enum.Enum) or ())
 
 
 def _hint(kind: Any, path: Path) -> Any:

@@ -7,16 +7,18 @@ import re
 
 UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 LONGEST = 366 * 86400.0
+LONGEST_TEXT = 100  # characters; the pattern is slow on what is endless
 WANTED = "want a duration such as 10, 10s, 500ms or 1m30s (a bare number is seconds)"
 
-_PART = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(ms|us|d|h|m|s)")
+_PART = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(ms|us|d|h|m|s)", re.ASCII)
+_BARE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\Z", re.ASCII | re.IGNORECASE)
 
 
 class Duration(float):
     """Seconds, 0 to a year. `str()` is the written form and parses back to the same value."""
 
     def __new__(cls, seconds: float) -> Duration:
-        if not math.isfinite(seconds) or not 0 <= seconds <= LONGEST:
+        if not 0 <= seconds <= LONGEST:  # NaN is neither
             raise ValueError("want a duration from 0 to 366d")
         return super().__new__(cls, seconds)
 
@@ -34,14 +36,15 @@ def parse_duration(written: str | float) -> Duration:
     if isinstance(written, int | float):
         return Duration(written)
     text = written.strip()
-    try:
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(WANTED)
+    if _BARE.match(text):
         return Duration(float(text))
-    except ValueError:
-        pass
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(WANTED)
-    return Duration(math.fsum(float(number) * UNITS[unit] for number, unit in parts))
+    # Each part is within bounds before the sum, which would overflow otherwise.
+    return Duration(math.fsum(Duration(float(number) * UNITS[unit]) for number, unit in parts))
 
 
 def format_duration(seconds: float) -> str:

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import msgspec
 
-NAME = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
+NAME = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z"  # `$` would let a newline follow
 NAME_WANTED = (
     "want a name of a-z, 0-9 and '-', 1 to 63 long, starting with a letter and not ending in '-'"
 )
 ServiceName = Annotated[str, msgspec.Meta(pattern=NAME)]
 
-_NAME = re.compile(NAME.replace("$", r"\Z"))
-_TASK = re.compile(r"(?P<service>[a-z][a-z0-9-]*)\.(?P<slot>[1-9]\d*)#(?P<number>[1-9]\d*)\Z")
+_NAME = re.compile(NAME)
+_TASK = re.compile(
+    r"(?P<service>[a-z][a-z0-9-]*)\.(?P<slot>[1-9]\d{0,8})#(?P<number>[1-9]\d{0,17})\Z", re.ASCII
+)
 
 
 def is_name(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import signal
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from warren.model.check import Argv
+from warren.model.check import Argv, check_text
 from warren.model.duration import Duration
 from warren.model.errors import FieldError
 from warren.model.identity import NAME_WANTED, ServiceName, is_name
@@ -69,6 +70,12 @@ class Resources(_Part, frozen=True):
     cpu: float | None = None
     pids: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.cpu is not None and not 0 < self.cpu < math.inf:
+            raise FieldError("cpu", self.cpu, "want a number of cores above 0, such as 1.5")
+        if isinstance(self.memory, str):
+            check_text("memory", self.memory)
+
 
 class ServiceSpec(_Part, frozen=True):
     """A service: what runs, how many, under which probes.
@@ -96,13 +103,18 @@ class ServiceSpec(_Part, frozen=True):
     def __post_init__(self) -> None:
         if self.command is None and self.image is None:
             raise FieldError("command", None, "want the command to run, such as [redis-server]")
-        if self.command is not None and not all("\0" not in word for word in self.command):
-            raise FieldError("command", list(self.command), "want no NUL character")
+        for word in self.command or ():
+            check_text("command", word)
+        for field in ("image", "user", "cwd"):
+            text: str | None = getattr(self, field)
+            if text == "":
+                raise FieldError(field, text, "want a text that is not empty, or no such field")
+            check_text(field, text or "")
         for name, value in self.env.items():
-            if not name or "=" in name or "\0" in name:
+            if not name or "=" in name:
                 raise FieldError("env", name, "want a variable's name, without '='")
-            if "\0" in value:
-                raise FieldError(f"env.{name}", value, "want no NUL character")
+            check_text("env", name)
+            check_text(f"env.{name}", value)
         for name, number in self.ports.items():
             if not is_name(name):
                 raise FieldError("ports", name, NAME_WANTED)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from warren.model.decode import DecodeError, decode, plain
-from warren.model.errors import SpecError, shown
+from warren.model.errors import SpecError
 from warren.model.identity import NAME_WANTED, is_name
 from warren.model.service import ServiceSpec
 from warren.model.yamltext import Document, write
@@ -40,14 +40,15 @@ def load_text(
     if data is None:
         raise SpecError("services", "is missing: the file is empty", source=source)
     if not isinstance(data, dict):
-        raise document.refuse((), "want a mapping with services")
+        raise document.refuse((), "want a mapping with services", value=data)
     top = cast("dict[str, Any]", data)
     for key in top:
         if key != "services":
             raise document.refuse((key,), "no such field; want services", value=top[key])
     services: object = top.get("services")
     if not isinstance(services, dict) or not services:
-        raise document.refuse(("services",), "want a mapping of names to services")
+        wanted = "want a mapping of names to services"
+        raise document.refuse(("services",), wanted, value=cast("object", services))
     bodies = cast("dict[str, Any]", services)
     return [_service(document, name, body, base) for name, body in bodies.items()]
 
@@ -105,7 +106,7 @@ def _read_env_files(
         try:
             env |= parse_env_file((base or Path()) / file)
         except SpecError as error:
-            raise document.refuse(place, str(error)) from None
+            raise document.refuse(place, error.wanted, value=error.value) from None
     own: object = fields.get("env", {})
     if isinstance(own, dict):
         fields["env"] = env | cast("dict[str, Any]", own)
@@ -118,17 +119,20 @@ def parse_env_file(path: Path) -> dict[str, str]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or "want UTF-8 text"
-        raise SpecError("env_file", said, value=str(path)) from None
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        raise SpecError("env_file", f"want a file to read: {said}", value=str(path)) from None
+    except ValueError:  # not UTF-8, or a NUL in the file's name
+        raise SpecError("env_file", "want a file of UTF-8 text", value=str(path)) from None
     env: dict[str, str] = {}
-    for number, raw in enumerate(text.splitlines(), start=1):
+    for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        if not equals or not name.strip():
-            raise SpecError(path.name, f"want NAME=VALUE, got {shown(line)}", line=number)
+        if not equals or len(name.split()) != 1:
+            wanted = f"want NAME=VALUE on line {number} of {path}"
+            raise SpecError("env_file", wanted, value=line)
         value = value.strip()
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
             value = value[1:-1]

@@ -14,17 +14,25 @@ import yaml
 from warren.model.decode import Path, dotted
 from warren.model.errors import SpecError
 
-BUDGET = 100_000  # values after all aliases are written out
+BUDGET = 100_000  # values (of some 100 characters) after all aliases are written out
+DEEPEST = 100  # levels, aliases written out
 LONGEST_TEXT = 1 << 20
 
-_INT = re.compile(r"[-+]?\d+\Z")
-_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?\Z")
+_INT = re.compile(r"[-+]?\d+\Z", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?\Z", re.ASCII)
 _KEYWORDS: dict[str, object] = {
     form: value
     for word, value in (("", None), ("~", None), ("null", None), ("true", True), ("false", False))
     for form in (word, word.title(), word.upper())
 }
 _untyped: Any = yaml  # the package has no types of its own
+
+
+class _Loader(yaml.BaseLoader):
+    """Leaves the tag of a node empty, unless the text has one."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        return ""
 
 
 class Document:
@@ -51,13 +59,14 @@ class Document:
 
     def _compose(self, text: str) -> Any:
         try:
-            return _untyped.compose(text, Loader=yaml.SafeLoader)
+            return _untyped.compose(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = None if mark is None else mark.line + 1
-            said = error.problem or error.context or "is not YAML"
-            raise SpecError("file", f"want YAML: {said}", line=line, source=self.source) from None
-        except (yaml.YAMLError, ValueError) as error:
+            said = ", ".join(part for part in (error.context, error.problem) if part)
+            wanted = f"want YAML: {said[:200]}"
+            raise SpecError("file", wanted, line=line, source=self.source) from None
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
             said = str(error).splitlines()[0]
             raise SpecError("file", f"want YAML: {said}", source=self.source) from None
         except RecursionError:
@@ -67,19 +76,25 @@ class Document:
         if node is None:
             return None
         self._lines.setdefault(path, node.start_mark.line + 1)
-        self._left -= 1
-        if self._left < 0:
-            raise self.refuse(path, f"has more than {BUDGET} values once aliases are written out")
+        self._spend(node, path)
         if id(node) in within:
             raise self.refuse(path, "contains itself through an alias")
+        if len(within) >= DEEPEST:
+            raise SpecError("file", "is nested too deeply", source=self.source)
         inside = (*within, id(node))
+        if node.tag:
+            raise self.refuse(path, "want no tag", value=node.tag)
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, path)
+            return node.value if node.style is not None else plain_scalar(node.value)
         if isinstance(node, yaml.SequenceNode):
-            self._refuse_tag(node, "tag:yaml.org,2002:seq", path)
             return [self._build(item, (*path, i), inside) for i, item in enumerate(node.value)]
-        self._refuse_tag(node, "tag:yaml.org,2002:map", path)
         return self._mapping(node, path, inside)
+
+    def _spend(self, node: Any, path: Path) -> None:
+        """Long words cost more, or a few aliases of one would fill the memory."""
+        self._left -= 1 + (len(node.value) // 100 if isinstance(node, yaml.ScalarNode) else 0)
+        if self._left < 0:
+            raise self.refuse(path, f"has more than {BUDGET} values once aliases are written out")
 
     def _mapping(self, node: Any, path: Path, within: tuple[int, ...]) -> dict[str, Any]:
         own: dict[str, Any] = {}
@@ -88,6 +103,9 @@ class Document:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self.refuse(path, "has a key that is no string")
+            self._spend(key_node, path)
+            if key_node.tag:
+                raise self.refuse(path, "want no tag", value=key_node.tag)
             key = key_node.value
             here = (*path, key)
             if key in own or (key == "<<" and merged):
@@ -110,14 +128,6 @@ class Document:
                 raise self.refuse(path, "want a mapping to merge")
             merged |= part
         return merged
-
-    def _scalar(self, node: Any, path: Path) -> object:
-        self._refuse_tag(node, node.tag if node.tag.startswith("tag:yaml.org,2002:") else "", path)
-        return node.value if node.style is not None else plain_scalar(node.value)
-
-    def _refuse_tag(self, node: Any, expected: str, path: Path) -> None:
-        if node.tag != expected:
-            raise self.refuse(path, "want no tag", value=node.tag)
 
 
 def plain_scalar(text: str) -> object:
