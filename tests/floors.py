@@ -268,9 +268,14 @@ def _loops(modules: Mapping[str, Module]) -> list[str]:
 
 
 def _cycles(modules: Mapping[str, Module]) -> list[str]:
-    """Modules that import each other, however long the way round."""
+    """Modules that import each other, however long the way round. `__version__` is no edge."""
     edges = {
-        name: {_target(imported, modules) for imported in imports_of(module)} & modules.keys()
+        name: {
+            _target(imported, modules)
+            for imported in imports_of(module)
+            if imported.name != "__version__"
+        }
+        & modules.keys()
         for name, module in modules.items()
     }
     return [f"import cycle: {' -> '.join(ring)}" for ring in _rings(edges)]

@@ -145,7 +145,7 @@ def test_floors_refuse(tmp_path: Path, files: dict[str, str], said: str) -> None
 
 def test_floors_allow_what_the_design_allows(tmp_path: Path) -> None:
     files = {
-        "__init__.py": '__version__ = "1"\nfrom warren.nursery.a import x',
+        "__init__.py": '__version__ = "1"\nfrom warren.cli import x',
         "__main__.py": "from warren.cli import main",
         "model/a.py": "import signal\nfrom typing import Protocol\nsignal.Signals\n"
         "class Waits(Protocol):\n  async def wait(self): ...",
