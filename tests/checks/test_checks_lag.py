@@ -15,7 +15,7 @@ from warren.checks import Checker, LoopLag, run_check
 from warren.model.check import Check, HttpCheck, Outcome, Result, TcpCheck
 from warren.model.seams import Target
 
-TIMEOUT = 0.2  # seconds
+TIMEOUT = 0.5  # seconds
 
 
 def stall_loop(seconds: float) -> None:
@@ -40,7 +40,7 @@ async def test_timeout_while_our_loop_stalled_is_an_error(part: float) -> None:
         await trio.testing.wait_all_tasks_blocked()
         stall_loop(TIMEOUT * part)  # S1
     assert attempted.outcome.result is Result.ERROR
-    assert attempted.outcome.detail.startswith("our own event loop was stalled for 0.")
+    assert attempted.outcome.detail.startswith("our own event loop was stalled for ")
 
 
 async def test_timeout_without_a_stall_is_a_fail() -> None:
@@ -50,7 +50,7 @@ async def test_timeout_without_a_stall_is_a_fail() -> None:
         await trio.lowlevel.checkpoint()
         nursery.start_soon(attempted, HttpCheck(), target)
         await trio.testing.wait_all_tasks_blocked()
-        stall_loop(TIMEOUT * 0.1)  # too short to be one
+        stall_loop(TIMEOUT * 0.05)  # too short to be one
     assert attempted.outcome.result is Result.FAIL
 
 

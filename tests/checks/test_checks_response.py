@@ -64,3 +64,15 @@ def test_response_wants_no_more_than_a_head_may_have() -> None:
     assert reader.wanted == HEAD_LIMIT
     reader.feed(b"HTTP/1.1 200 OK\r\n")
     assert reader.wanted == HEAD_LIMIT - 17
+
+
+def test_response_framing_has_its_own_limit() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"1;extension-of-thirty-bytes-or-so\r\nx\r\n" * 3000  # over 64 KiB, under 256
+    assert read([head + chunks[:100], chunks[100:], b"0\r\n\r\n"]) == (200, b"OK", b"x" * 3000)
+
+
+def test_response_body_counts_towards_no_limit() -> None:
+    body = b"x" * 65536  # how much is read is the caller's to say
+    pieces = [b"HTTP/1.1 200 OK\r\n\r\n", *[body] * 8]
+    assert read(pieces) == (200, b"OK", body * 8)

@@ -8,14 +8,14 @@ from functools import partial
 import pytest
 import trio
 import trustme
-from check_servers import OK, answering, deaf_listener, reset, serving, sockets_of
+from check_servers import CALM, OK, answering, deaf_listener, reset, serving, sockets_of
 
 from warren.checks import Checker, LeanTransport, run_check
 from warren.model.check import HttpCheck, Outcome, Result, Scheme
 from warren.model.seams import Target
 
 TIME = 5.0
-SHORT = 0.1
+SHORT = 0.2
 CA = trustme.CA()
 HTTPS = HttpCheck(scheme=Scheme.HTTPS)
 VERIFIED = HttpCheck(scheme=Scheme.HTTPS, verify=True)
@@ -96,14 +96,14 @@ async def test_https_fails_when_the_handshake_is_broken_off() -> None:
 async def test_https_timeout_says_what_did_not_come() -> None:
     silent = answering(then="hold")  # S9
     async with serving(silent) as target:
-        outcome = await run_check(HTTPS, target, timeout=SHORT)
-    assert outcome.detail == "no TLS handshake within 100ms"
+        outcome = await CALM(HTTPS, target, timeout=SHORT)
+    assert outcome.detail == "no TLS handshake within 200ms"
     async with serving(silent, tls=certificate("x.example")) as target:
-        outcome = await run_check(HTTPS, target, timeout=SHORT)
-    assert outcome.detail == "no response head within 100ms"
+        outcome = await CALM(HTTPS, target, timeout=SHORT)
+    assert outcome.detail == "no response head within 200ms"
     with deaf_listener() as target:
-        outcome = await run_check(HTTPS, target, timeout=SHORT)
-    assert outcome.detail == "no connection within 100ms"
+        outcome = await CALM(HTTPS, target, timeout=SHORT)
+    assert outcome.detail == "no connection within 200ms"
 
 
 async def test_https_leaves_no_socket_behind() -> None:
