@@ -1,3 +1,68 @@
-"""Warren keeps services alive: tasks under probes, restarted when they fail."""
+"""Warren keeps services alive: tasks under probes, restarted when they fail.
+
+    async with warren.open_supervisor() as supervisor:
+        web = supervisor.start(ServiceSpec(name="web", command=Argv(["python3", "app.py"])))
+        await web.wait_ready()
+
+What is named here is the library's front door. It is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from warren.cli.compose import open_supervisor
+    from warren.model.check import Argv, ExecCheck, HttpCheck, TcpCheck
+    from warren.model.duration import Duration
+    from warren.model.errors import SpecError, WarrenError
+    from warren.model.probe import Probe
+    from warren.model.service import Restart, ServiceSpec, Stop
+    from warren.model.specfile import load_file
 
 __version__ = "0.1.0"
+__all__ = [
+    "Argv",
+    "Duration",
+    "ExecCheck",
+    "HttpCheck",
+    "Probe",
+    "Restart",
+    "ServiceSpec",
+    "SpecError",
+    "Stop",
+    "TcpCheck",
+    "WarrenError",
+    "__version__",
+    "load_file",
+    "open_supervisor",
+]
+
+_HOMES = {
+    "open_supervisor": "warren.cli.compose",
+    "Argv": "warren.model.check",
+    "ExecCheck": "warren.model.check",
+    "HttpCheck": "warren.model.check",
+    "TcpCheck": "warren.model.check",
+    "Duration": "warren.model.duration",
+    "SpecError": "warren.model.errors",
+    "WarrenError": "warren.model.errors",
+    "Probe": "warren.model.probe",
+    "Restart": "warren.model.service",
+    "ServiceSpec": "warren.model.service",
+    "Stop": "warren.model.service",
+    "load_file": "warren.model.specfile",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,64 @@
+"""What every task was last said to be, and the health of every service: constant work per news."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from warren.model.service import ServiceSpec
+from warren.model.task import TaskStatus
+from warren.rules.health import Health
+
+
+class Board:
+    """The services of a file. Tasks that none of them wants any more are left out."""
+
+    def __init__(self, specs: Iterable[ServiceSpec]) -> None:
+        self._services = {spec.name: _Slots(spec.replicas) for spec in specs}
+
+    def note(self, status: TaskStatus) -> None:
+        """Take the news of a task."""
+        slots = self._services.get(status.id.service)
+        if slots is not None:
+            slots.note(status)
+
+    def health(self, service: str) -> Health | None:
+        """A service's health; None for one that is not on the board."""
+        slots = self._services.get(service)
+        return slots and Health(slots.healthy, slots.replicas, slots.restarting)
+
+    def healths(self) -> dict[str, Health]:
+        """Every service's health, in the order of the file."""
+        return {
+            name: Health(slots.healthy, slots.replicas, slots.restarting)
+            for name, slots in self._services.items()
+        }
+
+    def tasks(self) -> list[TaskStatus]:
+        """The last news of every slot's task, in the order of the file and of slots."""
+        return [
+            slots.by_slot[slot]
+            for slots in self._services.values()
+            for slot in sorted(slots.by_slot)
+        ]
+
+
+class _Slots:
+    def __init__(self, replicas: int) -> None:
+        self.replicas = replicas
+        self.by_slot: dict[int, TaskStatus] = {}
+        self.healthy = 0
+        self.restarting = 0
+
+    def note(self, status: TaskStatus) -> None:
+        task = status.id
+        old = self.by_slot.get(task.slot)
+        if task.slot > self.replicas or (old is not None and old.id.number > task.number):
+            return
+        if old is not None:
+            self._count(old, -1)
+        self._count(status, +1)
+        self.by_slot[task.slot] = status
+
+    def _count(self, status: TaskStatus, one: int) -> None:
+        self.healthy += one * status.ready
+        self.restarting += one * status.is_restarting

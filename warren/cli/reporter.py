@@ -1,0 +1,115 @@
+"""Who tells of the tasks: as lines for people and programs, here, or as a table (`screen.py`)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+
+from warren.cli.board import Board
+from warren.cli.outlet import LAST_WORDS, LineQueue, Outlet
+from warren.cli.words import clock, event_json, event_line
+from warren.model.service import ServiceSpec
+from warren.model.task import TaskEvent, TaskStatus
+from warren.node.supervisor import Supervisor
+
+_log = logging.getLogger("warren.up")
+
+
+class Reporter(Protocol):
+    """Tells of the tasks. `closed` is set when nobody listens any more."""
+
+    @property
+    def closed(self) -> trio.Event: ...
+
+    def note(self, status: TaskStatus, event: TaskEvent) -> None:
+        """A transition. Quick, and never raises."""
+        ...
+
+    def attach(self, supervisor: Supervisor) -> None:
+        """Where to look for more."""
+        ...
+
+    def note_stopping(self, message: str) -> None:
+        """All tasks are being stopped."""
+        ...
+
+    async def serve(self) -> None:
+        """Tell, until `finish` and the last word."""
+        ...
+
+    def finish(self) -> None:
+        """Nothing more will come."""
+        ...
+
+
+class LineReporter:
+    """One line per transition, and one when a service's health has changed."""
+
+    def __init__(self, specs: Sequence[ServiceSpec], outlet: Outlet, *, as_json: bool) -> None:
+        self._board = Board(specs)
+        self._outlet = outlet
+        self._as_json = as_json
+        self._queue = LineQueue()
+        self._told = {name: str(health) for name, health in self._board.healths().items()}
+        self._touched = set[str]()
+        self._is_stopping = False
+        self._is_finished = False
+
+    @property
+    def closed(self) -> trio.Event:
+        return self._outlet.closed
+
+    def note(self, status: TaskStatus, event: TaskEvent) -> None:
+        self._board.note(status)
+        service = event.task.service
+        if self._as_json:
+            self._queue.put(event_json(status, event, self._board.health(service)))
+            return
+        self._queue.put(event_line(status, event))
+        if service in self._told:
+            self._touched.add(service)
+
+    def attach(self, supervisor: Supervisor) -> None:
+        pass
+
+    def note_stopping(self, message: str) -> None:
+        self._is_stopping = True
+        if self._as_json:
+            _log.info(message)
+        else:
+            self._queue.put(f"{clock(time.time())} {message}")
+
+    async def serve(self) -> None:
+        while not self._is_finished:
+            await self._queue.wait()
+            await self._tell()
+        with trio.move_on_after(LAST_WORDS):
+            await self._tell()
+
+    def finish(self) -> None:
+        self._is_finished = True
+        self._queue.wake()
+
+    async def _tell(self) -> None:
+        lines, lost = self._queue.take()
+        if lost:
+            _log.warning("%d lines of output are lost: nobody has read them", lost)
+        lines += self._healths()
+        if lines:
+            await self._outlet.write("\n".join(lines) + "\n")
+
+    def _healths(self) -> list[str]:
+        """Many transitions at once are one change of health."""
+        touched = sorted(self._touched)
+        self._touched.clear()
+        lines = list[str]()
+        for name in touched:
+            health = str(self._board.health(name))
+            if health != self._told[name] and not self._is_stopping:
+                self._told[name] = health
+                lines.append(f"{clock(time.time())} {name}: {health}")
+        return lines
