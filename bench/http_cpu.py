@@ -5,7 +5,8 @@
 Every contender probes the same Go server over loopback from a process of its own, which counts its
 own user and system time after a warm-up. Two modes: saturated (8 at once, as fast as it can) and
 paced (600 a second, by workers of 10 a second each). httpx is run with one shared client and with a
-client per probe; the cheaper one is the peer. Needs `go`.
+client per probe; the cheaper one is the peer. "bare socket" only sends, waits and receives: what
+Python and Trio cost before any HTTP. Needs `go`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import trio
 from measure import Series, cpu_seconds, interleaved, ratio, report
 
 from warren.checks import run_check
+from warren.checks.dial import call, hang_up, numeric
 from warren.model.check import HttpCheck, Result
 from warren.model.seams import Target
 
@@ -65,7 +67,7 @@ def measure(binary: Path, url: str, runs: int, paced_probes: int) -> list[Series
     for mode, probes in (("saturated", SATURATED_PROBES), ("paced", paced_probes)):
         contenders = {
             name: partial(spend, command(binary, name, mode, url, probes))
-            for name in ("warren", "go", "httpx shared", "httpx per probe")
+            for name in ("warren", "go", "httpx shared", "httpx per probe", "bare socket")
         }
         series += interleaved(mode, "µs", contenders, runs)
     return series
@@ -199,6 +201,21 @@ def own_client_probe(url: httpx.URL, _client: httpx.AsyncClient) -> Probe:
     return probe
 
 
+def bare_socket_probe(url: httpx.URL, _client: httpx.AsyncClient) -> Probe:
+    address = numeric(url.host, url.port or 80)
+    assert address is not None
+
+    async def probe() -> bool:
+        sock = call(address)
+        sock.send(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+        await trio.lowlevel.wait_readable(sock)
+        answer = sock.recv(BODY_LIMIT)
+        hang_up(sock)
+        return answer.startswith(b"HTTP/1.1 200 ")
+
+    return probe
+
+
 async def httpx_probe(client: httpx.AsyncClient, url: httpx.URL) -> bool:
     async with client.stream("GET", url) as response:
         size = 0
@@ -213,6 +230,7 @@ PROBES = {
     "warren": warren_probe,
     "httpx shared": shared_client_probe,
     "httpx per probe": own_client_probe,
+    "bare socket": bare_socket_probe,
 }
 
 if __name__ == "__main__":
