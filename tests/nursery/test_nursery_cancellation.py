@@ -45,4 +45,4 @@ async def test_cancelled_at_every_step_of_a_life_nothing_is_left(
         assert all(record.instance is None for record in world.journal.load())
 
     cancelled = await cancel_at_every_step(a_life, nothing_is_left)
-    assert cancelled > 100
+    assert cancelled > 50

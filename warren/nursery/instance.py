@@ -27,6 +27,7 @@ class InstanceLife:
         self,
         acquire: Acquire,
         probing: Probing,
+        target: Callable[[RunningInstance], Target],
         tell: Callable[[News], None],
         *,
         age: float | None = None,
@@ -34,6 +35,7 @@ class InstanceLife:
         """`age` is how many seconds ago an instance to adopt had started; None for a new one."""
         self._acquire = acquire
         self._probing = probing
+        self._target = target
         self._tell = tell
         self._age = age or 0.0
         self.is_adopted = age is not None
@@ -96,11 +98,9 @@ class InstanceLife:
 
     async def _probe(self) -> None:
         assert self.running is not None
-        instance = self.running.instance
-        target = Target(address=instance.address, ports=instance.ports, run=self.running.run)
         try:
             with self._asking:
-                await self._probing.run(target, trio.current_time() - self._age)
+                await self._probing.run(self._target(self.running), trio.current_time() - self._age)
         finally:
             self._asked.set()
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 import trio
 
+from warren.model.check import Argv
 from warren.model.identity import instance_id
 from warren.model.probe import ProbeKind, Verdict
-from warren.model.seams import Launch
+from warren.model.seams import CommandResult, Launch, RunningInstance, Target
 from warren.model.task import End, EventKind, Phase, TaskEvent, TaskRecord, TaskStatus
 from warren.nursery.surroundings import Surroundings
 from warren.rules.environment import environment, expand
@@ -84,14 +85,28 @@ class Ledger:
         task, spec = self.record.id, self.record.spec
         token = f"{self._around.chance.getrandbits(32):08x}"
         name = instance_id(task, self.record.starts, token)
-        env = environment(
-            spec,
-            task=task,
-            instance=name,
+        env = self._environment(name, ports)
+        assert spec.command is not None
+        command = expand(spec.command, env)
+        return Launch(id=name, task=task, spec=spec, command=command, env=env, ports=ports)
+
+    def target(self, running: RunningInstance) -> Target:
+        """Whom the checks of a running instance ask; `$(NAME)` works in their commands too."""
+        instance = running.instance
+        env = self._environment(instance.id, instance.ports)
+
+        async def run(argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
+            command = expand(argv, env)
+            return await running.run(command, timeout=timeout, output_limit=output_limit)
+
+        return Target(address=instance.address, ports=instance.ports, run=run)
+
+    def _environment(self, instance: str, ports: Mapping[str, int]) -> dict[str, str]:
+        return environment(
+            self.record.spec,
+            task=self.record.id,
+            instance=instance,
             node=self._around.node,
             ports=ports,
             inherited=self._around.inherited,
         )
-        assert spec.command is not None
-        command = expand(spec.command, env)
-        return Launch(id=name, task=task, spec=spec, command=command, env=env, ports=ports)

@@ -193,7 +193,7 @@ class TaskNursery:
             assert launch is not None
             return await self._around.runtime.start(launch, record=self._record_instance)
 
-        self._life = InstanceLife(acquire, self._probing, self._hear, age=age)
+        self._life = InstanceLife(acquire, self._probing, self._ledger.target, self._hear, age=age)
         self._nursery.start_soon(self._live, self._life)
 
     def _record_instance(self, instance: Instance) -> None:

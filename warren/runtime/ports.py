@@ -11,26 +11,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 
-from warren.model.errors import WarrenError
+from warren.model.seams import PortTakenError
 from warren.model.service import ANY_PORT
 from warren.process.ports import ephemeral_range, is_port_free
 
 LOWEST = 10_000
-
-
-class PortTakenError(WarrenError):
-    """A port cannot be had. `by` is the task that has it, or None: somebody outside Warren."""
-
-    def __init__(self, name: str, number: int, by: str | None) -> None:
-        self.name = name
-        self.number = number
-        self.by = by
-        super().__init__(name, number, by)
-
-    def __str__(self) -> str:
-        if self.number == ANY_PORT:
-            return f"port {self.name}: no free port is left on this node"
-        return f"port {self.name}: {self.number} is taken by {self.by or 'another program'}"
 
 
 class PortAllocator:
@@ -89,7 +74,7 @@ class PortAllocator:
 
     def _fixed(self, name: str, number: int) -> int:
         if not self._is_open(number):
-            raise PortTakenError(name, number, self._owners.get(number))
+            raise _taken(name, number, self._owners.get(number))
         return number
 
     def _any(self, key: str, name: str, *, taken: set[int]) -> int:
@@ -99,7 +84,14 @@ class PortAllocator:
             port = self._choices[(first + step) % count]
             if port not in taken and self._is_open(port):
                 return port
-        raise PortTakenError(name, ANY_PORT, None)
+        raise _taken(name, ANY_PORT, None)
 
     def _is_open(self, port: int) -> bool:
         return port not in self._owners and self._is_free(port)
+
+
+def _taken(name: str, number: int, by: str | None) -> PortTakenError:
+    """The error for a port that cannot be had; `by` None is somebody outside Warren."""
+    if number == ANY_PORT:
+        return PortTakenError(f"port {name}: no free port is left on this node")
+    return PortTakenError(f"port {name}: {number} is taken by {by or 'another program'}")

@@ -115,7 +115,8 @@ class ProcessRuntime:
         await trio.lowlevel.checkpoint()
         handle = instance.handle
         if handle.get("boot") != self._boot:
-            return _lost("ended when the machine went down")
+            message = "ended when the machine went down"
+            return End(reason=Reason.REBOOTED, message=message, at=time.time())
         context = Context(
             env=msgspec.json.decode(handle.get("env", "{}"), type=dict[str, str]),
             cwd=handle.get("cwd"),
