@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from warren.model.specfile import load_file, load_text
+from warren.model.check import ExecCheck, HttpCheck, TcpCheck
+from warren.model.probe import Probe
+from warren.model.service import Resources, Restart, Stop
+from warren.model.specfile import FIELDS, load_file, load_text
+from warren.rules.lifecycle import diagram
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,6 +75,32 @@ def test_readmes_service_files_load() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.name for path in EXAMPLES])
 def test_examples_load(path: Path) -> None:
     assert load_file(path)
+
+
+def test_readmes_library_example_runs(tmp_path: Path) -> None:
+    (block,) = fenced(section("As a library"), "python")
+    script = tmp_path / "example.py"
+    script.write_text(block, encoding="utf-8")
+    said = subprocess.run(
+        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, timeout=60
+    )
+    assert said.returncode == 0, said.stderr
+    lines = said.stdout.splitlines()
+    assert lines[0] == "2/2 healthy"
+    assert sorted(lines.count(word) for word in ("ready", "stopped: stop asked")) == [2, 2]
+
+
+def test_diagram_of_a_tasks_life_is_the_tables() -> None:
+    text = (ROOT / "docs" / "how-it-works.md").read_text("utf-8")
+    assert fenced(text, "mermaid") == [diagram()]
+
+
+def test_every_field_of_the_service_file_is_documented() -> None:
+    text = (ROOT / "docs" / "service-file.md").read_text("utf-8")
+    known: set[str] = {*FIELDS}
+    for part in (Probe, HttpCheck, TcpCheck, ExecCheck, Restart, Stop, Resources):
+        known.update(part.__struct_fields__)
+    assert not [field for field in sorted(known) if f"`{field}`" not in text]
 
 
 def test_links_between_documents_lead_somewhere() -> None:

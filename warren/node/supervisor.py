@@ -44,7 +44,7 @@ class Supervisor:
 
         Raises SpecError where the spec cannot be run here or the name is taken.
         """
-        admit(spec)
+        spec = admit(spec)
         running = self.services.get(spec.name)
         if running is not None and not running.ended.is_set():
             raise SpecError(f"services.{spec.name}", "runs already; stop it first")

@@ -5,14 +5,23 @@ from __future__ import annotations
 import msgspec
 
 from warren.model.check import ExecCheck
+from warren.model.decode import DecodeError, decode, plain
 from warren.model.errors import SpecError
 from warren.model.probe import Probe
 from warren.model.service import ANY_PORT, ServiceSpec
 
 
-def admit(spec: ServiceSpec) -> None:
-    """Refuse what cannot be run. Raises SpecError naming field, value and what would be right."""
+def admit(spec: ServiceSpec) -> ServiceSpec:
+    """The spec as a file would have it, or a refusal of what cannot be run.
+
+    A program builds specs without a decoder, so the values' types are checked here.
+    Raises SpecError naming field, value and what would be right.
+    """
     at = f"services.{spec.name}"
+    try:
+        spec = decode(plain(spec), ServiceSpec)
+    except DecodeError as error:
+        raise error.named(at) from None
     if spec.image is not None:
         wanted = "no container runtime is available here; want a command instead"
         raise SpecError(f"{at}.image", wanted, value=spec.image)
@@ -27,6 +36,7 @@ def admit(spec: ServiceSpec) -> None:
         probe: Probe | None = getattr(spec, kind)
         if probe is not None:
             _admit_probe(spec, probe, f"{at}.{kind}")
+    return spec
 
 
 def _admit_ports(spec: ServiceSpec, at: str) -> None:
