@@ -121,5 +121,6 @@ def _only(error: BaseException) -> BaseException | None:
     """What a group of one, of one ... holds at last."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    inner = cast("tuple[BaseException, ...]", error.exceptions)
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    inner = group.exceptions
     return _only(inner[0]) if len(inner) == 1 else None
