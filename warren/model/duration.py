@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+PARTS = {"ms": 1e3, "us": 1e6}  # in a second: 9 / 1e3 is 0.009, 9 * 1e-3 is not
 LONGEST = 366 * 86400.0
 LONGEST_TEXT = 100  # characters; the pattern is slow on what is endless
 WANTED = "want a duration such as 10, 10s, 500ms or 1m30s (a bare number is seconds)"
@@ -44,7 +45,11 @@ def parse_duration(written: str | float) -> Duration:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(WANTED)
     # Each part is within bounds before the sum, which would overflow otherwise.
-    return Duration(math.fsum(Duration(float(number) * UNITS[unit]) for number, unit in parts))
+    return Duration(math.fsum(Duration(_seconds(number, unit)) for number, unit in parts))
+
+
+def _seconds(number: str, unit: str) -> float:
+    return float(number) * UNITS[unit] if unit in UNITS else float(number) / PARTS[unit]
 
 
 def format_duration(seconds: float) -> str:
@@ -56,6 +61,6 @@ def format_duration(seconds: float) -> str:
     if seconds == int(seconds):
         return f"{int(seconds)}s"
     millis = round(seconds * 1000)
-    if millis < 1000 and float(millis) * UNITS["ms"] == seconds:
+    if millis < 1000 and millis / PARTS["ms"] == seconds:
         return f"{millis}ms"
     return f"{float(seconds)!r}s"

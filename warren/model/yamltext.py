@@ -147,7 +147,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: Any, text: str) -> Any:
-    style = None if isinstance(plain_scalar(text), str) and text != "<<" else '"'
+    is_plain = isinstance(plain_scalar(text), str) and text != "<<" and text.isprintable()
+    style = None if is_plain else '"'  # unquoted, a reader takes U+0085 for the end of a line
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
