@@ -38,12 +38,13 @@ class InstanceLife:
         self._target = target
         self._tell = tell
         self._age = age or 0.0
-        self.is_adopted = age is not None
-        self._dismissed = trio.Event()
+        self._may_ask = trio.Event()
         self._asking = trio.CancelScope()
         self._asked = trio.Event()
-        self._nursery: trio.Nursery | None = None
+        self._dismissed = trio.Event()
+        self._farewell: tuple[int, float] | None = None
         self._starting = trio.CancelScope()
+        self.is_adopted = age is not None
         self.running: RunningInstance | None = None
         self.end: End | None = None
 
@@ -58,10 +59,11 @@ class InstanceLife:
             return False
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
                 nursery.start_soon(self._watch, self.running)
+                nursery.start_soon(self._probe, self.running)
                 self._tell("started")
                 await self._dismissed.wait()
+                await self._say_farewell(self.running)
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
@@ -75,9 +77,8 @@ class InstanceLife:
         self._starting.cancel()
 
     def begin_probes(self) -> None:
-        """Start asking. Once, after the news `started`."""
-        assert self._nursery is not None
-        self._nursery.start_soon(self._probe)
+        """Start asking. After the news `started`."""
+        self._may_ask.set()
 
     def end_probes(self) -> None:
         """No further attempt, from this moment on (S6)."""
@@ -85,8 +86,8 @@ class InstanceLife:
 
     def stop(self, signal: int, grace: float) -> None:
         """Ask the process to go, wait for `grace` seconds, then kill. After `started`."""
-        assert self._nursery is not None
-        self._nursery.start_soon(self._stop, signal, grace)
+        self._farewell = (signal, grace)
+        self._dismissed.set()
 
     def clear(self) -> None:
         """Kill what is left."""
@@ -96,19 +97,19 @@ class InstanceLife:
         await running.wait()
         self._tell("exited")
 
-    async def _probe(self) -> None:
-        assert self.running is not None
+    async def _probe(self, running: RunningInstance) -> None:
         try:
             with self._asking:
-                await self._probing.run(self._target(self.running), trio.current_time() - self._age)
+                await self._may_ask.wait()
+                await self._probing.run(self._target(running), trio.current_time() - self._age)
         finally:
             self._asked.set()
 
-    async def _stop(self, signal: int, grace: float) -> None:
-        assert self.running is not None
-        if self._asking.cancel_called:
-            await self._asked.wait()  # every check is over before the signal (S15)
-        await self.running.signal(signal)
-        with trio.move_on_after(grace):
-            await self.running.wait()
-        self._dismissed.set()
+    async def _say_farewell(self, running: RunningInstance) -> None:
+        self._asking.cancel()
+        await self._asked.wait()  # every check is over before the signal (S15)
+        if self._farewell is not None:
+            signal, grace = self._farewell
+            await running.signal(signal)
+            with trio.move_on_after(grace):
+                await running.wait()

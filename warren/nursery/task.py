@@ -129,6 +129,9 @@ class TaskNursery:
             self.ended.set()
 
     async def _drive(self) -> None:
+        if self.record.phase.is_end:  # found so in the journal
+            self._state = State.ENDED
+            return
         instance = self.record.instance
         if instance is not None:
             self._state = State.STARTING

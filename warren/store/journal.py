@@ -38,9 +38,14 @@ class SqliteJournal:
         self._is_failing = False
         with self._explained():
             self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._migrate()
+            try:
+                path.chmod(0o600)  # it has the tasks' environments; SQLite's other files follow
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                self._migrate()
+            except BaseException:
+                self._db.close()
+                raise
 
     def __repr__(self) -> str:
         return f"<SqliteJournal {self._path} {len(self._pending)} unwritten>"

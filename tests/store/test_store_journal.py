@@ -1,0 +1,140 @@
+"""The journal keeps what it was told through kill -9, and a failing disk stops nothing (S21)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from warren.model.check import Argv
+from warren.model.identity import TaskId
+from warren.model.probe import ProbeKind, Verdict
+from warren.model.service import ServiceSpec
+from warren.model.task import End, Instance, Phase, Reason, RestartHistory, TaskRecord
+from warren.store.journal import JournalError, MemoryJournal, SqliteJournal
+
+SPEC = ServiceSpec(name="web", command=Argv(["web"]), env={"A": "b"}, ports={"http": 0})
+
+
+def record(number: int = 1, *, padding: int = 0) -> TaskRecord:
+    task = TaskId("web", 1, number)
+    return TaskRecord(
+        id=task,
+        spec=SPEC,
+        phase=Phase.RUNNING,
+        instance=Instance(id="i", task=task, pid=7, started_at=1.5, handle={"boot": "b" * padding}),
+        starts=3,
+        history=RestartHistory((1.0, 2.0), 2, 2),
+        last_end=End(reason=Reason.EXITED, message="exited with code 3", at=2.5, exit_code=3),
+        ready_since=3.5,
+        proven={ProbeKind.LIVENESS: Verdict.HEALTHY},
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+@pytest.fixture
+def journal(path: Path) -> Generator[SqliteJournal, None, None]:
+    with closing(SqliteJournal(path)) as opened:
+        yield opened
+
+
+def test_journal_gives_back_what_it_was_told(path: Path) -> None:
+    with closing(SqliteJournal(path)) as journal:
+        journal.save(record(2))
+        journal.save(record(1))
+        journal.save(record(10))
+        journal.forget(TaskId("web", 1, 2))
+        journal.forget(TaskId("web", 1, 99))
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.load() == [record(1), record(10)]
+
+
+def test_memory_journal_keeps_the_same_promises() -> None:
+    journal = MemoryJournal()
+    journal.save(record(10))
+    journal.save(record(1))
+    journal.save(record(2))
+    journal.forget(TaskId("web", 1, 2))
+    journal.forget(TaskId("web", 1, 99))
+    assert journal.load() == [record(1), record(10)]
+
+
+def test_saved_record_survives_kill_9(path: Path) -> None:  # S21
+    script = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from tests.store.test_store_journal import record
+from warren.store.journal import SqliteJournal
+from pathlib import Path
+journal = SqliteJournal(Path({str(path)!r}))
+journal.save(record(5))
+print("saved", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "saved\n"
+        writer.send_signal(signal.SIGKILL)
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.load() == [record(5)]
+
+
+def test_full_disk_is_told_once_and_heals_by_itself(
+    journal: SqliteJournal, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = journal._db  # pyright: ignore[reportPrivateUsage]
+    database.execute("PRAGMA max_page_count = 8")  # SQLite's own "disk full", the real error
+    for number in range(1, 6):
+        journal.save(record(number, padding=20_000))
+    assert len(caplog.records) == 1
+    assert "cannot be written (database or disk is full); tasks go on" in caplog.text
+    assert "4 unwritten" in repr(journal)
+    database.execute("PRAGMA max_page_count = 100000")
+    journal.save(record(6))
+    assert "can be written again" in caplog.text
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM tasks").fetchone() == (6,)
+
+
+def test_journal_that_is_none_is_refused_by_its_name(path: Path) -> None:
+    path.write_bytes(b"this is no database, and long enough to be taken for one" * 20)
+    with pytest.raises(JournalError, match=r"journal\.sqlite: file is not a database"):
+        SqliteJournal(path)
+
+
+def test_journal_of_a_newer_warren_is_refused(path: Path) -> None:
+    with closing(SqliteJournal(path)), closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="is of version 99; this Warren knows up to 1"):
+        SqliteJournal(path)
+
+
+def test_record_that_cannot_be_read_is_named(path: Path, journal: SqliteJournal) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("INSERT INTO tasks VALUES ('web.1#1', x'7b7d')")
+        other.commit()
+    with pytest.raises(JournalError, match=r"journal\.sqlite"):
+        journal.load()
+
+
+def test_journal_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="unable to open database file"):
+        SqliteJournal(tmp_path / "nowhere" / "journal.sqlite")
+
+
+def test_journal_is_for_its_owner_alone(journal: SqliteJournal, path: Path) -> None:
+    journal.save(record())
+    assert {stat.st_mode & 0o077 for stat in map(os.stat, path.parent.glob("journal*"))} == {0}
