@@ -21,6 +21,7 @@ from scripted import PORT, Meter, supervision
 from section import Section, milliseconds, percentile, table
 
 from warren.model.check import Argv, Check, Outcome, Result, Sample, TcpCheck
+from warren.model.duration import Duration
 from warren.model.probe import Probe
 from warren.model.seams import Target
 from warren.model.service import ServiceSpec
@@ -76,8 +77,8 @@ async def measure(tasks: int, seconds: int) -> Section:
     return Section(
         title=f"{tasks:,} tasks on one node",
         text=(
-            f"One supervisor, {tasks // REPLICAS} services of {REPLICAS} replicas, scripted "
-            f"instances, one liveness probe each every {INTERVAL:.0f} s, answered at once and "
+            f"One supervisor, {tasks // REPLICAS} services of {REPLICAS} replicas, scripted\n"
+            f"instances, one liveness probe each every {INTERVAL:.0f} s, answered at once and\n"
             "without a socket. Real clock."
         ),
         table=table(("what", "measured"), rows),
@@ -100,7 +101,7 @@ def spec(number: int) -> ServiceSpec:
         command=Argv(("played",)),
         replicas=REPLICAS,
         ports={PORT: 0},
-        health=Probe(tcp=TcpCheck(), interval=INTERVAL),
+        health=Probe(tcp=TcpCheck(), interval=Duration(INTERVAL)),
     )
 
 

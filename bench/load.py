@@ -23,6 +23,7 @@ from section import Bound, Section, milliseconds, percentile, table
 
 from warren.checks import run_check
 from warren.model.check import Argv, HttpCheck
+from warren.model.duration import Duration
 from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
 
@@ -60,7 +61,8 @@ async def measure(port: int, seconds: int) -> Section:
 
 
 def spec(number: int, port: int) -> ServiceSpec:
-    probe = Probe(http=HttpCheck(path="/healthz", port=port), interval=INTERVAL, timeout=1)
+    check = HttpCheck(path="/healthz", port=port)
+    probe = Probe(http=check, interval=Duration(INTERVAL), timeout=Duration(1))
     return ServiceSpec(
         name=f"s{number}",
         command=Argv(("played",)),
@@ -87,9 +89,9 @@ def section(meter: Meter, *, cpu: float, seconds: float) -> Section:
     return Section(
         title=f"{RATE} HTTP probes a second",
         text=(
-            f"One supervisor, {RATE} tasks with scripted instances, one HTTP probe a second each "
-            "(timeout 1 s) of a Go server on loopback; a new connection for every probe. "
-            "Lateness is from the probe's scheduled time to the start of its attempt."
+            f"One supervisor, {RATE} tasks with scripted instances, one HTTP probe a second each\n"
+            "(timeout 1 s) of a Go server on loopback; a new connection for every probe. Lateness\n"
+            "is from the probe's scheduled time to the start of its attempt."
         ),
         table=table(("what", "measured"), rows),
         bounds=(
