@@ -203,7 +203,7 @@ FILES = [
         "want either health alone, or startup, liveness and readiness",
     ),
     (
-        "services:\n  web:\n    health:\n      tcp: {}\n      interval:\n        9ms\n    command: x",
+        "services:\n  web:\n    health:\n      tcp: {}\n      interval:\n        9ms\n",
         "5: services.web.health.interval: 9ms: want at least 10ms",
     ),
     (
@@ -246,6 +246,12 @@ def test_bad_file_is_refused_in_one_line(text: str, refusal: str) -> None:
     with pytest.raises(SpecError) as caught:
         load_text(text)
     assert str(caught.value) == refusal
+
+
+@pytest.mark.parametrize("escape", ["\\UFFFFFFFF", "\\U00110000"])
+def test_character_beyond_unicode_is_refused(escape: str) -> None:
+    with pytest.raises(SpecError, match="^file: want YAML: "):
+        load_text(f'a: "{escape}"')
 
 
 def chained_aliases(count: int) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from warren.model.check import Argv
 from warren.model.errors import SpecError
+from warren.model.service import ServiceSpec
 from warren.model.specfile import load_text
 from warren.rules.admission import admit
 
@@ -79,3 +83,10 @@ def test_admission_refuses_naming_field_value_and_what_would_be_right(
 )
 def test_admission_lets_pass_what_can_be_run(fields: str) -> None:
     admit_text(fields)
+
+
+def test_admission_refuses_values_of_a_type_no_file_could_give() -> None:
+    untyped: dict[str, Any] = {"name": "web", "command": Argv(["run"]), "replicas": "two"}
+    with pytest.raises(SpecError) as caught:
+        admit(ServiceSpec(**untyped))
+    assert str(caught.value) == "services.web.replicas: 'two': want a whole number"
