@@ -250,7 +250,7 @@ def test_bad_file_is_refused_in_one_line(text: str, refusal: str) -> None:
 
 @pytest.mark.parametrize("escape", ["\\UFFFFFFFF", "\\U00110000"])
 def test_character_beyond_unicode_is_refused(escape: str) -> None:
-    with pytest.raises(SpecError, match="^file: want YAML: "):
+    with pytest.raises(SpecError, match=r"^file: want YAML: "):
         load_text(f'a: "{escape}"')
 
 
