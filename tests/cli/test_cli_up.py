@@ -6,6 +6,7 @@ import fcntl
 import json
 import re
 import signal
+import subprocess
 import sys
 import termios
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_up_tells_of_every_transition_and_the_health_of_services(file: Path, dat
 
 def test_up_says_why_a_failing_service_restarts(file: Path, data: Path) -> None:
     flaky = unique("flaky")
-    health = {"http": {}, "interval": "50ms", "retries": 2, "timeout": "5s"}
+    health: dict[str, object] = {"http": {}, "interval": "50ms", "retries": 2, "timeout": "5s"}
     spec = {**serving(1, "1"), "health": health, "restart": {"delay": "9m", "max_delay": "10m"}}
     del spec["readiness"]
     write_services(file, {flaky: spec})
@@ -202,19 +203,8 @@ def test_up_writes_json_that_programs_can_read(file: Path, data: Path) -> None:
         assert command.wait() == 0
         rows = [json.loads(line) for line in command.lines]
         logged = [json.loads(line) for line in command.errors.splitlines()]
-    fields = [
-        "at",
-        "task",
-        "service",
-        "kind",
-        "message",
-        "phase",
-        "ready",
-        "restarts",
-        "pid",
-        "health",
-    ]
-    assert all(list(row) == fields for row in rows)
+    fields = "at task service kind message phase ready restarts pid health"
+    assert all(" ".join(row) == fields for row in rows)
     assert {row["service"] for row in rows} == {web}
     kinds = [row["kind"] for row in rows if row["task"] == f"{web}.1#1"]
     assert kinds == ["started", "ready", "stopping", "finished"]
@@ -332,3 +322,25 @@ def test_version_and_help_answer() -> None:
     help_of_up = run("up", "--help").stdout
     options = ("data-dir", "json-log", "log-level", "network-checks", "exec-checks", "plain")
     assert all(f"--{option}" in help_of_up for option in options)
+
+
+def test_up_ends_though_nobody_ever_reads_what_it_wrote(file: Path, data: Path) -> None:
+    loud = unique("loud")
+    again = {"delay": "10ms", "max_delay": "10ms", "max_attempts": 100_000}
+    write_services(file, {loud: {"command": ["false"], "restart": again, "replicas": 4}})
+    with up(file, data) as command:
+        command.read_until("started")
+        assert command.process.stdout is not None
+        pipe = command.process.stdout.fileno()
+        size = fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+        wait_until(lambda: _waiting_in(pipe) > size - 512, "the pipe is full")
+        command.send(signal.SIGTERM)
+        assert command.process.wait(20) == 0
+
+
+def test_up_runs_without_standard_output(file: Path, data: Path) -> None:
+    """The journal must not get the number of the closed stream."""
+    write_services(file, {unique("job"): {"command": ["true"], "restart": {"condition": "never"}}})
+    line = f"exec {sys.executable} -m warren up {file} --data-dir {data} >&- 2>&- <&-"
+    assert subprocess.run(["sh", "-c", line], timeout=30, check=False).returncode == 0
+    assert (data / "journal.sqlite").read_bytes().startswith(b"SQLite format 3\0")

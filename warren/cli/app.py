@@ -30,6 +30,8 @@ app.command(
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; gives the exit status."""
+    if sys.platform != "linux":
+        return _refuse(f"Warren runs on Linux; this is {sys.platform}", FAILED)
     try:
         status = app(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"

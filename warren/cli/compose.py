@@ -52,7 +52,8 @@ async def open_supervisor(
     may be in flight at once; None is two per core. Raises WarrenError where it cannot open, and
     what the block raises, by itself and not in a group.
     """
-    _require_linux()
+    if sys.platform != "linux":
+        raise PlatformError(f"Warren runs on Linux; this is {sys.platform}")
     with (
         unwrapped(),
         _directory(data_dir) as directory,
@@ -79,21 +80,23 @@ async def open_supervisor(
 
 
 def default_data_dir() -> Path:
-    """Where a supervisor of this user keeps its things unless told otherwise."""
+    """Where a supervisor of this user keeps its things unless told otherwise.
+
+    Raises PlatformError where there is no such place.
+    """
     if os.geteuid() == 0:
         return Path("/var/lib/warren")
     share = os.environ.get("XDG_DATA_HOME", "")
-    base = Path(share) if share.startswith("/") else Path.home() / ".local" / "share"
-    return base / "warren"
+    if share.startswith("/"):
+        return Path(share) / "warren"
+    try:
+        return Path.home() / ".local" / "share" / "warren"
+    except RuntimeError:
+        raise PlatformError("this user has no home; want --data-dir or WARREN_DATA_DIR") from None
 
 
 def _publish_to_nobody(status: TaskStatus, event: TaskEvent) -> None:
     pass
-
-
-def _require_linux() -> None:
-    if sys.platform != "linux":
-        raise PlatformError(f"Warren runs on Linux; this is {sys.platform}")
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from collections import deque
 import trio
 
 KEPT = 10_000  # lines that wait for a reader
-LAST_WORDS = 1.0  # seconds for what is left to be written at the end
 
 
 class Outlet:

@@ -10,7 +10,7 @@ from typing import Protocol
 import trio
 
 from warren.cli.board import Board
-from warren.cli.outlet import LAST_WORDS, LineQueue, Outlet
+from warren.cli.outlet import LineQueue, Outlet
 from warren.cli.words import clock, event_json, event_line
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskEvent, TaskStatus
@@ -87,8 +87,7 @@ class LineReporter:
         while not self._is_finished:
             await self._queue.wait()
             await self._tell()
-        with trio.move_on_after(LAST_WORDS):
-            await self._tell()
+        await self._tell()
 
     def finish(self) -> None:
         self._is_finished = True

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from warren.cli.board import Board
-from warren.cli.outlet import LAST_WORDS, Outlet
+from warren.cli.outlet import Outlet
 from warren.cli.table import View, chosen, lines, room_for_tasks
 from warren.cli.words import event_line, one_line
 from warren.model.service import ServiceSpec
@@ -82,8 +82,7 @@ class Screen:
                     await self._changed.wait()
                 self._changed = trio.Event()
             self._footer = ""
-            with trio.move_on_after(LAST_WORDS):
-                await self._outlet.write(self._brush.finish(self._lines(), *_size()))
+            await self._outlet.write(self._brush.finish(self._lines(), *_size()))
             nursery.cancel_scope.cancel()
 
     def view(self, width: int, height: int) -> View:

@@ -18,6 +18,7 @@ from warren.model.service import ServiceSpec
 from warren.model.task import Phase
 from warren.node.supervisor import Supervisor
 
+LAST_WORDS = 1.0  # seconds for what is left to be written at the end
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Not SIGHUP: systemd sends it right after SIGTERM, and shells send it twice.
 FORCING = (signal.SIGINT, signal.SIGTERM)
@@ -47,6 +48,8 @@ class Session:
                         status = await self._run(supervision)
                     finally:
                         self._reporter.finish()
+                        # Where nobody reads, the last words are not waited for.
+                        telling.cancel_scope.deadline = trio.current_time() + LAST_WORDS
                 nursery.cancel_scope.cancel()
         return status if self._forced_by is None else 128 + self._forced_by
 
