@@ -12,32 +12,36 @@ class _Countdown(trio.abc.Instrument):
 
     def __init__(self, scope: trio.CancelScope, steps: int) -> None:
         self._scope = scope
-        self._left = steps
+        self.left = steps
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self.left -= 1
+        if self.left == 0:
             self._scope.cancel()
 
 
 async def cancel_at_every_step(
     operation: Callable[[], Awaitable[object]],
-    check: Callable[[int], object],
     *,
+    prepare: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint,
+    check: Callable[[int], object] = lambda step: None,
     stride: int = 1,
     most: int = 10_000,
 ) -> int:
-    """Run `operation` again and again, cancelled one step later each time, with `check(step)`
-    after each. Returns how many times it was cancelled before it got through."""
+    """Run `operation` again and again, cancelled `stride` steps later each time, until it gets
+    through. `prepare` runs before each, in peace, and `check(step)` after. Returns how many
+    times it was cancelled."""
     for count, step in enumerate(range(1, most, stride)):
-        with trio.CancelScope() as scope:
-            countdown = _Countdown(scope, step)
+        await prepare()
+        scope = trio.CancelScope()
+        countdown = _Countdown(scope, step)
+        with scope:
             trio.lowlevel.add_instrument(countdown)
             try:
                 await operation()
             finally:
                 trio.lowlevel.remove_instrument(countdown)
         check(step)
-        if not scope.cancelled_caught:
+        if countdown.left > 0:
             return count
     raise AssertionError(f"did not get through within {most} steps")

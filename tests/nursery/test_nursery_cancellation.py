@@ -44,5 +44,5 @@ async def test_cancelled_at_every_step_of_a_life_nothing_is_left(
         assert world.ports.claims == {}
         assert all(record.instance is None for record in world.journal.load())
 
-    cancelled = await cancel_at_every_step(a_life, nothing_is_left)
+    cancelled = await cancel_at_every_step(a_life, check=nothing_is_left)
     assert cancelled > 50

@@ -88,7 +88,7 @@ async def test_cancelled_at_any_step_of_a_real_life_nothing_is_left(tmp_path: Pa
         assert left_of("cancelled") == [], f"cancelled at step {step}"
         assert handles() == before, f"cancelled at step {step}"
 
-    cancelled = await cancel_at_every_step(a_life, nothing_is_left, stride=3)
+    cancelled = await cancel_at_every_step(a_life, check=nothing_is_left, stride=3)
     assert cancelled > 10
 
 

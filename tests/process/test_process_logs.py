@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import trio
-from process_kit import wait_until
 
+from tests.processes import wait_until
 from warren.model.identity import TaskId
 from warren.process.logs import Logs, serve_rotation
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 import trio
-from process_kit import wait_until, zombies
 
+from tests.processes import wait_until, zombies
 from warren.process.reaper import Reaper
 
 

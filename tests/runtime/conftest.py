@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from runtime_kit import kinds, runtime_in
 
+from tests.runtime.runtime_kit import kinds, runtime_in
 from warren.process.trees import TreeKind
 from warren.runtime.process import ProcessRuntime
 

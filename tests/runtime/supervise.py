@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 import trio
-from runtime_kit import launch, runtime_in
 
+from tests.runtime.runtime_kit import launch, runtime_in
 from warren.model.check import Argv
 from warren.model.task import End, Instance
 

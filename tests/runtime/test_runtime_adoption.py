@@ -13,17 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from runtime_kit import (
-    SH,
-    launch,
-    marked,
-    naughty,
-    nowhere,
-    open_handles,
-    runtime_in,
-    wait_until,
-)
 
+from tests.processes import marked, open_handles, wait_until
+from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, runtime_in
 from warren.model.task import End, Instance, Reason
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.process.trees import TreeKind
@@ -162,16 +154,19 @@ async def test_ended_meanwhile_is_known_as_ended_and_its_daemons_die(
     assert isinstance(again, End)
 
 
-@pytest.mark.parametrize("change", [{"start": "1"}, {"boot": "another"}])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"start": "1"}, Reason.LOST), ({"boot": "another"}, Reason.REBOOTED)],
+)
 async def test_pid_of_somebody_else_is_never_taken(
-    runtime: ProcessRuntime, change: dict[str, str]
+    runtime: ProcessRuntime, change: dict[str, str], reason: Reason
 ) -> None:  # S21
     bystander = await runtime.start(launch("sleep", "1000"), record=nowhere)
     handle = {**bystander.instance.handle, "cgroup": "", **change}
     recycled = msgspec.structs.replace(bystander.instance, id="web.9-9.9-gone", handle=handle)
     end = await runtime.adopt(recycled)
     assert isinstance(end, End)
-    assert end.reason is Reason.LOST
+    assert end.reason is reason
     assert marked(INSTANCE_VARIABLE, bystander.instance.id)
     await bystander.kill()
 

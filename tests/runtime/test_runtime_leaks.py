@@ -6,18 +6,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from runtime_kit import (
-    SH,
-    cancelled_everywhere,
-    launch,
-    marked,
-    naughty,
-    nowhere,
-    open_handles,
-    wait_ready,
-    zombies,
-)
 
+from tests.processes import marked, open_handles, zombies
+from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, wait_ready
+from tests.sweep import cancel_at_every_step
 from warren.model.check import Argv
 from warren.process import procfs
 from warren.process.tree import INSTANCE_VARIABLE
@@ -108,7 +100,7 @@ async def test_start_cancelled_at_any_step_leaves_nothing(runtime: ProcessRuntim
         await running.kill()
         assert left(runtime) == []
 
-    assert await cancelled_everywhere(start) > 1
+    assert await cancel_at_every_step(start) > 1
     assert left(runtime) == []
     assert open_handles() == handles
 
@@ -130,7 +122,7 @@ async def test_kill_cancelled_at_any_step_still_leaves_nothing(
         await victims[-1].kill()
         assert left(runtime) == []
 
-    assert await cancelled_everywhere(kill, prepare=prepare) > 1
+    assert await cancel_at_every_step(kill, prepare=prepare) > 1
     assert all(victim.is_gone for victim in victims)
     assert zombies() <= before
     assert open_handles() == handles
@@ -146,7 +138,7 @@ async def test_run_cancelled_at_any_step_leaves_nothing(runtime: ProcessRuntime)
         script = "setsid sleep 1000 & echo one; sleep 0.002; echo two; sleep 0.002; echo three"
         await running.run(Argv((SH, "-c", script)), timeout=10, output_limit=100)
 
-    assert await cancelled_everywhere(run) > 3
+    assert await cancel_at_every_step(run) > 3
     assert marked(INSTANCE_VARIABLE, running.instance.id) == alone
     assert zombies() == before
     assert open_handles() == handles

@@ -11,19 +11,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from runtime_kit import (
-    SH,
-    launch,
-    marked,
-    naughty,
-    nowhere,
-    open_handles,
-    runtime_in,
-    wait_ready,
-    wait_until,
-    zombies,
-)
 
+from tests.processes import marked, open_handles, wait_until, zombies
+from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, runtime_in, wait_ready
 from warren.model.check import Argv
 from warren.model.seams import CannotRunError, RunningInstance, Runtime
 from warren.model.task import End, Instance, Reason

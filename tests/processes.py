@@ -9,7 +9,7 @@ import trio
 
 from warren.process import procfs
 
-NAUGHTY = Path(__file__).parent / "naughty"
+NAUGHTY = Path(__file__).parent / "process" / "naughty"
 PATIENCE = 20.0
 
 
