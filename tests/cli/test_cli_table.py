@@ -107,6 +107,8 @@ def test_why_prefers_what_is_wrong_now() -> None:
     assert why(running(), NOW) is None
     crashed = status(last_end=CRASH)
     assert why(crashed, NOW) == "ended 5s ago: exited with code 3"
+    asked = msgspec.structs.replace(CRASH, reason=Reason.STOP_ASKED)
+    assert why(status(last_end=asked), NOW) is None
     broken = ProbeStatus(verdict=Verdict.HEALTHY, warning="the liveness check cannot run: x")
     warned = msgspec.structs.replace(crashed, probes={ProbeKind.LIVENESS: broken})
     assert why(warned, NOW) == "the liveness check cannot run: x"

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from warren.cli.words import ago, last_sample, one_line, state_of, why
 from warren.model.check import Result
-from warren.model.task import Reason, TaskStatus
+from warren.model.task import TaskStatus
 from warren.rules.health import Health
 
 GAP = "  "
@@ -66,8 +66,10 @@ def chosen(tasks: Sequence[TaskStatus], room: int) -> list[TaskStatus]:
 
 
 def room_for_tasks(healths: Mapping[str, Health], width: int, height: int, news: int) -> int:
-    """How many lines there are for tasks, beside all else."""
-    return max(1, height - len(_header(healths, width, height)) - 2 - (news + 1 if news else 0) - 1)
+    """How many lines there are for tasks: news get at most a quarter, beyond what is spare."""
+    above = len(_header(healths, width, height)) + 2  # a blank line and the titles
+    below = min(news, height // 4)
+    return max(1, height - above - (below + 1 if below else 0) - 1)
 
 
 def lines(view: View, width: int, height: int) -> list[Text]:
@@ -114,7 +116,7 @@ def _table(view: View, width: int) -> list[Text]:
     for status in view.tasks:
         found.append(_row(status, view, widths, width))
         reason = why(status, view.now)
-        if reason is not None and not (view.is_stopping and _was_asked(status)):
+        if reason is not None:
             found.append(Text(f"{GAP}{one_line(reason)}", style="dim"))
     return found
 
@@ -143,10 +145,6 @@ def _outcome(status: TaskStatus, now: float, width: int) -> Text:
 
 def _cell(text: str, width: int) -> str:
     return (text if len(text) <= width else text[: width - 1] + "…").ljust(width)
-
-
-def _was_asked(status: TaskStatus) -> bool:
-    return status.last_end is not None and status.last_end.reason is Reason.STOP_ASKED
 
 
 def _has_why(status: TaskStatus) -> bool:

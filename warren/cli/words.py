@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from warren.model.check import Result, Sample
-from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.model.task import EventKind, Phase, Reason, TaskEvent, TaskStatus
 from warren.rules.health import Health
 
 _SPEAK_FOR_THEMSELVES = (EventKind.UNREADY, EventKind.PROBE_FAILED)
@@ -39,14 +39,16 @@ def last_sample(status: TaskStatus) -> Sample | None:
 
 
 def why(status: TaskStatus, now: float) -> str | None:
-    """Why a task waits, why it last ended, or what is wrong with its checks."""
+    """Why a task waits, what is wrong with its checks, or why it last ended unasked."""
     if status.pending_reason is not None:
         return f"pending: {status.pending_reason}"
     for probe in status.probes.values():
         if probe.warning is not None:
             return probe.warning
     end = status.last_end
-    return None if end is None else f"ended {ago(now - end.at)}: {end.message}"
+    if end is None or end.reason is Reason.STOP_ASKED:
+        return None
+    return f"ended {ago(now - end.at)}: {end.message}"
 
 
 def sentence(status: TaskStatus, event: TaskEvent) -> str:
