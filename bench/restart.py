@@ -11,7 +11,9 @@ Warren runs in a process of its own, as it would on a node: process runtime, SQL
 restarts a program at once only if that ran for a second, else it waits for one; Warren restarts at
 once after good running (`reset_after`, set to 0.5 s here). Of a program younger than 2 s Warren
 knows all processes without looking at the others, which would flatter it. So kills are `SPACING`
-seconds apart; supervisors take turns. A peer that is not installed is said so.
+seconds apart. Supervisors take turns, `TURN` seconds apart: to move a process into a cgroup takes
+the kernel some 10 ms, unless it has just done so for somebody. A peer that is not installed is
+said so.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,7 +37,7 @@ from section import Section, milliseconds, percentile, table
 
 from warren.checks import run_check
 from warren.checks.caps import Caps
-from warren.model.check import Argv, ExecCheck
+from warren.model.check import Argv, TcpCheck
 from warren.model.duration import Duration
 from warren.model.probe import Probe
 from warren.model.service import Restart, ServiceSpec, Stop
@@ -46,9 +49,11 @@ from warren.runtime.process import ProcessRuntime
 from warren.store.journal import SqliteJournal
 
 SPACING = 2.1  # seconds a program runs before it is killed
+TURN = 0.2  # seconds between two restarts
 LONGEST = 10.0  # seconds a restart may take
 STARTS = "starts"  # the file in which the program writes its starts
-WELL = "well"  # the file the probe wants to be there
+NO_PROBE = 0  # for a port
+BACKLOG = 100
 CRASH = "crash to running again"
 FAILURE = "deciding failure to new instance"
 POLL = 0.001  # seconds; samples are taken from the files' contents, not from when they are seen
@@ -79,14 +84,15 @@ def main() -> None:
     parser.add_argument("--supervise", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.supervise:
-        mode, directory = options.supervise
-        trio.run(supervise, mode, Path(directory))
+        port, directory = options.supervise
+        trio.run(supervise, int(port), Path(directory))
         return
     with tempfile.TemporaryDirectory() as directory:
         contenders = contend(Path(directory), options.samples, options.slow_samples)
         measure([one for one in contenders if one.taking is not None], options.samples)
         alone = [without(Path(directory), number) for number in range(options.samples)]
-    section(contenders, alone).save(options.json)
+        trees = type(ProcessRuntime(data_dir=Path(directory), node="bench").trees).__name__
+    section(contenders, alone, trees.lower()).save(options.json)
 
 
 def contend(directory: Path, samples: int, slow_samples: int) -> list[Contender]:
@@ -115,7 +121,7 @@ def measure(contenders: list[Contender], rounds: int) -> None:
                 if number >= one.samples:
                     continue
                 began, pid = alive[index]
-                time.sleep(max(0.0, began + SPACING - time.time()))
+                time.sleep(max(TURN, began + SPACING - time.time()))
                 since = provoke[index](pid)
                 alive[index] = one.starts.wait()
                 one.taken.append(alive[index][0] - since)
@@ -131,7 +137,7 @@ def without(directory: Path, number: int) -> float:
     return at - began
 
 
-def section(contenders: Sequence[Contender], alone: Sequence[float]) -> Section:
+def section(contenders: Sequence[Contender], alone: Sequence[float], trees: str) -> Section:
     rows = [(one.what, one.name, *shown(one.taken)) for one in contenders]
     rows.append((CRASH, "no supervisor", *shown(alone)))
     return Section(
@@ -141,8 +147,9 @@ def section(contenders: Sequence[Contender], alone: Sequence[float]) -> Section:
             "Crash: from `kill -9` to the time the new program wrote; what `sh` and `date` take\n"
             f"themselves is the row `no supervisor`. Programs ran for {SPACING} s before each\n"
             "kill: runsv delays a restart within the first second. Deciding failure: from the\n"
-            "outcome of an exec probe (every 100 ms, `retries: 1`); TERM, the kill of the whole\n"
-            "tree and the wait until nothing of it is left are in the time."
+            "outcome of a TCP probe (every 100 ms, `retries: 1`); TERM, the kill of the whole\n"
+            "tree and the wait until nothing of it is left are in the time. Warren keeps trees of\n"
+            f"processes by {trees} here."
         ),
         table=table(("what", "supervisor", "p50", "p99", "worst", "samples"), rows),
     )
@@ -219,31 +226,38 @@ def kill(pid: int) -> float:
     return now
 
 
-def warren_argv(mode: str, starts: Starts) -> list[str]:
-    return [sys.executable, __file__, "--supervise", mode, str(starts.directory)]
+def warren_argv(port: int, starts: Starts) -> list[str]:
+    return [sys.executable, __file__, "--supervise", str(port), str(starts.directory)]
 
 
 @contextmanager
 def warren(starts: Starts) -> Generator[Provoke]:
-    with foreground(warren_argv("crash", starts), starts, signal.SIGINT):
+    with foreground(warren_argv(NO_PROBE, starts), starts, signal.SIGINT):
         yield kill
 
 
 @contextmanager
 def probed_warren(starts: Starts) -> Generator[Provoke]:
-    well = starts.directory / WELL
-    well.touch()
-    with foreground(warren_argv("probe", starts), starts, signal.SIGINT) as process:
+    listener = listening(0)
+    port: int = listener.getsockname()[1]
+    with foreground(warren_argv(port, starts), starts, signal.SIGINT) as process:
         assert process.stdout is not None
         failures = process.stdout
 
         def fail(_pid: int) -> float:
-            well.unlink()
+            nonlocal listener
+            listener.close()
             failed = float(failures.readline())
-            well.touch()  # long before the new instance is asked: `initial_delay`
+            listener = listening(port)  # long before the new instance is asked: `initial_delay`
             return failed
 
         yield fail
+    listener.close()
+
+
+def listening(port: int) -> socket.socket:
+    """What the probe asks. Nobody accepts: the backlog is enough for `SPACING` seconds."""
+    return socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
 
 
 @contextmanager
@@ -274,7 +288,7 @@ def write_program(file: Path, starts: Starts) -> None:
     file.chmod(0o755)
 
 
-async def supervise(mode: str, directory: Path) -> None:
+async def supervise(port: int, directory: Path) -> None:
     """Be Warren on a node. Prints the time of every probe failure."""
     runtime = ProcessRuntime(data_dir=directory, node="bench")
     journal = SqliteJournal(directory / "journal.db")
@@ -291,7 +305,7 @@ async def supervise(mode: str, directory: Path) -> None:
                 inherited=os.environ,
             )
             async with open_supervision(around) as supervisor:
-                supervisor.start(spec(mode, directory))
+                supervisor.start(spec(port, directory))
                 with trio.open_signal_receiver(signal.SIGINT) as signals:
                     async for _ in signals:
                         break
@@ -305,9 +319,9 @@ def print_failure(_status: TaskStatus, event: TaskEvent) -> None:
         print(event.at, flush=True)
 
 
-def spec(mode: str, directory: Path) -> ServiceSpec:
+def spec(port: int, directory: Path) -> ServiceSpec:
     probe = Probe(
-        exec=ExecCheck(Argv(("test", "-e", f"{directory / WELL}"))),
+        tcp=TcpCheck(port=port or None),
         interval=Duration(INTERVAL),
         initial_delay=Duration(3 * INTERVAL),
         retries=1,
@@ -315,7 +329,7 @@ def spec(mode: str, directory: Path) -> ServiceSpec:
     return ServiceSpec(
         name="sleeper",
         command=Argv(("sh", "-c", script(directory).replace("$", "$$"))),
-        health=probe if mode == "probe" else None,
+        health=None if port == NO_PROBE else probe,
         restart=Restart(max_attempts=1000, reset_after=Duration(0.5)),
         stop=Stop(grace=Duration(1)),
     )
