@@ -6,6 +6,7 @@ import fcntl
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -137,7 +138,6 @@ def test_up_adopts_what_a_killed_supervisor_left(file: Path, data: Path) -> None
     assert marked(web) == {}
 
 
-@pytest.mark.xfail(strict=False, reason="a stop during adoption abandons the instance")
 def test_up_stops_what_is_gone_from_the_file(file: Path, data: Path) -> None:
     kept, gone = unique("kept"), unique("gone")
     write_services(file, {kept: serving(2), gone: {"command": ["sleep", "1000"]}})
@@ -147,11 +147,15 @@ def test_up_stops_what_is_gone_from_the_file(file: Path, data: Path) -> None:
         command.send(signal.SIGKILL)
         command.wait()
     write_services(file, {kept: serving(1)})
-    with up(file, data) as command:
-        command.read_until(f"{kept}: 1/1 healthy")
-        wait_until(
-            lambda: not marked(gone) and len(marked(kept)) == 1, "only one is left", seconds=5
-        )
+    try:
+        with up(file, data) as command:
+            command.read_until(f"{kept}: 1/1 healthy")
+            wait_until(
+                lambda: not marked(gone) and len(marked(kept)) == 1, "only one is left", seconds=5
+            )
+    finally:
+        with up(file, data) as command:  # ends what no record knows of
+            command.read_until(f"{kept}: 1/1 healthy")
 
 
 def test_up_ends_when_all_services_have_ended(file: Path, data: Path) -> None:
@@ -344,3 +348,34 @@ def test_up_runs_without_standard_output(file: Path, data: Path) -> None:
     line = f"exec {sys.executable} -m warren up {file} --data-dir {data} >&- 2>&- <&-"
     assert subprocess.run(["sh", "-c", line], timeout=30, check=False).returncode == 0
     assert (data / "journal.sqlite").read_bytes().startswith(b"SQLite format 3\0")
+
+
+def test_up_says_why_a_task_is_pending(file: Path, data: Path) -> None:
+    name = unique("pending")
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        write_services(file, {name: {"command": ["sleep", "1000"], "ports": {"http": port}}})
+        with up(file, data) as command:
+            line = command.read_until(f"{name}.1#1 pending: ")
+            assert line.endswith(f"pending: port http: {port} is taken by another program")
+            command.send(signal.SIGINT)
+            assert command.wait() == 0
+
+
+def test_up_logs_to_standard_error_from_the_level_asked_for(file: Path, data: Path) -> None:
+    name = unique("stray")
+    write_services(file, {name: {"command": ["sleep", "1000"]}})
+    with up(file, data) as command:
+        command.read_until(f"{name}: 1/1 healthy")
+        command.send(signal.SIGKILL)
+        command.wait()
+    (data / "journal.sqlite").unlink()  # with its write-ahead log: no record is left
+    for leftover in data.glob("journal.sqlite-*"):
+        leftover.unlink()
+    with up(file, data) as command:
+        command.read_until(f"{name}: 1/1 healthy")
+        assert len(marked(name)) == 1
+        said = r"\d\d:\d\d:\d\d warning warren\.supervisor: ended \S+, which no record knew of\n"
+        assert re.fullmatch(said, command.errors)

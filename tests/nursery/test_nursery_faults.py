@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.nursery.conftest import World, spec
-from tests.scripted import PASS, Script, ScriptedRuntime
+from tests.scripted import PASS, Script, ScriptedInstance, ScriptedRuntime
 from warren.model.identity import TaskId
 from warren.model.seams import Launch
 from warren.model.task import EventKind, Instance, Phase, Reason, TaskRecord
@@ -80,6 +81,31 @@ async def test_what_is_no_longer_wanted_is_stopped_and_forgotten(
         await supervisor.start(spec(replicas=1)).wait_ready()
         supervisor.dismiss_unclaimed()
     assert [str(record.id) for record in world.journal.load()] == ["web.1#1"]
+
+
+@pytest.mark.parametrize("way", ["gone from the file", "changed", "stopped", "cancelled"])
+async def test_instance_to_adopt_is_ended_also_when_the_stop_comes_first(
+    world: World, autojump_clock: MockClock, way: str
+) -> None:  # S15, S21
+    record = running_record(world)
+    assert record.instance is not None
+    world.journal.save(record)
+    survivor = ScriptedInstance(record.instance, Script(), [], world.runtime)
+    world.runtime.alive[record.instance.id] = survivor
+    with trio.CancelScope() as scope:
+        async with world.open() as supervisor:
+            if way == "changed":
+                await supervisor.start(spec(env={"NEW": "1"})).wait_ready()
+            elif way == "gone from the file":
+                supervisor.dismiss_unclaimed()
+            else:
+                service = supervisor.start(spec())
+                if way == "stopped":
+                    await service.stop()
+                else:
+                    scope.cancel()
+    assert "kill" in survivor.log
+    assert world.runtime.alive == {}
 
 
 async def test_failed_task_found_in_the_journal_gets_its_successor(

@@ -90,19 +90,21 @@ class Service:
 
     async def _keep_slot(self, slot: int) -> None:
         record = await self._first_record(slot)
-        while not self._stopping.is_set():
+        while True:
             task = TaskNursery(record, self._around)
             self._tasks[slot] = task
+            if self._stopping.is_set():  # it may have an instance to adopt, and to end
+                task.stop(self._stop_message, keep_record=self._keeps_records)
             await task.run()
             last = task.record
-            if not self._is_replaced(last.phase):
+            if self._stopping.is_set() or not self._is_replaced(last.phase):
                 break
             delay = replacement_delay(last.failed_before, jitter=self._around.chance.random())
             with trio.move_on_after(delay):
                 await self._stopping.wait()
             record = self._next(last)
         if self._stopping.is_set() and not self._keeps_records:
-            self._around.journal.forget(record.id)
+            self._around.journal.forget(last.id)
 
     async def _first_record(self, slot: int) -> TaskRecord:
         found = self._found.get(slot)

@@ -54,6 +54,7 @@ class InstanceLife:
     async def run(self) -> bool:
         """Live it. False when the start was abandoned. Raises CannotRunError from the start."""
         with self._starting:
+            self._starting.shield = self.is_adopted  # what runs already must be had, to be ended
             self.running = await self._acquire()
         if self.running is None:
             return False
@@ -73,8 +74,10 @@ class InstanceLife:
         return True
 
     def abandon_start(self) -> None:
-        """Give up a start under way; what it had made is ended by the runtime."""
-        self._starting.cancel()
+        """Give up a start under way; what it had made is ended by the runtime. An adoption goes
+        on: its instance is stopped when it is had."""
+        if not self.is_adopted:
+            self._starting.cancel()
 
     def begin_probes(self) -> None:
         """Start asking. After the news `started`."""
