@@ -106,7 +106,7 @@ def _read_env_files(
         try:
             env |= parse_env_file((base or Path()) / file)
         except SpecError as error:
-            raise document.refuse(place, error.wanted, value=error.value) from None
+            raise document.refuse(place, error.wanted, error.value) from None
     own: object = fields.get("env", {})
     if isinstance(own, dict):
         fields["env"] = env | cast("dict[str, Any]", own)
@@ -132,7 +132,7 @@ def parse_env_file(path: Path) -> dict[str, str]:
         name, equals, value = line.partition("=")
         if not equals or len(name.split()) != 1:
             wanted = f"want NAME=VALUE on line {number} of {path}"
-            raise SpecError("env_file", wanted, value=line)
+            raise SpecError("env_file", wanted)  # the line itself may hold a secret
         value = value.strip()
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
             value = value[1:-1]
