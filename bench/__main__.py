@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -91,10 +92,14 @@ def main() -> None:
 def document(sections: Sequence[Section]) -> str:
     parts = [f"Machine: {machine()}."]
     for one in sections:
-        parts += [f"## {one.title}", one.text, one.table]
+        parts += [f"## {one.title}", wrapped(one.text), one.table]
         if one.bounds:
             parts.append(told(one.bounds).rstrip())
     return "\n\n".join(parts) + "\n"
+
+
+def wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def run(name: str, *, is_quick: bool) -> Section:

@@ -77,9 +77,11 @@ async def measure(tasks: int, seconds: int) -> Section:
     return Section(
         title=f"{tasks:,} tasks on one node",
         text=(
-            f"One supervisor, {tasks // REPLICAS} services of {REPLICAS} replicas, scripted\n"
-            f"instances, one liveness probe each every {INTERVAL:.0f} s, answered at once and\n"
-            "without a socket. Real clock."
+            f"One supervisor, {tasks // REPLICAS} services of {REPLICAS} replicas, scripted "
+            f"instances, one liveness probe each every {INTERVAL:.0f} s, answered at once and "
+            "without a socket. Real clock. Most of a task's memory is its four Trio tasks. Most "
+            "of the start and the stop, and the lateness at p99, is Python's cyclic garbage "
+            "collector at its default thresholds."
         ),
         table=table(("what", "measured"), rows),
     )

@@ -89,8 +89,8 @@ def section(meter: Meter, *, cpu: float, seconds: float) -> Section:
     return Section(
         title=f"{RATE} HTTP probes a second",
         text=(
-            f"One supervisor, {RATE} tasks with scripted instances, one HTTP probe a second each\n"
-            "(timeout 1 s) of a Go server on loopback; a new connection for every probe. Lateness\n"
+            f"One supervisor, {RATE} tasks with scripted instances, one HTTP probe a second each "
+            "(timeout 1 s) of a Go server on loopback; a new connection for every probe. Lateness "
             "is from the probe's scheduled time to the start of its attempt."
         ),
         table=table(("what", "measured"), rows),

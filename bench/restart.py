@@ -143,13 +143,14 @@ def section(contenders: Sequence[Contender], alone: Sequence[float], trees: str)
     return Section(
         title="From a failure to running again",
         text=(
-            "The same program under each: `sh` that appends the time by `date`, then sleeps.\n"
-            "Crash: from `kill -9` to the time the new program wrote; what `sh` and `date` take\n"
-            f"themselves is the row `no supervisor`. Programs ran for {SPACING} s before each\n"
-            "kill: runsv delays a restart within the first second. Deciding failure: from the\n"
-            "outcome of a TCP probe (every 100 ms, `retries: 1`); TERM, the kill of the whole\n"
-            "tree and the wait until nothing of it is left are in the time. Warren keeps trees of\n"
-            f"processes by {trees} here."
+            "The same program under each: `sh` that appends the time by `date`, then sleeps. "
+            "Crash: from `kill -9` to the time the new program wrote; what `sh` and `date` take "
+            f"themselves is the row `no supervisor`. Programs ran for {SPACING} s before each "
+            "kill: runsv delays a restart within the first second. Deciding failure: from the "
+            "outcome of a TCP probe (every 100 ms, `retries: 1`); TERM, the kill of the whole "
+            "tree and the wait until nothing of it is left are in the time. Warren keeps trees "
+            f"of processes by {trees} here; with cgroups, half of the time is the kernel's: a "
+            "write to `cgroup.procs` waits for a grace period of RCU, some 10 ms."
         ),
         table=table(("what", "supervisor", "p50", "p99", "worst", "samples"), rows),
     )
