@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import re
 import signal
 import socket
-import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -26,16 +22,6 @@ def serving(replicas: int = 1, *arguments: str) -> dict[str, object]:
         "ports": {"http": 0},
         "readiness": HTTP,
     }
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "warren.yaml"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
 
 
 def test_up_tells_of_every_transition_and_the_health_of_services(file: Path, data: Path) -> None:
@@ -158,6 +144,21 @@ def test_up_stops_what_is_gone_from_the_file(file: Path, data: Path) -> None:
             command.read_until(f"{kept}: 1/1 healthy")
 
 
+def test_up_replaces_tasks_whose_spec_has_changed(file: Path, data: Path) -> None:
+    name = unique("changed")
+    write_services(file, {name: {"command": ["sleep", "1000"], "replicas": 2}})
+    with up(file, data) as command:
+        command.read_until(f"{name}: 2/2 healthy")
+        command.send(signal.SIGKILL)
+        command.wait()
+    write_services(file, {name: {"command": ["sleep", "1001"], "replicas": 2}})
+    with up(file, data) as command:
+        command.read_until(f"{name}.1#1 stopping: the spec has changed")
+        command.read_until(f"{name}: 2/2 healthy")
+        assert any(f"{name}.1#2 started" in line for line in command.lines)
+        assert [line.split()[-1] for line in marked(name).values()] == ["1001", "1001"]
+
+
 def test_up_ends_when_all_services_have_ended(file: Path, data: Path) -> None:
     name = unique("job")
     spec = {"command": ["true"], "restart": {"condition": "on-failure"}, "replicas": 2}
@@ -175,6 +176,23 @@ def test_up_ends_with_one_when_a_service_has_failed(file: Path, data: Path) -> N
     with up(file, data) as command:
         assert command.wait() == 1
         assert any("failed: exited with code 3" in line for line in command.lines)
+
+
+def test_up_tells_of_tasks_that_had_ended_before(file: Path, data: Path) -> None:
+    good, bad = unique("good"), unique("bad")
+    never = {"condition": "never"}
+    write_services(
+        file,
+        {
+            good: {"command": ["true"], "restart": never},
+            bad: {"command": ["sh", "-c", "exit 3"], "restart": never},
+        },
+    )
+    assert run("up", file, "--data-dir", data).returncode == 1
+    again = run("up", file, "--data-dir", data)
+    assert again.returncode == 1
+    assert re.search(rf" {good}\.1#1 complete (now|\ds ago): exited with code 0\n", again.stdout)
+    assert re.search(rf" {bad}\.1#1 failed (now|\ds ago): exited with code 3\n", again.stdout)
 
 
 def test_up_says_that_its_data_directory_is_in_use(file: Path, data: Path) -> None:
@@ -196,74 +214,6 @@ def test_up_finds_file_and_data_directory_by_itself(file: Path, data: Path) -> N
     done = run("up", cwd=file.parent, env={"WARREN_DATA_DIR": str(data)})
     assert (done.returncode, done.stderr) == (0, "")
     assert (data / "journal.sqlite").exists()
-
-
-def test_up_writes_json_that_programs_can_read(file: Path, data: Path) -> None:
-    web = unique("web")
-    write_services(file, {web: serving(2)})
-    with up(file, data, "--json-log", "--log-level", "info") as command:
-        command.read_until('"health":"2/2 healthy"')
-        command.send(signal.SIGINT)
-        assert command.wait() == 0
-        rows = [json.loads(line) for line in command.lines]
-        logged = [json.loads(line) for line in command.errors.splitlines()]
-    fields = "at task service kind message phase ready restarts pid health"
-    assert all(" ".join(row) == fields for row in rows)
-    assert {row["service"] for row in rows} == {web}
-    kinds = [row["kind"] for row in rows if row["task"] == f"{web}.1#1"]
-    assert kinds == ["started", "ready", "stopping", "finished"]
-    ready = next(row for row in rows if row["kind"] == "ready")
-    assert (ready["ready"], ready["phase"], ready["restarts"]) == (True, "running", 0)
-    assert any(row["message"].startswith("stopping 2 tasks") for row in logged)
-
-
-def test_up_stops_gently_when_nobody_reads_its_output(file: Path, data: Path) -> None:
-    name, noise = unique("gentle"), unique("noise")
-    proof = file.parent / "proof"
-    script = f"trap 'echo gently > {proof}; exit 0' TERM; while :; do sleep 0.05; done"
-    again = {"delay": "100ms", "max_delay": "100ms", "max_attempts": 1000}
-    write_services(
-        file,
-        {name: {"command": ["sh", "-c", script]}, noise: {"command": ["false"], "restart": again}},
-    )
-    with up(file, data) as command:
-        command.read_until(f"{name}: 1/1 healthy")
-        command.close_output()
-        assert command.wait() == 1
-        assert "Traceback" not in command.errors
-    assert proof.read_text() == "gently\n"
-    assert marked(name) == {}
-
-
-def test_up_keeps_probing_while_its_output_is_stuck(file: Path, data: Path) -> None:
-    """A pager that has read enough stops reading: that is no reason to stop supervising."""
-    loud, web = unique("loud"), unique("web")
-    again = {"delay": "10ms", "max_delay": "10ms", "max_attempts": 100_000}
-    seen = file.parent / "seen"
-    check = {"exec": {"command": ["sh", "-c", f"echo >> {seen}"]}, "interval": "50ms"}
-    write_services(
-        file,
-        {
-            loud: {"command": ["false"], "restart": again, "replicas": 4},
-            web: {"command": ["sleep", "1000"], "readiness": check},
-        },
-    )
-    with up(file, data) as command:
-        command.read_until(f"{web}: 1/1 healthy")
-        assert command.process.stdout is not None
-        pipe = command.process.stdout.fileno()
-        size = fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
-        wait_until(lambda: _waiting_in(pipe) > size - 512, "the pipe is full")
-        before = seen.stat().st_size
-        wait_until(lambda: seen.stat().st_size > before + 20, "twenty probes more")
-        command.send(signal.SIGTERM)
-        assert command.wait() == 0
-
-
-def _waiting_in(pipe: int) -> int:
-    buffer = bytearray(4)
-    fcntl.ioctl(pipe, termios.FIONREAD, buffer)
-    return int.from_bytes(buffer, sys.byteorder)
 
 
 @pytest.mark.parametrize(
@@ -328,28 +278,6 @@ def test_version_and_help_answer() -> None:
     assert all(f"--{option}" in help_of_up for option in options)
 
 
-def test_up_ends_though_nobody_ever_reads_what_it_wrote(file: Path, data: Path) -> None:
-    loud = unique("loud")
-    again = {"delay": "10ms", "max_delay": "10ms", "max_attempts": 100_000}
-    write_services(file, {loud: {"command": ["false"], "restart": again, "replicas": 4}})
-    with up(file, data) as command:
-        command.read_until("started")
-        assert command.process.stdout is not None
-        pipe = command.process.stdout.fileno()
-        size = fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
-        wait_until(lambda: _waiting_in(pipe) > size - 512, "the pipe is full")
-        command.send(signal.SIGTERM)
-        assert command.process.wait(20) == 0
-
-
-def test_up_runs_without_standard_output(file: Path, data: Path) -> None:
-    """The journal must not get the number of the closed stream."""
-    write_services(file, {unique("job"): {"command": ["true"], "restart": {"condition": "never"}}})
-    line = f"exec {sys.executable} -m warren up {file} --data-dir {data} >&- 2>&- <&-"
-    assert subprocess.run(["sh", "-c", line], timeout=30, check=False).returncode == 0
-    assert (data / "journal.sqlite").read_bytes().startswith(b"SQLite format 3\0")
-
-
 def test_up_says_why_a_task_is_pending(file: Path, data: Path) -> None:
     name = unique("pending")
     with socket.socket() as held:
@@ -362,20 +290,3 @@ def test_up_says_why_a_task_is_pending(file: Path, data: Path) -> None:
             assert line.endswith(f"pending: port http: {port} is taken by another program")
             command.send(signal.SIGINT)
             assert command.wait() == 0
-
-
-def test_up_logs_to_standard_error_from_the_level_asked_for(file: Path, data: Path) -> None:
-    name = unique("stray")
-    write_services(file, {name: {"command": ["sleep", "1000"]}})
-    with up(file, data) as command:
-        command.read_until(f"{name}: 1/1 healthy")
-        command.send(signal.SIGKILL)
-        command.wait()
-    (data / "journal.sqlite").unlink()  # with its write-ahead log: no record is left
-    for leftover in data.glob("journal.sqlite-*"):
-        leftover.unlink()
-    with up(file, data) as command:
-        command.read_until(f"{name}: 1/1 healthy")
-        assert len(marked(name)) == 1
-        said = r"\d\d:\d\d:\d\d warning warren\.supervisor: ended \S+, which no record knew of\n"
-        assert re.fullmatch(said, command.errors)

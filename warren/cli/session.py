@@ -7,6 +7,7 @@ running --- Ctrl-C, TERM, HUP, or nobody reads the output ---> stopping --- agai
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal
@@ -14,8 +15,10 @@ from typing import Literal
 import trio
 
 from warren.cli.reporter import Reporter
+from warren.cli.words import ago
 from warren.model.service import ServiceSpec
-from warren.model.task import Phase
+from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.node.service import Service
 from warren.node.supervisor import Supervisor
 
 LAST_WORDS = 1.0  # seconds for what is left to be written at the end
@@ -75,9 +78,17 @@ class Session:
             self._reporter.note_stopping(_stopping(supervisor))
 
     async def _wait_ended(self, supervisor: Supervisor) -> None:
-        for service in supervisor.services.values():
-            await service.ended.wait()
+        async with trio.open_nursery() as nursery:
+            for service in supervisor.services.values():
+                nursery.start_soon(self._note_end, service)
         self._end("ended")
+
+    async def _note_end(self, service: Service) -> None:
+        """Tell of tasks that had ended before this supervisor: of them there is no other news."""
+        await service.ended.wait()
+        for status in service.statuses():
+            if status.phase.is_end and status.sequence == 0:
+                self._reporter.note(status, _old_news(status, time.time()))
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
@@ -100,6 +111,13 @@ class Session:
             return 0 if self._cause == "asked" else 1
         tasks = [task for service in supervisor.services.values() for task in service.tasks()]
         return 0 if all(task.record.phase is Phase.COMPLETE for task in tasks) else 1
+
+
+def _old_news(status: TaskStatus, now: float) -> TaskEvent:
+    message = status.phase.name.lower()
+    if status.last_end is not None:
+        message += f" {ago(now - status.last_end.at)}: {status.last_end.message}"
+    return TaskEvent(at=now, task=status.id, kind=EventKind.FINISHED, message=message)
 
 
 def _stopping(supervisor: Supervisor) -> str:
