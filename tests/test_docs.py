@@ -51,14 +51,15 @@ def test_quick_start_needs_neither_ensurepip_nor_root_nor_an_unpinned_package() 
         assert "sudo" not in line
 
 
-def test_ci_runs_the_second_command_as_readme_has_it() -> None:
+def test_ci_runs_both_commands_as_readme_has_them() -> None:
     reads = re.search(r"^mapfile -t commands < <\((awk .*)\)$", CI, re.M)
     assert reads, "want .ci/run to read its commands from README.md"
     read = subprocess.run(
         ["bash", "-c", reads[1]], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert read.stdout.splitlines() == quick_start()
-    assert 'bash -euc "${commands[1]}"' in CI
+    assert '"${as_nobody[@]}" "${commands[0]}"' in CI
+    assert '"${as_nobody[@]}" "${commands[1]}"' in CI
 
 
 def test_ci_checks_what_a_developer_checks() -> None:

@@ -11,6 +11,8 @@ from tests.scripted import PASS, Script, ScriptedInstance, ScriptedRuntime
 from warren.model.identity import TaskId
 from warren.model.seams import Launch
 from warren.model.task import EventKind, Instance, Phase, Reason, TaskRecord
+from warren.node.service import ServiceEndedError
+from warren.store.journal import MemoryJournal
 
 HTTP = {"http": {"port": 80}, "interval": "1s"}
 
@@ -158,3 +160,135 @@ def running_record(world: World) -> TaskRecord:
     task = TaskId("web", 1, 4)
     instance = Instance(id="web.1-4.1-x", task=task, pid=1, started_at=0.0)
     return TaskRecord(id=task, spec=spec(), phase=Phase.RUNNING, instance=instance, starts=1)
+
+
+async def test_backoff_begun_by_an_earlier_supervisor_is_waited_out(
+    world: World, autojump_clock: MockClock
+) -> None:  # S17
+    waiting = TaskRecord(
+        id=TaskId("web", 1, 1),
+        spec=spec(),
+        phase=Phase.RUNNING,
+        restart_at=1_000_020.0,
+    )
+    world.journal.save(waiting)
+    async with world.open() as supervisor:
+        await supervisor.start(spec()).wait_ready()
+        assert world.runtime.starts == [20.0]
+
+
+async def test_backoff_of_a_clock_that_was_ahead_is_bounded(
+    world: World, autojump_clock: MockClock
+) -> None:
+    ahead = 1e15
+    record = TaskRecord(id=TaskId("web", 1, 1), spec=spec(), restart_at=ahead)
+    world.journal.save(record)
+    async with world.open() as supervisor:
+        await supervisor.start(spec()).wait_ready()
+        assert world.runtime.starts[0] <= 330
+
+
+async def test_end_and_what_follows_are_one_write(world: World, autojump_clock: MockClock) -> None:
+    journal = NotingJournal()
+    world.journal = journal
+    world.runtime = ScriptedRuntime(Script(exits_after=1.0, exit_code=1))
+    async with world.open() as supervisor:
+        supervisor.start(spec(restart={"max_attempts": 1}))
+        await world.wait_for(EventKind.FINISHED)
+    ended = [record for record in journal.saved if record.last_end and not record.instance]
+    assert ended[0].history.total == 1  # S21: no instant has the end without the restart
+    second = next(record for record in ended if record.starts == 2)
+    assert second.phase is Phase.FAILED
+
+
+async def test_finished_job_runs_again_after_a_shutdown_and_not_after_kill_9(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.runtime = ScriptedRuntime(Script(exits_after=1.0))
+    job = spec(restart={"condition": "never"})
+    async with world.open() as supervisor:
+        await supervisor.start(job).ended.wait()
+        as_after_kill_9 = world.journal.load()
+    async with world.open() as supervisor:
+        service = supervisor.start(job)
+        await service.ended.wait()
+        assert str(service.statuses()[0].id) == "web.1#2"
+    for record in [*world.journal.load()]:
+        world.journal.forget(record.id)
+    for record in as_after_kill_9:
+        world.journal.save(record)
+    async with world.open() as supervisor:
+        await supervisor.start(job).ended.wait()
+    assert len(world.runtime.starts) == 2
+
+
+async def test_failed_job_is_not_called_restarting(world: World, autojump_clock: MockClock) -> None:
+    world.runtime = ScriptedRuntime(Script(exits_after=1.0, exit_code=1))
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(restart={"condition": "never"}))
+        await service.ended.wait()
+        assert str(service.health()) == "0/1 healthy"
+
+
+async def test_waiting_for_a_service_that_has_ended_says_why(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.runtime = ScriptedRuntime(Script(start_error="nosuch: not found in PATH"))
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(restart={"condition": "never"}))
+        wanted = r"service web has ended: web\.1#1 failed: could not start: nosuch: not found"
+        with pytest.raises(ServiceEndedError, match=wanted):
+            await service.wait_ready()
+        world.runtime = ScriptedRuntime()
+        slow = supervisor.start(spec(name="slow", readiness={**HTTP, "initial_delay": "1h"}))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.stop, "slow")
+            with pytest.raises(ServiceEndedError, match="service slow has ended: stop asked"):
+                await slow.wait_ready()
+
+
+async def test_stopping_twice_at_once_and_starting_beside_it_is_harmless(
+    world: World, autojump_clock: MockClock
+) -> None:  # S15
+    async with world.open() as supervisor:
+        service = supervisor.start(spec())
+        await service.wait_ready()
+
+        async def start_again() -> None:
+            await service.ended.wait()
+            supervisor.start(spec())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.stop, "web")
+            nursery.start_soon(supervisor.stop, "web")
+            nursery.start_soon(start_again)
+        assert "web" in supervisor.services
+    assert world.runtime.alive == {}
+
+
+async def test_block_that_asks_for_nothing_leaves_nothing_running(
+    world: World, autojump_clock: MockClock
+) -> None:
+    record = running_record(world)
+    assert record.instance is not None
+    world.journal.save(record)
+    world.runtime.alive[record.instance.id] = ScriptedInstance(
+        record.instance, Script(), [], world.runtime
+    )
+    async with world.open():
+        pass
+    assert world.runtime.alive == {}
+    assert world.journal.load() == []
+
+
+class NotingJournal(MemoryJournal):
+    """Keeps every record that was ever written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saved: list[TaskRecord] = []
+
+    def save(self, record: TaskRecord) -> None:
+        """Keep it."""
+        self.saved.append(record)
+        super().save(record)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.processes import wait_until
@@ -80,3 +82,35 @@ async def test_serving_rotates_what_is_over_the_limit(tmp_path: Path) -> None:
         await nursery.start(serve_rotation, logs)
         await wait_until(lambda: (tmp_path / "web.2.log.1").exists())
         nursery.cancel_scope.cancel()
+
+
+def test_file_that_is_no_more_does_not_stop_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logs = Logs(tmp_path, limit=10, keep=1)
+    (tmp_path / "gone.1.log").symlink_to(tmp_path / "nowhere")
+    write(logs, "x" * 50)
+    logs.rotate()
+    logs.rotate()
+    assert (tmp_path / "web.2.log.1").exists()
+    assert len(caplog.records) == 1
+    assert "gone.1.log: No such file or directory; its output may be lost" in caplog.text
+
+
+@pytest.mark.needs_root
+def test_full_disk_loses_the_copy_and_makes_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], check=True)
+    try:
+        logs = Logs(disk, limit=400_000, keep=1)
+        write(logs, "x" * 700_000)
+        (disk / "other").write_bytes(b"x" * 300_000)
+        logs.rotate()
+        assert logs.path(TASK).stat().st_size == 0
+        assert not (disk / "web.2.log.1").exists()
+        assert "No space left on device; its output may be lost" in caplog.text
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import trio
 
 from tests.processes import marked, open_handles, wait_until
 from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, runtime_in
+from warren.model.check import Argv
 from warren.model.task import End, Instance, Reason
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.process.trees import TreeKind
@@ -186,3 +189,39 @@ async def test_sweep_ends_what_is_not_kept_and_only_its_own(
     assert runtime.trees.ids() == []
     assert marked(INSTANCE_VARIABLE, theirs.instance.id)
     await theirs.kill()
+
+
+async def test_adoption_waits_out_a_shortage_of_descriptors(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # S21: never lost for a shortage of ours
+    instance = await start_and_die(tmp_path, kind, "sleep", "1000")
+    honest, refusals = os.pidfd_open, [errno.EMFILE, errno.ENFILE]
+
+    def short(pid: int, flags: int = 0) -> int:
+        if refusals:
+            raise OSError(refusals.pop(), "too many open files")
+        return honest(pid, flags)
+
+    monkeypatch.setattr(os, "pidfd_open", short)
+    adopted = await runtime.adopt(instance)
+    assert not isinstance(adopted, End)
+    assert refusals == []
+    await adopted.kill()
+
+
+async def test_adoption_needs_no_name_of_the_user(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # S21: the account may be gone meanwhile
+    instance = await start_and_die(tmp_path, kind, "sleep", "1000")
+    ids = f'{{"uid": {os.geteuid()}, "gid": {os.getegid()}, "groups": []}}'
+    known = msgspec.structs.replace(instance, handle={**instance.handle, "ids": ids})
+
+    def gone(name: str) -> object:
+        raise KeyError(name)
+
+    monkeypatch.setattr(pwd, "getpwnam", gone)
+    adopted = await runtime.adopt(known)
+    assert not isinstance(adopted, End)
+    result = await adopted.run(Argv(("id", "-u")), timeout=10, output_limit=100)
+    assert result.output == f"{os.geteuid()}\n".encode()
+    await adopted.kill()

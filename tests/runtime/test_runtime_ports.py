@@ -82,3 +82,28 @@ def test_time_wait_does_not_make_a_port_taken() -> None:
         assert client.recv(1) == b""
         client.close()
     assert is_port_free(port)
+
+
+def test_two_supervisors_on_one_machine_choose_apart() -> None:  # S23
+    chosen = {
+        PortAllocator(is_free=free, salt=str(n)).claim("web.1#1", {"http": 0})["http"]
+        for n in range(20)
+    }
+    assert len(chosen) > 15
+
+
+def test_port_taken_by_somebody_between_two_starts_is_given_up() -> None:  # S23
+    taken: set[int] = set()
+    ports = PortAllocator(is_free=lambda port: port not in taken)
+    first = ports.claim("web.1#1", {"http": 0, "admin": 0})
+    taken.add(first["http"])
+    again = ports.claim("web.1#1", {"http": 0, "admin": 0})
+    assert again["http"] != first["http"]
+    assert again["admin"] == first["admin"]
+
+
+def test_port_of_an_adopted_task_is_its_own_whoever_claims_to_have_it() -> None:  # S21
+    ports = PortAllocator(is_free=lambda _: False)
+    previous = {"http": 8080}
+    assert ports.claim("web.1#1", {"http": 8080}, previous=previous, adopt=True) == previous
+    assert ports.claim("web.2#1", {"http": 8080}, previous=previous, adopt=True) == previous

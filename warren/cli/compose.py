@@ -66,7 +66,7 @@ async def open_supervisor(
             node=node,
             runtime=runtime,
             check=Caps(checker, network=network_checks, exec=exec_checks),
-            ports=PortAllocator(),
+            ports=PortAllocator(salt=runtime.token),
             journal=journal,
             publish=publish or _publish_to_nobody,
             inherited=dict(os.environ),

@@ -94,7 +94,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a supervisor writes down of a task, to find and judge it after a `kill -9` (S21).
 
     `proven` has the verdict of each probe that has passed on this instance. `failed_before` counts
-    the tasks that failed in this slot before. `ready_since` is wall time.
+    the tasks that failed in this slot before. `ready_since` and `restart_at` are wall time.
     """
 
     id: TaskId
@@ -107,6 +107,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     ready_since: float | None = None
     proven: Mapping[ProbeKind, Verdict] = MappingProxyType({})
     failed_before: int = 0
+    restart_at: float | None = None
 
 
 class EventKind(enum.Enum):
@@ -161,4 +162,5 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_restarting(self) -> bool:
         """Not ready, and the last instance ended in failure."""
-        return not self.ready and self.last_end is not None and self.last_end.is_failure
+        has_failed = self.last_end is not None and self.last_end.is_failure
+        return has_failed and not self.ready and not self.phase.is_end

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 import trio
 
+from warren.model.errors import WarrenError
 from warren.model.identity import TaskId
 from warren.model.service import Condition, ServiceSpec
 from warren.model.task import Phase, TaskRecord, TaskStatus
@@ -17,6 +18,10 @@ from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
 from warren.rules.health import Health, summarize
 from warren.rules.restart import replacement_delay
+
+
+class ServiceEndedError(WarrenError):
+    """A service that somebody waits for has ended. `str()` says which and why."""
 
 
 class Service:
@@ -35,7 +40,6 @@ class Service:
         self._tasks: dict[int, TaskNursery] = {}
         self._stopping = trio.Event()
         self._stop_message = ""
-        self._keeps_records = False
         self._changed = trio.Event()
 
     def __repr__(self) -> str:
@@ -59,19 +63,36 @@ class Service:
         return summarize(self.spec.replicas, self.statuses())
 
     async def wait_ready(self) -> None:
-        """Wait until every replica is ready. Returns at once where none is wanted."""
+        """Wait until every replica is ready. Returns at once where none is wanted.
+
+        Raises ServiceEndedError where it will never be: it was stopped, or ended for good.
+        """
         while sum(task.is_ready for task in self._tasks.values()) < self.spec.replicas:
+            if self._stopping.is_set() or self.ended.is_set():
+                raise ServiceEndedError(f"service {self.name} has ended: {self._why_ended()}")
             await self._changed.wait()
 
-    async def stop(self, message: str = "stop asked", *, keep_records: bool = False) -> None:
-        """Stop every task and wait until nothing of them is left. Harmless twice (S15)."""
+    async def stop(self, message: str = "stop asked") -> None:
+        """Stop every task and wait until nothing of them is left. Harmless twice (S15).
+
+        The records stay, and the next supervisor on this journal goes on with them.
+        """
         if not self._stopping.is_set():
             self._stop_message = message
-            self._keeps_records = keep_records
             self._stopping.set()
             for task in self._tasks.values():
-                task.stop(message, keep_record=keep_records)
+                task.stop(message)
+            self.note_change()
         await self.ended.wait()
+        for task in self._tasks.values():
+            if task.record.phase.is_end:  # it has had its life: the next is another task
+                past = msgspec.structs.replace(task.record, phase=Phase.STOPPED)
+                self._around.journal.save(past)
+
+    def forget(self) -> None:
+        """Drop the records. Once it has ended."""
+        for task in self._tasks.values():
+            self._around.journal.forget(task.id)
 
     def note_change(self) -> None:
         """A task of this service has changed: wakes who waits."""
@@ -94,41 +115,49 @@ class Service:
             task = TaskNursery(record, self._around)
             self._tasks[slot] = task
             if self._stopping.is_set():  # it may have an instance to adopt, and to end
-                task.stop(self._stop_message, keep_record=self._keeps_records)
+                task.stop(self._stop_message)
             await task.run()
-            last = task.record
-            if self._stopping.is_set() or not self._is_replaced(last.phase):
-                break
-            delay = replacement_delay(last.failed_before, jitter=self._around.chance.random())
-            with trio.move_on_after(delay):
-                await self._stopping.wait()
-            record = self._next(last)
-        if self._stopping.is_set() and not self._keeps_records:
-            self._around.journal.forget(last.id)
+            if self._stopping.is_set() or not self._is_replaced(task.record.phase):
+                return
+            record = self._successor(task.record)
 
     async def _first_record(self, slot: int) -> TaskRecord:
         found = self._found.get(slot)
         if found is None:
             return TaskRecord(id=TaskId(self.name, slot, 1), spec=self.spec)
-        if has_same_tasks(found.spec, self.spec):
-            return self._next(found) if self._is_replaced(found.phase) else found
-        old = TaskNursery(found, self._around)
-        self._tasks[slot] = old
-        old.stop("the spec has changed")
-        await old.run()
-        self._around.journal.forget(found.id)
-        return TaskRecord(id=_after(found.id), spec=self.spec)
+        if not has_same_tasks(found.spec, self.spec):
+            old = TaskNursery(found, self._around)
+            self._tasks[slot] = old
+            old.stop("the spec has changed")
+            await old.run()
+            return self._write_next(found, TaskRecord(id=_after(found.id), spec=self.spec))
+        if found.phase is Phase.STOPPED:
+            return self._write_next(found, TaskRecord(id=_after(found.id), spec=self.spec))
+        return self._successor(found) if self._is_replaced(found.phase) else found
 
-    def _next(self, last: TaskRecord) -> TaskRecord:
+    def _successor(self, failed: TaskRecord) -> TaskRecord:
+        """The task that replaces a failed one: at once the first time, then with backoff (S17)."""
+        delay = replacement_delay(failed.failed_before, jitter=self._around.chance.random())
         new = TaskRecord(
-            id=_after(last.id),
+            id=_after(failed.id),
             spec=self.spec,
-            last_end=last.last_end,
-            failed_before=last.failed_before + 1,
+            last_end=failed.last_end,
+            failed_before=failed.failed_before + 1,
+            restart_at=self._around.wall() + delay if delay else None,
         )
+        return self._write_next(failed, new)
+
+    def _write_next(self, old: TaskRecord, new: TaskRecord) -> TaskRecord:
         self._around.journal.save(new)
-        self._around.journal.forget(last.id)
+        self._around.journal.forget(old.id)
         return new
+
+    def _why_ended(self) -> str:
+        if self._stopping.is_set():
+            return self._stop_message
+        ends = (f"{t.id} {t.record.phase.name.lower()}" for t in self.tasks())
+        reasons = (t.record.last_end.message for t in self.tasks() if t.record.last_end)
+        return f"{', '.join(ends)}: {next(iter(reasons), 'no reason')}"
 
     def _is_replaced(self, phase: Phase) -> bool:
         has_failed = phase in (Phase.FAILED, Phase.CRASHED)

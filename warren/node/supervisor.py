@@ -34,7 +34,10 @@ class Supervisor:
         self._found: dict[str, dict[int, TaskRecord]] = {}
         self.services: dict[str, Service] = {}
         for record in surroundings.journal.load():
-            self._found.setdefault(record.id.service, {})[record.id.slot] = record
+            slots = self._found.setdefault(record.id.service, {})
+            if record.id.slot in slots:  # killed between writing the successor and forgetting
+                surroundings.journal.forget(slots[record.id.slot].id)
+            slots[record.id.slot] = record
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._around.node}: {len(self.services)} services>"
@@ -62,7 +65,9 @@ class Supervisor:
         if service is None:
             raise SpecError(f"services.{name}", "no such service")
         await service.stop(message)
-        del self.services[name]
+        service.forget()
+        if self.services.get(name) is service:  # somebody may have been quicker
+            del self.services[name]
 
     def dismiss_unclaimed(self) -> None:
         """Stop what an earlier supervisor left running and no `start` has asked for."""
@@ -74,7 +79,7 @@ class Supervisor:
         """Stop every task, gently; the records stay, so that the next one goes on with them."""
         async with trio.open_nursery() as nursery:
             for service in self.services.values():
-                nursery.start_soon(lambda s: s.stop(message, keep_records=True), service)
+                nursery.start_soon(service.stop, message)
 
     @asynccontextmanager
     async def watch(
@@ -122,6 +127,7 @@ async def open_supervision(surroundings: Surroundings) -> AsyncGenerator[Supervi
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(nursery, surroundings)
         yield supervisor
+        supervisor.dismiss_unclaimed()
         await supervisor.shutdown()
 
 

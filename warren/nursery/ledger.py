@@ -43,14 +43,14 @@ class Ledger:
         event = TaskEvent(at=at, task=self.record.id, kind=kind, message=message)
         self._around.publish(self._status(), event)
 
-    def note_end(self, end: End) -> None:
-        """The instance is gone."""
+    def note_end(self, end: End, **changes: object) -> None:
+        """The instance is gone, and what follows from it: one write, so that a `kill -9` cannot
+        come between (S21)."""
         self._ready_at = None
-        self.write(instance=None, last_end=end, ready_since=None, proven={})
+        self.write(instance=None, last_end=end, ready_since=None, proven={}, **changes)
 
-    def finish(self, phase: Phase, message: str) -> None:
-        """The task has ended."""
-        self.write(phase=phase)
+    def tell_end(self, phase: Phase, message: str) -> None:
+        """Tell that the task has ended."""
         self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}")
 
     def note_ready(self, proven: Mapping[ProbeKind, Verdict], *, since: float | None) -> None:
@@ -81,7 +81,8 @@ class Ledger:
 
     def launch(self, ports: Mapping[str, int]) -> Launch:
         """The next start of the task, counted and written down."""
-        self.write(starts=self.record.starts + 1, phase=max(self.record.phase, Phase.STARTING))
+        phase = max(self.record.phase, Phase.STARTING)
+        self.write(starts=self.record.starts + 1, phase=phase, restart_at=None)
         task, spec = self.record.id, self.record.spec
         token = f"{self._around.chance.getrandbits(32):08x}"
         name = instance_id(task, self.record.starts, token)

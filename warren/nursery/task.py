@@ -25,7 +25,7 @@ from warren.rules.ends import settle
 from warren.rules.health import is_ready, probes
 from warren.rules.lifecycle import Effect, Event, State, step
 from warren.rules.probe import Observation, Publish
-from warren.rules.restart import GiveUp, decide
+from warren.rules.restart import JITTER, REPLACEMENT_MAX_DELAY, GiveUp, decide
 
 BLOCKED_RETRY = 1.0  # seconds until a task that waits for a port asks again
 _NEWS: dict[News, Event] = {
@@ -53,12 +53,10 @@ class TaskNursery:
         self._around = surroundings
         self._ledger = Ledger(record, surroundings, self.status)
         self._state = State.WAITING
-        self._restart_at: float | None = None
         self._wait = BLOCKED_RETRY
         self._pending_reason: str | None = None
         self._cause: End | None = None  # why the instance is being ended, where we end it
         self._stop_message: str | None = None
-        self._is_kept = False  # a shutdown is no end of the task: its record stays
         self._life: InstanceLife | None = None
         self._probing = self._new_probing({})
         self._nursery: trio.Nursery | None = None
@@ -77,30 +75,34 @@ class TaskNursery:
         """Whether the task takes traffic."""
         return self._state is State.RUNNING and is_ready(self.spec, self._probing.records)
 
-    def stop(self, message: str = "stop asked", *, keep_record: bool = False) -> None:
+    def stop(self, message: str = "stop asked") -> None:
         """Ask for the task's end, with a reason for people. Harmless twice.
 
-        With `keep_record` the next supervisor on this journal goes on with the same task.
+        Its record stays: unless somebody drops it, the next supervisor on this journal goes on
+        with the same task, as a shutdown is no end of a task.
         """
         if self._stop_message is None:
             self._stop_message = message
-            self._is_kept = keep_record
         self._send.send_nowait(Event.STOP)
 
     def status(self) -> TaskStatus:
         """The task as it stands now."""
         record = self.record
-        is_stopping = self._state is State.STOPPING
+        phase = record.phase
+        if self._state is State.STOPPING:
+            phase = Phase.STOPPING
+        elif self._state is State.ENDED and not phase.is_end:
+            phase = Phase.STOPPED
         return TaskStatus(
             id=self.id,
-            phase=Phase.STOPPING if is_stopping else record.phase,
+            phase=phase,
             sequence=self._ledger.sequence,
             ready=self.is_ready,
             restarts=record.history.total,
             instance=record.instance,
             last_end=record.last_end,
             pending_reason=self._pending_reason,
-            restart_at=self._restart_at,
+            restart_at=record.restart_at,
             probes={kind: self._probing.status(kind) for kind in self._probing.records},
         )
 
@@ -118,14 +120,16 @@ class TaskNursery:
         except Exception as error:
             _log.exception("task %s crashed: this is a bug in Warren", self.id)
             self._state = State.ENDED
-            self._ledger.note_end(self._end(Reason.BUG, f"a bug in Warren: {error!r}"))
-            self._ledger.finish(Phase.CRASHED, "a bug in Warren; its traceback is in the log")
+            end = self._end(Reason.BUG, f"a bug in Warren: {error!r}")
+            self._ledger.note_end(end, phase=Phase.CRASHED)
+            self._ledger.tell_end(Phase.CRASHED, "a bug in Warren; its traceback is in the log")
         finally:
             self._nursery = None
             self._around.ports.release(str(self.id))
             if self._state is not State.ENDED:  # cancelled; what ran has been killed
                 self._state = State.ENDED
-                self._ledger.note_end(self._end(Reason.STOP_ASKED, "cancelled"))
+                if self.record.instance is not None:
+                    self._ledger.note_end(self._end(Reason.STOP_ASKED, "cancelled"))
             self.ended.set()
 
     async def _drive(self) -> None:
@@ -137,7 +141,7 @@ class TaskNursery:
             self._state = State.STARTING
             self._spawn_life(adopt=instance)
         else:
-            self._set_alarm(0.0)
+            self._set_alarm(self._wait_of_old())
         while self._state is not State.ENDED:
             self._take(await self._events.receive())
 
@@ -171,7 +175,6 @@ class TaskNursery:
     # Instances
 
     def _start(self) -> None:
-        self._restart_at = None
         self._wait = BLOCKED_RETRY
         try:
             ports = self._around.ports.claim(str(self.id), self.spec.ports)
@@ -295,14 +298,14 @@ class TaskNursery:
             ready_for=self._ledger.ready_for(),
             jitter=self._around.chance.random(),
         )
-        self._ledger.note_end(end)
         if isinstance(decision, GiveUp):
-            self._ledger.finish(decision.phase, decision.message)
+            self._ledger.note_end(end, phase=decision.phase)
+            self._ledger.tell_end(decision.phase, decision.message)
             self._take(Event.GIVE_UP)
             return
         self._wait = decision.delay
-        self._restart_at = self._around.wall() + decision.delay
-        self._ledger.write(history=decision.history)
+        restart_at = self._around.wall() + decision.delay if decision.delay else None
+        self._ledger.note_end(end, history=decision.history, restart_at=restart_at)
         wait = f" in {decision.delay:.1f}s" if decision.delay else ""
         self._ledger.announce(EventKind.RESTARTING, f"{end.message}; restarting{wait}")
         self._take(Event.AGAIN)
@@ -314,10 +317,7 @@ class TaskNursery:
         if self.record.instance is not None:
             cause = self._end(Reason.STOP_ASKED, message)
             self._ledger.note_end(settle(cause, self._life.end if self._life else None))
-        if self._is_kept:
-            self._ledger.announce(EventKind.FINISHED, message)
-        else:
-            self._ledger.finish(Phase.STOPPED, message)
+        self._ledger.tell_end(Phase.STOPPED, message)
 
     # Small things
 
@@ -328,6 +328,14 @@ class TaskNursery:
 
     def _end(self, reason: Reason, message: str) -> End:
         return End(reason=reason, message=message, at=self._around.wall())
+
+    def _wait_of_old(self) -> float:
+        """What is left of a backoff that an earlier supervisor had begun (S17)."""
+        restart_at = self.record.restart_at
+        if restart_at is None:
+            return 0.0
+        longest = max(self.spec.restart.max_delay, REPLACEMENT_MAX_DELAY) * (1 + JITTER)
+        return min(max(0.0, restart_at - self._around.wall()), longest)
 
     def _set_alarm(self, delay: float) -> None:
         assert self._nursery is not None

@@ -9,6 +9,7 @@ program when the supervisor dies. A piece is at most twice `limit`, however fast
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import trio
 
 from warren.model.identity import TaskId
 
+_log = logging.getLogger("warren.logs")
 _TAIL_CHUNK = 1 << 16
 _SHORTEST = 0.25  # seconds between two looks at a directory
 _LONGEST = 5.0
@@ -29,6 +31,7 @@ class Logs:
         self._limit = limit
         self._keep = keep
         self._sizes = dict[Path, int]()
+        self._troubled = set[Path]()  # told of already
 
     def __repr__(self) -> str:
         return f"<Logs {self.directory}, {self._keep} times {self._limit} bytes>"
@@ -58,11 +61,15 @@ class Logs:
         pause = _LONGEST
         sizes = dict[Path, int]()
         for path in self.directory.glob("*.log"):
-            size = path.stat().st_size
-            if size > self._limit:
-                self._rotate(path, size)
-                size = 0
-                pause = _SHORTEST
+            try:
+                size = path.stat().st_size
+                if size > self._limit:
+                    self._rotate(path, size)
+                    size = 0
+                    pause = _SHORTEST
+            except OSError as error:  # removed meanwhile, or not ours to touch: others go on
+                self._note_trouble(path, error)
+                continue
             grown = size - self._sizes.get(path, size)
             if grown > 0:
                 pause = min(pause, _LONGEST * (self._limit - size) / (2 * grown))
@@ -75,9 +82,18 @@ class Logs:
             older = _piece(path, number - 1)
             if older.exists():
                 older.replace(_piece(path, number))
-        if self._keep:
-            _copy_end(path, _piece(path, 1), size, 2 * self._limit)
+        try:
+            if self._keep:
+                _copy_end(path, _piece(path, 1), size, 2 * self._limit)
+        except OSError as error:  # a full disk: what was not copied is given up, to make room
+            self._note_trouble(path, error)
+            _piece(path, 1).unlink(missing_ok=True)
         os.truncate(path, 0)
+
+    def _note_trouble(self, path: Path, error: OSError) -> None:
+        if path not in self._troubled:
+            self._troubled.add(path)
+            _log.warning("%s: %s; its output may be lost", path, error.strerror)
 
 
 async def serve_rotation(

@@ -17,8 +17,8 @@ from warren.process import procfs
 
 INSTANCE_VARIABLE = "WARREN_INSTANCE"
 CHECK_VARIABLE = "WARREN_CHECK"
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-_RETRY_PAUSE = 0.05
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+RETRY_PAUSE = 0.05  # seconds
 _WRAP_TIME = 2.0  # seconds in which pids cannot wrap around: 32,768 forks
 
 
@@ -93,9 +93,9 @@ async def kill_surely(tree: Tree) -> None:
             try:
                 return await tree.kill()
             except OSError as error:
-                if error.errno not in _SHORTAGES:
+                if error.errno not in SHORTAGES:
                     raise
-            await trio.sleep(_RETRY_PAUSE)
+            await trio.sleep(RETRY_PAUSE)
 
 
 def mark() -> Mark:

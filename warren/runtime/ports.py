@@ -22,9 +22,15 @@ class PortAllocator:
     """The ports of one node. Asks the kernel through `is_free`."""
 
     def __init__(
-        self, *, is_free: Callable[[int], bool] = is_port_free, lowest: int = LOWEST
+        self,
+        *,
+        is_free: Callable[[int], bool] = is_port_free,
+        lowest: int = LOWEST,
+        salt: str = "",
     ) -> None:
+        """`salt` sets the choices of two supervisors on one machine apart."""
         self._is_free = is_free
+        self._salt = salt
         ephemeral = ephemeral_range()
         self._choices = [port for port in range(lowest, 65536) if port not in ephemeral]
         self._owners = dict[int, str]()
@@ -41,28 +47,28 @@ class PortAllocator:
         previous: Mapping[str, int] | None = None,
         adopt: bool = False,
     ) -> dict[str, int]:
-        """Ports by name; `names` has a fixed number or 0 for any. Claiming again gives the same.
+        """Ports by name; `names` has a fixed number or 0 for any. Claiming again, before each
+        start, gives the same, or another where somebody has taken the port meanwhile.
 
         `previous` are numbers to prefer, from before a restart. With `adopt` they are taken
-        without asking the kernel, as the task's own program listens there.
+        without asking anybody, as the task's own program listens there.
         Raises PortTakenError, and then nothing was claimed.
         """
-        held = self._claims.get(task)
-        if held is not None and held.keys() == names.keys():
-            return dict(held)
+        held = self._claims.get(task, {})
+        previous = {**held, **(previous or {})}
         self.release(task)
         found = dict[str, int]()
         for name, fixed in names.items():
-            before = (previous or {}).get(name, ANY_PORT)
+            before = previous.get(name, ANY_PORT)
             taken = found.values()
-            if adopt and before and self._owners.get(before) is None:
+            if adopt and before:
                 found[name] = before
             elif fixed:
                 found[name] = self._fixed(name, fixed)
             elif before and before not in taken and self._is_open(before):
                 found[name] = before
             else:
-                found[name] = self._any(f"{task} {name}", name, taken=set(taken))
+                found[name] = self._any(f"{self._salt} {task} {name}", name, taken=set(taken))
         self._claims[task] = found
         self._owners.update(dict.fromkeys(found.values(), task))
         return dict(found)

@@ -24,12 +24,12 @@ from warren.model.identity import TaskId
 from warren.model.seams import CannotRunError, Launch
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
-from warren.process.context import Context, cannot_run, credentials_of
+from warren.process.context import Context, Credentials, cannot_run, credentials_of
 from warren.process.ending import end_of
 from warren.process.logs import Logs, serve_rotation
 from warren.process.reaper import Reaper, serve_reaping
 from warren.process.spawn import Gated, spawn_gated
-from warren.process.tree import INSTANCE_VARIABLE, Tree, kill_surely
+from warren.process.tree import INSTANCE_VARIABLE, RETRY_PAUSE, SHORTAGES, Tree, kill_surely
 from warren.process.trees import TreeKind, choose_trees, find_tree
 from warren.process.watched import Watched
 from warren.runtime.instance import ProcessInstance
@@ -120,11 +120,11 @@ class ProcessRuntime:
         context = Context(
             env=msgspec.json.decode(handle.get("env", "{}"), type=dict[str, str]),
             cwd=handle.get("cwd"),
-            credentials=credentials_of(handle.get("user")),
+            credentials=_credentials(handle.get("ids")),
         )
         self._reaper.prepare()
         pid, start = instance.pid or 0, int(handle.get("start", 0))
-        main = Watched.stranger(pid, start, reaper=self._reaper)
+        main = await self._watch_stranger(pid, start)
         tree = find_tree(
             instance.id, handle.get("cgroup", ""), pid=pid, start=start, reaper=self._reaper
         )
@@ -139,6 +139,16 @@ class ProcessRuntime:
         running = ProcessInstance(instance, main, tree, context, self._reaper)
         self._instances[instance.id] = running
         return running
+
+    async def _watch_stranger(self, pid: int, start: int) -> Watched | None:
+        """Watch it; where there is a shortage, as soon as there is none."""
+        while True:
+            try:
+                return Watched.stranger(pid, start, reaper=self._reaper)
+            except OSError as error:
+                if error.errno not in SHORTAGES:
+                    raise
+            await trio.sleep(RETRY_PAUSE)
 
     async def sweep(self, keep: frozenset[str]) -> list[str]:
         await trio.lowlevel.checkpoint()
@@ -178,8 +188,8 @@ class ProcessRuntime:
         }
         if launch.spec.cwd is not None:
             handle["cwd"] = launch.spec.cwd
-        if launch.spec.user is not None:
-            handle["user"] = launch.spec.user
+        if context.credentials is not None:  # by number: the name may be gone by then
+            handle["ids"] = msgspec.json.encode(context.credentials).decode()
         return Instance(
             id=launch.id,
             task=launch.task,
@@ -188,6 +198,10 @@ class ProcessRuntime:
             ports=launch.ports,
             handle=handle,
         )
+
+
+def _credentials(ids: str | None) -> Credentials | None:
+    return None if ids is None else msgspec.json.decode(ids, type=Credentials)
 
 
 def _lost(message: str) -> End:
