@@ -10,6 +10,7 @@ Needs `go`.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from scripted import PORT, Meter, supervision
 from section import Bound, Section, milliseconds, percentile, table
 
 from warren.checks import run_check
+from warren.cli.up import GC_THRESHOLDS
 from warren.model.check import Argv, HttpCheck
 from warren.model.duration import Duration
 from warren.model.probe import Probe
@@ -42,6 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, go_server(build(Path(directory))) as url:
         port = int(url.rstrip("/").rpartition(":")[2])
+        gc.set_threshold(*GC_THRESHOLDS)
         section = trio.run(measure, port, options.seconds)
     section.save(options.json)
 

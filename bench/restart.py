@@ -300,7 +300,7 @@ async def supervise(port: int, directory: Path) -> None:
                 node="bench",
                 runtime=runtime,
                 check=Caps(run_check),
-                ports=PortAllocator(),
+                ports=PortAllocator(salt=runtime.token),
                 journal=journal,
                 publish=print_failure,
                 inherited=os.environ,

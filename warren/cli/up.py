@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ from warren.model.service import ServiceSpec
 if TYPE_CHECKING:
     from warren.cli.reporter import Reporter
 
+GC_THRESHOLDS = (50_000, 10, 10)
 _AT_LEAST_ONE = Number(gte=1)
 
 
@@ -89,6 +91,9 @@ def _run(
         network_checks=network_checks,
         exec_checks=exec_checks,
     )
+    # At its default thresholds the cyclic collector walks every task again and again while they
+    # start: two thirds of the start of 10,000, and pauses of 50 ms. A library may not set this.
+    gc.set_threshold(*GC_THRESHOLDS)
     with unwrapped():
         return trio.run(Session(specs, reporter).run, supervision)
 
