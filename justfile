@@ -47,3 +47,7 @@ bench *arguments:
 # Draw the README's picture, docs/up.svg, from a real run
 picture:
     python tools/picture.py
+
+# Draw the diagram in docs/how-it-works.md from the table of a task's life
+diagram:
+    python tools/diagram.py
