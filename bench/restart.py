@@ -149,8 +149,8 @@ def section(contenders: Sequence[Contender], alone: Sequence[float], trees: str)
             "kill: runsv delays a restart within the first second. Deciding failure: from the "
             "outcome of a TCP probe (every 100 ms, `retries: 1`); TERM, the kill of the whole "
             "tree and the wait until nothing of it is left are in the time. Warren keeps trees "
-            f"of processes by {trees} here; with cgroups, half of the time is the kernel's: a "
-            "write to `cgroup.procs` waits for a grace period of RCU, some 10 ms."
+            f"of processes by {trees} here; with cgroups, half of the time is one write to "
+            "`cgroup.procs`, which takes the kernel some 10 ms."
         ),
         table=table(("what", "supervisor", "p50", "p99", "worst", "samples"), rows),
     )
