@@ -178,21 +178,43 @@ def test_up_ends_with_one_when_a_service_has_failed(file: Path, data: Path) -> N
         assert any("failed: exited with code 3" in line for line in command.lines)
 
 
-def test_up_tells_of_tasks_that_had_ended_before(file: Path, data: Path) -> None:
-    good, bad = unique("good"), unique("bad")
+def test_up_after_kill_9_tells_of_tasks_that_had_ended_and_runs_none_again(
+    file: Path, data: Path
+) -> None:
+    good, bad, stays = unique("good"), unique("bad"), unique("stays")
     never = {"condition": "never"}
     write_services(
         file,
         {
             good: {"command": ["true"], "restart": never},
             bad: {"command": ["sh", "-c", "exit 3"], "restart": never},
+            stays: {"command": ["sleep", "1000"]},
         },
     )
-    assert run("up", file, "--data-dir", data).returncode == 1
-    again = run("up", file, "--data-dir", data)
-    assert again.returncode == 1
-    assert re.search(rf" {good}\.1#1 complete (now|\ds ago): exited with code 0\n", again.stdout)
-    assert re.search(rf" {bad}\.1#1 failed (now|\ds ago): exited with code 3\n", again.stdout)
+    with up(file, data) as command:
+        command.wait_for(f"{good}.1#1 complete")
+        command.wait_for(f"{bad}.1#1 failed")
+        command.wait_for(f"{stays}: 1/1 healthy")
+        command.send(signal.SIGKILL)
+        command.wait()
+    with up(file, data) as command:
+        command.wait_for(f"{stays}: 1/1 healthy")
+        command.send(signal.SIGTERM)
+        command.wait()
+        command.read_to_end()
+        told = "\n".join(command.lines)
+    assert re.search(rf" {good}\.1#1 complete (now|\ds ago): exited with code 0$", told, re.M)
+    assert re.search(rf" {bad}\.1#1 failed (now|\ds ago): exited with code 3$", told, re.M)
+    assert "started" not in told
+
+
+def test_up_runs_a_finished_job_again_as_a_new_task(file: Path, data: Path) -> None:
+    name = unique("job")
+    write_services(file, {name: {"command": ["true"], "restart": {"condition": "never"}}})
+    for number in (1, 2):
+        done = run("up", file, "--data-dir", data)
+        assert done.returncode == 0
+        assert f" {name}.1#{number} complete: exited with code 0\n" in done.stdout
 
 
 def test_up_says_that_its_data_directory_is_in_use(file: Path, data: Path) -> None:
