@@ -209,6 +209,7 @@ async def test_adoption_waits_out_a_shortage_of_descriptors(
     await adopted.kill()
 
 
+@pytest.mark.needs_root
 async def test_adoption_needs_no_name_of_the_user(
     runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S21: the account may be gone meanwhile
