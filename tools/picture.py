@@ -29,7 +29,8 @@ WIDTH, HEIGHT = 92, 24
 LONGEST = 60.0  # seconds
 # rich's own, without the lines that name a font's address.
 FORMAT = """\
-<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<svg class="rich-terminal" viewBox="0 0 {width} {height}" xml:space="preserve"
+    xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{
     font-family: monospace;
