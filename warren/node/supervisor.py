@@ -65,8 +65,8 @@ class Supervisor:
         if service is None:
             raise SpecError(f"services.{name}", "no such service")
         await service.stop(message)
-        service.forget()
-        if self.services.get(name) is service:  # somebody may have been quicker
+        if self.services.get(name) is service:  # else somebody has started it anew meanwhile,
+            service.forget()  # and these records are the new one's
             del self.services[name]
 
     def dismiss_unclaimed(self) -> None:
