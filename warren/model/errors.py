@@ -35,6 +35,35 @@ class SpecError(WarrenError):
         return f"{place + ': ' if place else ''}{self.field}:{value} {self.wanted}"
 
 
+class RefusedError(WarrenError):
+    """Something asked for was refused. `str()` is one line. Its kind is its class, on both sides
+    of a wire."""
+
+
+class InvalidError(RefusedError):
+    """What was asked for is wrong: a SpecError that has crossed a wire."""
+
+
+class NotFoundError(RefusedError):
+    """There is no such service, task or node."""
+
+
+class ConflictError(RefusedError):
+    """It was changed meanwhile, exists already, or is being removed."""
+
+
+class UnavailableError(RefusedError):
+    """Not now: the disk is full, or the node that knows does not answer. Worth trying again."""
+
+
+class OverloadedError(RefusedError):
+    """Too many calls or connections at once. Worth trying again, later."""
+
+
+class LinkLostError(WarrenError):
+    """The far side has gone, or never was there. `str()` says which and why."""
+
+
 class FieldError(ValueError):
     """A field of a value was refused; the decoder puts the place in front (SpecError)."""
 

@@ -146,13 +146,17 @@ class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as it is reported: its phase grows, the rest is ordered by `sequence`."""
+    """A task as it is reported: its phase grows, the rest is ordered by `sequence`.
+
+    `failed_before` counts the tasks that failed in its slot before, without good running since.
+    """
 
     id: TaskId
     phase: Phase
     sequence: int = 0
     ready: bool = False
     restarts: int = 0
+    failed_before: int = 0
     instance: Instance | None = None
     last_end: End | None = None
     pending_reason: str | None = None

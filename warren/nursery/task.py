@@ -99,6 +99,7 @@ class TaskNursery:
             sequence=self._ledger.sequence,
             ready=self.is_ready,
             restarts=record.history.total,
+            failed_before=record.failed_before,
             instance=record.instance,
             last_end=record.last_end,
             pending_reason=self._pending_reason,

@@ -1,0 +1,175 @@
+"""What the manager knows: services, tasks and nodes as rows, and the changes that make them.
+
+A user's edit, a node's report and a plan are all the same thing: a sequence of changes. They are
+committed to the store, and then applied to the world in memory. Wall times are seconds since the
+epoch.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from warren.model.identity import TaskId
+from warren.model.service import ServiceSpec
+from warren.model.task import Phase, TaskStatus
+
+
+class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as the user wants it.
+
+    `version` counts every edit. `revision` is the version whose spec the tasks must be made of: it
+    stays where only the number of replicas was changed, and grows with a restart of the same spec.
+    A service that `is_removing` is ended and then purged.
+    """
+
+    spec: ServiceSpec
+    version: int
+    revision: int
+    created_at: float
+    updated_at: float
+    is_removing: bool = False
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.spec.name
+
+
+class Desired(enum.Enum):
+    """What the manager wants of a task."""
+
+    RUN = "run"
+    STOP = "stop"
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as the manager wants it, and what was last reported of it.
+
+    `spec` is the service's at `revision`. `node` is None while it is not placed: until then the
+    manager writes `status` (PENDING, with the reason), and afterwards the node alone does, but for
+    a task whose node is lost. `not_before` is when a replacement may start (S17).
+    `failed_before` counts the tasks that failed in this slot before, without good running between.
+    `epoch` is that of the session `status` came by: (epoch, status.sequence), the greater wins.
+    """
+
+    id: TaskId
+    revision: int
+    spec: ServiceSpec
+    status: TaskStatus
+    created_at: float
+    node: str | None = None
+    desired: Desired = Desired.RUN
+    stop_reason: str = ""
+    not_before: float | None = None
+    failed_before: int = 0
+    epoch: int = 0
+
+    @property
+    def phase(self) -> Phase:
+        """How far it has come, by what was last reported."""
+        return self.status.phase
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its end was reported, or declared because its node is lost."""
+        return self.status.phase.is_end
+
+
+class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that has enrolled. `id` is its data directory's own, so that two machines of one name
+    are told apart; `epoch` counts its supervisor's starts.
+
+    `lost_at` is when its session went, None while it has one. Down is what has been lost for
+    longer than the lease (S20).
+    """
+
+    name: str
+    id: str
+    epoch: int
+    joined_at: float
+    lost_at: float | None = None
+    warren: str = ""  # the version of its program
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as it is kept. `seq` grows and is never used twice; 0 before it is written.
+
+    `subject` is a service, a task or a node, as people write it; `service` is the service it is
+    about, if any. `reason` is a short word for programs, `message` a line for people.
+    """
+
+    at: float
+    kind: str
+    subject: str
+    message: str
+    reason: str = ""
+    service: str = ""
+    seq: int = 0
+
+
+class PutService(msgspec.Struct, frozen=True):
+    """Make or replace a service's row."""
+
+    row: ServiceRow
+
+
+class DropService(msgspec.Struct, frozen=True):
+    """Purge a service: its row, its tasks, their specs and its events (S: removal)."""
+
+    name: str
+
+
+class PutTask(msgspec.Struct, frozen=True):
+    """Make or replace a task's row."""
+
+    row: TaskRow
+
+
+class DropTask(msgspec.Struct, frozen=True):
+    """Forget a task that has ended."""
+
+    id: TaskId
+
+
+class PutNode(msgspec.Struct, frozen=True):
+    """Make or replace a node's row."""
+
+    row: NodeRow
+
+
+class DropNode(msgspec.Struct, frozen=True):
+    """Forget a node."""
+
+    name: str
+
+
+class AddEvent(msgspec.Struct, frozen=True):
+    """Keep an event. After a DropService of its service it is the one that stays."""
+
+    entry: Entry
+
+
+Change = PutService | DropService | PutTask | DropTask | PutNode | DropNode | AddEvent
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """All rows at one generation. A generation is one committed transaction."""
+
+    generation: int = 0
+    services: tuple[ServiceRow, ...] = ()
+    tasks: tuple[TaskRow, ...] = ()
+    nodes: tuple[NodeRow, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be changed so that what is comes nearer to what is wanted.
+
+    It holds for the generation `based_on` and no other. `wake_at` is the wall time at which there
+    is something to plan even if nothing changes; None for never.
+    """
+
+    based_on: int
+    changes: tuple[Change, ...] = ()
+    wake_at: float | None = None

@@ -1,0 +1,72 @@
+"""What a node and the manager tell each other: whole assignments down, latest statuses up."""
+
+from __future__ import annotations
+
+import msgspec
+
+from warren.model.cluster import Desired
+from warren.model.identity import TaskId
+from warren.model.service import ServiceSpec
+from warren.model.task import End, TaskEvent, TaskStatus
+
+
+class NodeHello(msgspec.Struct, frozen=True, kw_only=True):
+    """How a supervisor introduces itself. `id` is its data directory's own. `epoch` is the one it
+    was given in an earlier session of this same process, 0 at the first."""
+
+    name: str
+    id: str
+    epoch: int = 0
+    warren: str = ""
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that a node shall hold. STOP: end it, and report its end.
+
+    `last_end` and `failed_before` are those of the slot's task before it.
+    """
+
+    task: TaskId
+    spec: ServiceSpec
+    desired: Desired = Desired.RUN
+    stop_reason: str = ""
+    last_end: End | None = None
+    failed_before: int = 0
+
+
+class Assignments(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node shall hold at `generation`.
+
+    With `base` 0 this is everything: what is not in `tasks` is ended and forgotten, and `services`
+    names all there are, so that logs of others can go. With another base it is the difference to
+    what the node accepted at that generation: `tasks` are new or changed, `removed` are no longer
+    the node's (those that have ended are forgotten, others ended first), and `purged` are services
+    that are no more.
+    """
+
+    generation: int
+    base: int = 0
+    tasks: tuple[Assignment, ...] = ()
+    removed: tuple[TaskId, ...] = ()
+    services: tuple[str, ...] = ()
+    purged: tuple[str, ...] = ()
+
+
+class Told(msgspec.Struct, frozen=True):
+    """An event of a task, with the task's sequence number at that moment: what was told twice is
+    kept once."""
+
+    sequence: int
+    event: TaskEvent
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest status of tasks, and what happened to them since the last report, oldest first.
+
+    `is_whole`: these are all the tasks of the node; one that is assigned to it and not here is
+    not there (yet).
+    """
+
+    statuses: tuple[TaskStatus, ...] = ()
+    events: tuple[Told, ...] = ()
+    is_whole: bool = False

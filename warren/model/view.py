@@ -1,0 +1,106 @@
+"""What an operator is shown of a cluster, as values. Wall times are seconds since the epoch."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from warren.model.check import Sample
+from warren.model.cluster import Desired
+from warren.model.identity import TaskId
+from warren.model.probe import ProbeKind
+from warren.model.service import ServiceSpec
+from warren.model.task import TaskStatus
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """A task. `is_stale`: its node did not answer within a second, so `status` is what was last
+    reported (S24). `is_outdated`: it is of an older spec than its service and will be replaced."""
+
+    id: TaskId
+    status: TaskStatus
+    created_at: float
+    node: str | None = None
+    desired: Desired = Desired.RUN
+    is_stale: bool = False
+    is_outdated: bool = False
+
+
+class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A service and the current task of every slot, in the order of slots."""
+
+    spec: ServiceSpec
+    version: int
+    created_at: float
+    updated_at: float
+    is_removing: bool = False
+    tasks: tuple[TaskView, ...] = ()
+
+
+class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A task with the kept outcomes of its probes, oldest first; none where it is stale."""
+
+    task: TaskView
+    spec: ServiceSpec
+    samples: Mapping[ProbeKind, tuple[Sample, ...]] = MappingProxyType({})
+
+
+class NodeState(enum.Enum):
+    """READY has a session; UNREACHABLE has lost it; DOWN has lost its lease too (S20)."""
+
+    READY = "ready"
+    UNREACHABLE = "unreachable"
+    DOWN = "down"
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A node. `tasks` counts those placed on it that have not ended."""
+
+    name: str
+    state: NodeState
+    joined_at: float
+    lost_at: float | None = None
+    warren: str = ""
+    tasks: int = 0
+
+
+class Action(enum.Enum):
+    """What `apply` did, or would do, with a service."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    SCALED = "scaled"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """One service's part of an `apply`."""
+
+    service: str
+    action: Action
+
+
+class LogChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a slot's output, at most 256 KiB. `cursor` is what to ask with for what follows;
+    opaque, empty only where there is no log."""
+
+    data: bytes = b""
+    cursor: str = ""
+
+
+class ManagerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether Warren itself is well. `trouble` has a line for people for each thing that is not."""
+
+    warren: str
+    pid: int
+    started_at: float
+    generation: int = 0
+    services: int = 0
+    tasks: int = 0
+    nodes_ready: int = 0
+    nodes: int = 0
+    trouble: tuple[str, ...] = ()
