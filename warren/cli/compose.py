@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from warren.checks import Caps, Checker
-from warren.model.errors import WarrenError
+from warren.cli.datadir import PlatformError
+from warren.cli.datadir import default_data_dir as default_data_dir
 from warren.model.task import TaskEvent, TaskStatus
 from warren.node.supervisor import Supervisor, open_supervision
 from warren.nursery.surroundings import Surroundings
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
 NETWORK_CHECKS = 256  # in flight at once on a node (S10)
 JOURNAL = "journal.sqlite"
-
-
-class PlatformError(WarrenError):
-    """Warren cannot run here."""
 
 
 @asynccontextmanager
@@ -77,22 +74,6 @@ async def open_supervisor(
             async with open_supervision(around) as supervisor:
                 yield supervisor
             nursery.cancel_scope.cancel()
-
-
-def default_data_dir() -> Path:
-    """Where a supervisor of this user keeps its things unless told otherwise.
-
-    Raises PlatformError where there is no such place.
-    """
-    if os.geteuid() == 0:
-        return Path("/var/lib/warren")
-    share = os.environ.get("XDG_DATA_HOME", "")
-    if share.startswith("/"):
-        return Path(share) / "warren"
-    try:
-        return Path.home() / ".local" / "share" / "warren"
-    except RuntimeError:
-        raise PlatformError("this user has no home; want --data-dir or WARREN_DATA_DIR") from None
 
 
 def _publish_to_nobody(status: TaskStatus, event: TaskEvent) -> None:

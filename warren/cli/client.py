@@ -1,0 +1,166 @@
+"""Where the manager is, and asking it: the one place where a command meets the wire.
+
+ask(where, question)             one link; lost, it is an error
+ask(where, question, heals=True) a new link whenever it is lost; the question remembers how far
+                                 it came and goes on from there
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+from cyclopts import Group, Parameter
+
+from warren.model.errors import LinkLostError, OverloadedError, SpecError
+
+if TYPE_CHECKING:
+    from warren.model.address import Address
+    from warren.model.link import Cluster
+
+SOCKET = "warren.sock"
+FIRST_PAUSE = 0.05  # seconds between attempts to reach a manager that was lost; doubled each time
+LONGEST_PAUSE = 2.0
+_ADDRESS = "want unix:PATH or tcp:HOST:PORT"
+_WHERE = Group("Where the manager is", sort_key=90)
+
+Question = Callable[["Cluster"], Awaitable[int]]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where the manager is.
+
+    Parameters
+    ----------
+    addr
+        unix:PATH or tcp:HOST:PORT [default: the socket in the data directory].
+    data_dir
+        Of the manager [default: /var/lib/warren for root, else ~/.local/share/warren].
+    """
+
+    addr: Annotated[str | None, Parameter(env_var="WARREN_ADDR", group=_WHERE)] = None
+    data_dir: Annotated[
+        Path | None, Parameter(env_var="WARREN_DATA_DIR", group=_WHERE, metavar="DIR")
+    ] = None
+
+    @property
+    def directory(self) -> Path:
+        """The manager's data directory. Raises WarrenError where there is none."""
+        if self.data_dir is not None:
+            return self.data_dir.absolute()
+        from warren.cli.datadir import default_data_dir
+
+        return default_data_dir()
+
+    @property
+    def address(self) -> str:
+        """As `--addr` writes it."""
+        return self.addr or f"unix:{self.directory / SOCKET}"
+
+
+AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
+
+
+def ask(where: Where, question: Question, *, heals: bool = False) -> int:
+    """Put a question to the manager; gives the exit status.
+
+    Raises LinkLostError where there is no manager, or no longer; SpecError for a bad address; and
+    what the question raises, by itself and not in a group.
+    """
+    import trio
+
+    async def asked() -> int:
+        if heals:
+            return await _heal(where.address, question)
+        async with open_cluster(where.address) as cluster:
+            return await question(cluster)
+
+    with unwrapped():
+        return trio.run(asked)
+
+
+@asynccontextmanager
+async def open_cluster(address: str) -> AsyncGenerator[Cluster, None]:
+    """An operator's capability at the manager of this address."""
+    from warren.transport.client import open_gate
+
+    parsed = _parsed(address)
+    opened = False
+    try:
+        with unwrapped():
+            async with open_gate(parsed) as gate:
+                cluster = await gate.login()
+                opened = True
+                yield cluster
+    except LinkLostError as error:
+        if opened:
+            raise
+        wanted = "is `warren up` or `warren manager run` running?"
+        raise LinkLostError(f"no manager at {address}: {wanted} ({error})") from None
+
+
+def say(line: str) -> None:
+    """A line to the person, who may read the answer from a file."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - to a person
+
+
+@contextmanager
+def unwrapped() -> Generator[None, None, None]:
+    """Nurseries put what a block raises into groups: let out what a person is to know of it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = [*_leaves(group)]
+        interrupt = [leaf for leaf in leaves if isinstance(leaf, KeyboardInterrupt)]
+        raise (interrupt or leaves)[0] from None
+
+
+def _leaves(error: BaseException) -> Generator[BaseException, None, None]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _parsed(address: str) -> Address:
+    from warren.model.address import parse_address
+
+    try:
+        return parse_address(address)
+    except ValueError as error:
+        wanted = getattr(error, "wanted", None) or _ADDRESS
+        raise SpecError("--addr", str(wanted), value=address) from None
+
+
+async def _heal(address: str, question: Question) -> int:
+    """Ask until there is an answer. Only a lost link, or no room for one, is tried again."""
+    import random  # both are dear to import, and most commands need neither
+
+    import trio
+
+    has_met = False
+    pause = FIRST_PAUSE
+    while True:
+        met_at: float | None = None
+        try:
+            async with open_cluster(address) as cluster:
+                if has_met:
+                    say("warren: the manager is back")
+                has_met, met_at = True, trio.current_time()
+                return await question(cluster)
+        except (LinkLostError, OverloadedError) as error:
+            if not has_met:
+                raise
+            if met_at is not None:
+                say(f"warren: the link to the manager was lost ({error}); trying again")
+                if trio.current_time() - met_at > LONGEST_PAUSE:
+                    pause = FIRST_PAUSE
+        await trio.sleep(pause * random.uniform(0.8, 1.0))  # noqa: S311 - spread, not secret
+        pause = min(2 * pause, LONGEST_PAUSE)
