@@ -1,0 +1,53 @@
+"""How the disk fails, in words; SQLite's own exceptions go no further than this package."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from warren.model.decode import DecodeError
+from warren.model.errors import WarrenError
+
+
+class StoreError(WarrenError):
+    """A file of Warren's cannot be used as it is. `str()` is one line: which file, and why."""
+
+
+class StaleError(WarrenError):
+    """What was to be committed was made from another generation than the last. Make it anew."""
+
+
+_WHY = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "it is read-only",
+    sqlite3.SQLITE_BUSY: "another program is writing to it",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+}
+
+
+def why(error: sqlite3.Error) -> str:
+    """The reason, for people; SQLite's word for it follows where that says more."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the detail
+    if code == sqlite3.SQLITE_IOERR:
+        return f"the disk failed ({error.sqlite_errorname})"
+    return _WHY.get(code, str(error))
+
+
+@contextmanager
+def explained(path: Path | None) -> Generator[None, None, None]:
+    """Turn what the disk, SQLite and a row that cannot be read raise into a StoreError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{named(path)}: {why(error)}") from None
+    except DecodeError as error:
+        raise StoreError(f"{named(path)}: {error.named()}") from None
+    except OSError as error:
+        raise StoreError(f"{named(path)}: {error.strerror or error}") from None
+
+
+def named(path: Path | None) -> str:
+    """A database's name in a message; None is the one in memory."""
+    return "the state in memory" if path is None else str(path)

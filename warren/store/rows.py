@@ -1,0 +1,195 @@
+"""The manager's rows as SQLite's, and back, without loss. What cannot be read is named."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from warren.model.cluster import Desired, Entry, NodeRow, ServiceRow, TaskRow
+from warren.model.decode import DecodeError, from_json, to_json
+from warren.model.identity import TaskId
+from warren.model.service import ServiceSpec
+from warren.model.task import TaskStatus
+
+T = TypeVar("T")
+Columns = tuple[Any, ...]
+
+SERVICES = "name, version, revision, created_at, updated_at, is_removing, spec"
+TASKS = (
+    "service, slot, number, revision, replicas, node, desired, stop_reason, created_at,"
+    " not_before, failed_before, epoch, status"
+)
+NODES = "name, id, epoch, joined_at, lost_at, warren"
+EVENTS = "at, kind, subject, service, reason, message"
+_SERVICES = f"SELECT {SERVICES} FROM services ORDER BY name"  # noqa: S608
+_TASKS = f"SELECT {TASKS} FROM tasks ORDER BY service, slot, number"  # noqa: S608
+_NODES = f"SELECT {NODES} FROM nodes ORDER BY name"  # noqa: S608
+
+
+class UnreadableError(Exception):
+    """A row's table, its key as people write it, and what is wrong with it."""
+
+    def __init__(self, table: str, key: str, error: Exception) -> None:
+        said = error.named() if isinstance(error, DecodeError) else error
+        super().__init__(f"{table}: {key}: {said}")
+
+
+class Reader:
+    """Reads a database's rows. A spec is decoded once and shared by the tasks made of it.
+
+    A row that cannot be read is handed to `refuse`, which may raise it, and left out.
+    """
+
+    def __init__(self, db: sqlite3.Connection, refuse: Callable[[UnreadableError], None]) -> None:
+        self._db = db
+        self._refuse = refuse
+        self._specs: dict[tuple[str, int, int | None], ServiceSpec] = {}
+
+    def services(self) -> tuple[ServiceRow, ...]:
+        """By name."""
+        rows = self._db.execute(_SERVICES)
+        return tuple(self._each("services", rows, lambda row: row[0], _service))
+
+    def tasks(self) -> tuple[TaskRow, ...]:
+        """By service, slot and number."""
+        specs = self._db.execute("SELECT service, revision, spec FROM specs")
+        key: Callable[[Columns], str] = lambda row: f"{row[0]} at revision {row[1]}"  # noqa: E731
+        for (*place, _), spec in self._each("specs", specs, key, _spec):
+            self._specs[place[0], place[1], None] = spec
+        rows = self._db.execute(_TASKS)
+        return tuple(self._each("tasks", rows, lambda row: str(TaskId(*row[:3])), self._task))
+
+    def nodes(self) -> tuple[NodeRow, ...]:
+        """By name."""
+        rows = self._db.execute(_NODES)
+        return tuple(self._each("nodes", rows, lambda row: row[0], _node))
+
+    def _each(
+        self,
+        table: str,
+        rows: Iterator[Columns],
+        key: Callable[[Columns], str],
+        read: Callable[[Columns], T],
+    ) -> Iterator[T]:
+        for row in rows:
+            try:
+                yield read(row)
+            except (DecodeError, ValueError, LookupError) as error:
+                self._refuse(UnreadableError(table, key(row), error))
+
+    def _task(self, row: Columns) -> TaskRow:
+        service, slot, number, revision, replicas, node, desired, *rest = row
+        stop_reason, created_at, not_before, failed_before, epoch, status = rest
+        return TaskRow(
+            id=TaskId(service, slot, number),
+            revision=revision,
+            spec=self._shared(service, revision, replicas),
+            status=from_json(status, TaskStatus),
+            created_at=created_at,
+            node=node,
+            desired=Desired(desired),
+            stop_reason=stop_reason,
+            not_before=not_before,
+            failed_before=failed_before,
+            epoch=epoch,
+        )
+
+    def _shared(self, service: str, revision: int, replicas: int) -> ServiceSpec:
+        key = (service, revision, replicas)
+        if key not in self._specs:
+            bare = self._specs.get((service, revision, None))
+            if bare is None:
+                raise ValueError(f"its spec, revision {revision}, is not there or not readable")
+            self._specs[key] = msgspec.structs.replace(bare, replicas=replicas)
+        return self._specs[key]
+
+
+def bare(spec: ServiceSpec) -> ServiceSpec:
+    """A spec as `specs` keeps it: without the number of replicas, which tasks have a column for."""
+    return msgspec.structs.replace(spec, replicas=1)
+
+
+def json_of(value: object) -> str:
+    """A value as it stands in a column: text, so that SQLite's own tools can read it."""
+    return to_json(value).decode()
+
+
+def service_columns(row: ServiceRow) -> Columns:
+    """In the order of SERVICES."""
+    counts = (row.version, row.revision, row.created_at, row.updated_at)
+    return (row.name, *counts, row.is_removing, json_of(row.spec))
+
+
+def task_columns(row: TaskRow) -> Columns:
+    """In the order of TASKS."""
+    return (
+        row.id.service,
+        row.id.slot,
+        row.id.number,
+        row.revision,
+        row.spec.replicas,
+        row.node,
+        row.desired.value,
+        row.stop_reason,
+        row.created_at,
+        row.not_before,
+        row.failed_before,
+        row.epoch,
+        json_of(row.status),
+    )
+
+
+def node_columns(row: NodeRow) -> Columns:
+    """In the order of NODES."""
+    return (row.name, row.id, row.epoch, row.joined_at, row.lost_at, row.warren)
+
+
+def event_columns(entry: Entry) -> Columns:
+    """In the order of EVENTS."""
+    about = (entry.at, entry.kind, entry.subject, entry.service)
+    return (*about, entry.reason, entry.message)
+
+
+def entry_of(row: Columns) -> Entry:
+    """An event of `seq` and the columns of EVENTS."""
+    seq, at, kind, subject, service, reason, message = row
+    return Entry(
+        seq=seq,
+        at=at,
+        kind=kind,
+        subject=subject,
+        service=service,
+        reason=reason,
+        message=message,
+    )
+
+
+def _service(row: Columns) -> ServiceRow:
+    _, version, revision, created_at, updated_at, is_removing, spec = row
+    return ServiceRow(
+        spec=from_json(spec, ServiceSpec),
+        version=version,
+        revision=revision,
+        created_at=created_at,
+        updated_at=updated_at,
+        is_removing=bool(is_removing),
+    )
+
+
+def _spec(row: Columns) -> tuple[Columns, ServiceSpec]:
+    return row, from_json(row[2], ServiceSpec)
+
+
+def _node(row: Columns) -> NodeRow:
+    name, identity, epoch, joined_at, lost_at, warren = row
+    return NodeRow(
+        name=name,
+        id=identity,
+        epoch=epoch,
+        joined_at=joined_at,
+        lost_at=lost_at,
+        warren=warren,
+    )

@@ -1,0 +1,73 @@
+"""The tables of the manager's state.
+
+A spec stands once for all tasks of its revision. A service's own row has its spec once more, as
+scaling changes `replicas` without a new revision; so do its tasks, which keep theirs in a column.
+Events have no foreign key: they outlive what they tell of.
+"""
+
+from __future__ import annotations
+
+from warren.store.database import Schema
+
+_FIRST = (
+    "PRAGMA application_id=0x57527374",  # "WRst"
+    """CREATE TABLE meta (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        generation INTEGER NOT NULL
+    ) STRICT""",
+    "INSERT INTO meta VALUES (1, 0)",
+    """CREATE TABLE services (
+        name TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        created_at REAL NOT NULL,
+        updated_at REAL NOT NULL,
+        is_removing INTEGER NOT NULL,
+        spec TEXT NOT NULL
+    ) STRICT""",
+    """CREATE TABLE specs (
+        service TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        spec TEXT NOT NULL,
+        PRIMARY KEY (service, revision)
+    ) STRICT""",
+    """CREATE TABLE tasks (
+        service TEXT NOT NULL,
+        slot INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        replicas INTEGER NOT NULL,
+        node TEXT,
+        desired TEXT NOT NULL,
+        stop_reason TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        not_before REAL,
+        failed_before INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        PRIMARY KEY (service, slot, number),
+        FOREIGN KEY (service, revision) REFERENCES specs
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX tasks_by_spec ON tasks (service, revision)",
+    """CREATE TABLE nodes (
+        name TEXT PRIMARY KEY,
+        id TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        joined_at REAL NOT NULL,
+        lost_at REAL,
+        warren TEXT NOT NULL
+    ) STRICT""",
+    """CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        service TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        message TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX events_by_time ON events (at)",
+    "CREATE INDEX events_by_service ON events (service) WHERE service != ''",
+)
+
+STATE = Schema(application_id=0x57527374, migrations=(_FIRST,))

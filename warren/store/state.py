@@ -1,0 +1,216 @@
+"""The manager's state on disk: a journal of the world in memory, in SQLite (design 3 and 4).
+
+A commit is one transaction and one generation; when it returns, it survives `kill -9` and power
+cuts (S22). One that failed has changed nothing, and the next one works as soon as the disk does.
+Synchronous: call it from one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from warren.model.cluster import AddEvent, Change, Entry, Snapshot
+from warren.model.errors import UnavailableError
+from warren.store.database import LOG, beside, open_database, roll_back
+from warren.store.errors import StaleError, StoreError, explained, named, why
+from warren.store.rows import EVENTS, Reader, UnreadableError, entry_of
+from warren.store.schema import STATE
+from warren.store.writing import Writer
+
+KEEP_EVENTS = 100_000
+KEEP_EVENTS_FOR = 30 * 86400.0  # seconds
+_NEXT_GENERATION = "UPDATE meta SET generation = generation + 1 WHERE generation = ?"
+_EVENTS = f"SELECT seq, {EVENTS} FROM events WHERE seq > ? AND at >= ? ORDER BY seq LIMIT ?"  # noqa: S608
+_LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
+
+
+class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Since it was opened: `commits`, and the `rows_written` by them.
+
+    `trouble` is why the last commit could not be written; None when it could. `size` is bytes on
+    disk, SQLite's log included.
+    """
+
+    commits: int
+    rows_written: int
+    trouble: str | None
+    size: int
+
+
+class StateStore:
+    """Open it with `open`, and close it when done.
+
+    `generation` is that of the last commit; `last_seq` the greatest number an event ever had.
+    """
+
+    def __init__(
+        self, path: Path | None, db: sqlite3.Connection, keep_events: int, keep_events_for: float
+    ) -> None:
+        self._path = path
+        self._db = db
+        self._keep_events = keep_events
+        self._keep_events_for = keep_events_for
+        self._commits = 0
+        self._rows_written = 0
+        self._trouble: str | None = None
+        self.generation: int = self._one("SELECT generation FROM meta")
+        self.last_seq: int = self._one(_LAST_SEQ)
+        self._files = self._identities()
+
+    def __repr__(self) -> str:
+        trouble = f", {self._trouble}" if self._trouble else ""
+        return f"<StateStore {named(self._path)} at {self.generation}{trouble}>"
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | None,
+        *,
+        keep_events: int = KEEP_EVENTS,
+        keep_events_for: float = KEEP_EVENTS_FOR,
+    ) -> StateStore:
+        """Open a file, made if need be and brought to this version; None is in memory.
+
+        Events are kept up to a number and up to an age in seconds. Raises StoreError for a file
+        that is none of ours, is damaged, is of a newer version or cannot be written.
+        """
+        db = open_database(path, STATE, synchronous="FULL")
+        try:
+            with explained(path):
+                return cls(path, db, keep_events, keep_events_for)
+        except BaseException:
+            db.close()
+            raise
+
+    def load(self) -> Snapshot:
+        """All rows. Tasks of one revision share their spec. Raises StoreError."""
+        reader = Reader(self._db, self._refuse)
+        with explained(self._path):
+            return Snapshot(
+                generation=self.generation,
+                services=reader.services(),
+                tasks=reader.tasks(),
+                nodes=reader.nodes(),
+            )
+
+    def commit(self, changes: Sequence[Change], *, based_on: int | None = None, now: float) -> int:
+        """Write all changes, in their order, or none; returns the generation after them.
+
+        `now` is wall time, against which events grow old. No changes are no commit. Raises
+        StaleError if `based_on` is given and is not the last generation, and UnavailableError
+        while the disk is full, read-only or failing.
+        """
+        if based_on is not None and based_on != self.generation:
+            raise StaleError(f"made from generation {based_on}; the last is {self.generation}")
+        if not changes:
+            return self.generation
+        before = self._db.total_changes
+        with self._available():
+            last_seq = self._write(changes, now)
+        self.last_seq = last_seq
+        self.generation += 1
+        self._commits += 1
+        self._rows_written += self._db.total_changes - before
+        return self.generation
+
+    def events(self, *, after: int = 0, since: float = 0.0, limit: int = 1000) -> list[Entry]:
+        """Events in order: those numbered above `after`, not older than the wall time `since`.
+
+        The last hundred are those after `last_seq - 100`. Raises StoreError.
+        """
+        with explained(self._path):
+            found = self._db.execute(_EVENTS, (after, since, limit)).fetchall()
+        return [entry_of(row) for row in found]
+
+    def statistics(self) -> StoreStatistics:
+        """What it has done, how it is and how large."""
+        return StoreStatistics(
+            commits=self._commits,
+            rows_written=self._rows_written,
+            trouble=self._trouble,
+            size=self._size(),
+        )
+
+    def close(self) -> None:
+        """Close the file; harmless twice."""
+        self._db.close()
+
+    def _write(self, changes: Sequence[Change], now: float) -> int:
+        """The transaction; returns the last event's number."""
+        db = self._db
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            self._count()
+            Writer(db).write(changes)
+            last_seq = self.last_seq
+            if any(isinstance(change, AddEvent) for change in changes):
+                last_seq = self._one(_LAST_SEQ)
+                self._prune(last_seq, now)
+            db.execute("COMMIT")
+        except BaseException:
+            roll_back(db)
+            raise
+        return last_seq
+
+    def _count(self) -> None:
+        if self._db.execute(_NEXT_GENERATION, (self.generation,)).rowcount != 1:
+            said = "was changed by another program; start the manager anew"
+            raise StoreError(f"{named(self._path)} {said}")
+
+    def _prune(self, last_seq: int, now: float) -> None:
+        # Two seeks where there is nothing to delete, so every commit that adds can afford it.
+        self._db.execute("DELETE FROM events WHERE seq <= ?", (last_seq - self._keep_events,))
+        self._db.execute("DELETE FROM events WHERE at < ?", (now - self._keep_events_for,))
+
+    @contextmanager
+    def _available(self) -> Generator[None, None, None]:
+        """Turn what is the disk's fault into UnavailableError; what is ours goes on as it is."""
+        try:
+            if self._identities() != self._files:
+                # Else the commit would succeed, into a file that nobody will ever find again.
+                raise self._unavailable("it was removed or replaced; start the manager anew")
+            yield
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise
+            raise self._unavailable(why(error)) from None
+        self._trouble = None
+
+    def _unavailable(self, reason: str) -> UnavailableError:
+        self._trouble = f"{named(self._path)} cannot be written: {reason}"
+        return UnavailableError(self._trouble)
+
+    def _refuse(self, unreadable: UnreadableError) -> NoReturn:
+        raise StoreError(f"{named(self._path)}: {unreadable}")
+
+    def _one(self, query: str) -> int:
+        (value,) = self._db.execute(query).fetchone()
+        return value
+
+    def _identities(self) -> list[tuple[int, int] | None]:
+        """Which files the path names now: the database's and its log's."""
+        return [stat and (stat.st_dev, stat.st_ino) for stat in self._stats()]
+
+    def _size(self) -> int:
+        if self._path is None:
+            return self._one("PRAGMA page_count") * self._one("PRAGMA page_size")
+        return sum(stat.st_size for stat in self._stats() if stat)
+
+    def _stats(self) -> list[os.stat_result | None]:
+        if self._path is None:
+            return []
+        return [_stat(path) for path in (self._path, beside(self._path, LOG))]
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
