@@ -21,7 +21,8 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` counts every edit. `revision` is the version whose spec the tasks must be made of: it
     stays where only the number of replicas was changed, and grows with a restart of the same spec.
-    A service that `is_removing` is ended and then purged.
+    A service that `is_removing` is ended and then purged. `first_number` is the number that the
+    first task of a slot gets: no id is used again where the name has been used before.
     """
 
     spec: ServiceSpec
@@ -30,6 +31,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     updated_at: float
     is_removing: bool = False
+    first_number: int = 1
 
     @property
     def name(self) -> str:

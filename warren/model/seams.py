@@ -17,6 +17,7 @@ from warren.model.errors import WarrenError
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, TaskRecord
+from warren.model.view import LogChunk
 
 
 class CannotRunError(WarrenError):
@@ -91,6 +92,10 @@ class RunningInstance(Protocol):
         """
         ...
 
+    def leave(self) -> None:
+        """Let go of it and let it run: a later supervisor adopts it. No command runs in it now."""
+        ...
+
     async def run(self, argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
         """Run a command in this instance's context: a `RunInContext`."""
         ...
@@ -130,6 +135,23 @@ class Journal(Protocol):
 
     def forget(self, task: TaskId) -> None:
         """Drop a task's record; harmless when there is none."""
+        ...
+
+
+class LogSource(Protocol):
+    """The output of tasks, kept by slot."""
+
+    def read(self, task: TaskId, *, cursor: str = "", tail: int = 0) -> LogChunk:
+        """What follows `cursor`, at most LOG_AT_ONCE bytes; with no cursor the last `tail` lines,
+        or with 0 from the oldest kept. Raises NotFoundError, InvalidError for a bad cursor."""
+        ...
+
+    def services(self) -> set[str]:
+        """The services that have output here."""
+        ...
+
+    def purge(self, service: str) -> None:
+        """Remove a service's output; harmless when there is none."""
         ...
 
 

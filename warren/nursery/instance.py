@@ -2,7 +2,8 @@
 
     acquire -> alive (probes beside) -> asked to go -> signal, grace -> kill the tree -> gone
 
-However it is left, cancelled at any point included, the tree is killed and waited for.
+However it ends, cancelled at any point included, the tree is killed and waited for; unless it was
+to be left running (`leave`), for a later supervisor.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class InstanceLife:
         self._asked = trio.Event()
         self._dismissed = trio.Event()
         self._farewell: tuple[int, float] | None = None
+        self._is_left = False
         self._starting = trio.CancelScope()
         self.is_adopted = age is not None
         self.running: RunningInstance | None = None
@@ -67,8 +69,11 @@ class InstanceLife:
                 await self._say_farewell(self.running)
                 nursery.cancel_scope.cancel()
         finally:
-            with trio.CancelScope(shield=True):
-                await self.running.kill()
+            if self._is_left:
+                self.running.leave()
+            else:
+                with trio.CancelScope(shield=True):
+                    await self.running.kill()
         self.end = await self.running.wait()
         self._tell("gone")
         return True
@@ -91,6 +96,10 @@ class InstanceLife:
         """Ask the process to go, wait for `grace` seconds, then kill. After `started`."""
         self._farewell = (signal, grace)
         self._dismissed.set()
+
+    def leave(self) -> None:
+        """When `run` is cancelled, which is next, let the instance run on."""
+        self._is_left = True
 
     def clear(self) -> None:
         """Kill what is left."""

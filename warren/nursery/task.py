@@ -57,6 +57,7 @@ class TaskNursery:
         self._pending_reason: str | None = None
         self._cause: End | None = None  # why the instance is being ended, where we end it
         self._stop_message: str | None = None
+        self._is_left = False
         self._life: InstanceLife | None = None
         self._probing = self._new_probing({})
         self._nursery: trio.Nursery | None = None
@@ -84,6 +85,14 @@ class TaskNursery:
         if self._stop_message is None:
             self._stop_message = message
         self._send.send_nowait(Event.STOP)
+
+    def leave(self) -> None:
+        """End `run` and nothing else: what runs goes on, and the record says so (S21)."""
+        self._is_left = True
+        if self._life is not None:
+            self._life.leave()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     def status(self) -> TaskStatus:
         """The task as it stands now."""
@@ -127,13 +136,15 @@ class TaskNursery:
         finally:
             self._nursery = None
             self._around.ports.release(str(self.id))
-            if self._state is not State.ENDED:  # cancelled; what ran has been killed
-                self._state = State.ENDED
+            if self._state is not State.ENDED and not self._is_left:
+                self._state = State.ENDED  # cancelled; what ran has been killed
                 if self.record.instance is not None:
                     self._ledger.note_end(self._end(Reason.STOP_ASKED, "cancelled"))
             self.ended.set()
 
     async def _drive(self) -> None:
+        if self._is_left:
+            return
         if self.record.phase.is_end:  # found so in the journal
             self._state = State.ENDED
             return

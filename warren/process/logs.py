@@ -15,7 +15,11 @@ from pathlib import Path
 
 import trio
 
+from warren.model.errors import NotFoundError
 from warren.model.identity import TaskId
+from warren.model.link import LOG_AT_ONCE
+from warren.model.view import LogChunk
+from warren.process.logread import Pieces
 
 _log = logging.getLogger("warren.logs")
 _TAIL_CHUNK = 1 << 16
@@ -55,6 +59,30 @@ class Logs:
                 break
             found = _last_lines(piece, lines - len(found)) + found
         return found
+
+    def read(self, task: TaskId, *, cursor: str = "", tail: int = 0) -> LogChunk:
+        """A piece of the slot's output; see `LogSource` in model/seams.py."""
+        newest = self.path(task)
+        older = [_piece(newest, number) for number in range(self._keep, 0, -1)]
+        pieces = Pieces(newest, older)
+        if not cursor:
+            if not newest.exists():
+                raise NotFoundError(f"task {task} has written nothing on its node")
+            cursor = pieces.tail(tail) if tail else pieces.first()
+        data, following = pieces.read(cursor, LOG_AT_ONCE)
+        return LogChunk(data=data, cursor=following)
+
+    def services(self) -> set[str]:
+        """The services that have files here."""
+        return {path.name.partition(".")[0] for path in self.directory.glob("*.log*")}
+
+    def purge(self, service: str) -> None:
+        """Remove a service's files. What cannot be removed stays, and is told."""
+        for path in self.directory.glob(f"{service}.*.log*"):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._note_trouble(path, error)
 
     def rotate(self) -> float:
         """Rotate what is over the limit. Gives the seconds until it is worth looking again."""

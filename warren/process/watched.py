@@ -95,3 +95,7 @@ class Watched:
         if self._is_child:
             self._reaper.reap(self.pid)
         os.close(self._pidfd)
+
+    def leave(self) -> None:
+        """Let go of it whether it has ended or not: whoever watches it next will tell."""
+        os.close(self._pidfd)

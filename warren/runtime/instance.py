@@ -2,6 +2,7 @@
 
     running --- main ends ---> ended, its tree may live on --- kill ---> gone
        `-------------------------- kill ----------------------------------^
+       `--- leave ---> somebody else's
 
 `kill` is the only way to gone, and gone means: no process, no zombie of ours, no descriptor.
 """
@@ -69,6 +70,12 @@ class ProcessInstance:
             async with self._killing:
                 if not self._is_gone:
                     await self._kill()
+
+    def leave(self) -> None:
+        if not self._is_gone:
+            assert not self._running, "its checks are over before it is left"
+            self._is_closing = self._is_gone = True
+            self._main.leave()
 
     async def run(self, argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
         self._check_open()

@@ -1,0 +1,174 @@
+"""The world and its journal: every change goes through here, and is on disk before it is so.
+
+    commit -> on disk -> in the world -> acknowledged -> the reconciler, the nodes, watchers wake
+
+Reports that wait are one transaction (design: many reports, one commit).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn, Protocol
+
+import msgspec
+import trio
+
+from warren.model.cluster import AddEvent, Change, Entry, PutTask, Snapshot, TaskRow
+from warren.model.errors import UnavailableError
+from warren.model.identity import TaskId
+from warren.model.report import Report, Told
+from warren.model.task import EventKind, TaskStatus
+from warren.rules.merge import merge
+from warren.rules.world import Touched, World
+
+_ENDS = (EventKind.RESTARTING, EventKind.FINISHED, EventKind.PROBE_FAILED, EventKind.ENDED)
+_log = logging.getLogger("warren.manager")
+
+
+class Store(Protocol):
+    """Where the books are kept; see store/state.py."""
+
+    generation: int
+    last_seq: int
+
+    def load(self) -> Snapshot: ...
+
+    def commit(
+        self, changes: Sequence[Change], *, based_on: int | None = None, now: float
+    ) -> int: ...
+
+    def events(self, *, after: int = 0, since: float = 0.0, limit: int = 1000) -> list[Entry]: ...
+
+    def last_number(self, service: str) -> int: ...
+
+    @property
+    def trouble(self) -> str | None: ...
+
+
+class _Waiting:
+    """A report that waits to be written."""
+
+    def __init__(self, node: str, epoch: int, report: Report) -> None:
+        self.node = node
+        self.epoch = epoch
+        self.report = report
+        self.written = trio.Event()
+        self.refusal: UnavailableError | None = None
+
+
+class Books:
+    """What is, as far as the manager knows. `on_commit` is told every change, must be quick and
+    must not raise; `now` is wall time that does not jump while this process lives."""
+
+    def __init__(self, store: Store, *, now: Callable[[], float]) -> None:
+        self.store = store
+        self.now = now
+        self.world = World.of(store.load())
+        self.on_commit: list[Callable[[Sequence[Change], Touched], None]] = []
+        self._reports: list[_Waiting] = []
+        self._reports_wait = trio.Event()
+        self._news = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Books {self.world!r}>"
+
+    def commit(self, changes: Sequence[Change], *, based_on: int | None = None) -> None:
+        """All of these, or none. Durable when this returns. Raises UnavailableError."""
+        if not changes:
+            return
+        generation = self.store.commit(changes, based_on=based_on, now=self.now())
+        touched = self.world.apply(changes, generation)
+        for tell in self.on_commit:
+            tell(changes, touched)
+        if any(isinstance(change, AddEvent) for change in changes):
+            self._news.set()
+            self._news = trio.Event()
+
+    async def wait_event(self) -> None:
+        """Wait until an event has been added."""
+        await self._news.wait()
+
+    async def report(self, node: str, epoch: int, report: Report) -> None:
+        """Take a node's report. Durable when this returns. Raises UnavailableError."""
+        waiting = _Waiting(node, epoch, report)
+        self._reports.append(waiting)
+        self._reports_wait.set()
+        await waiting.written.wait()
+        if waiting.refusal is not None:
+            raise waiting.refusal
+
+    async def serve_reports(self) -> NoReturn:
+        """Write what waits, all of it at once, and wait for more."""
+        while True:
+            await self._reports_wait.wait()
+            self._reports_wait = trio.Event()
+            reports, self._reports = self._reports, []
+            refusal = self._write(reports)
+            for waiting in reports:
+                waiting.refusal = refusal
+                waiting.written.set()
+
+    def _write(self, reports: Iterable[_Waiting]) -> UnavailableError | None:
+        draft = _Draft(self.world)
+        for waiting in reports:
+            draft.take(waiting.node, waiting.epoch, waiting.report)
+        try:
+            self.commit(draft.changes())
+        except UnavailableError as error:
+            return UnavailableError(str(error))
+        return None
+
+
+class _Draft:
+    """The changes that some reports amount to, in the order they came."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._rows: dict[TaskId, TaskRow] = {}
+        self._events: list[AddEvent] = []
+
+    def take(self, node: str, epoch: int, report: Report) -> None:
+        statuses = {status.id: status for status in report.statuses}
+        told = [t for t in report.events if self._is_news(node, epoch, t)]
+        for status in report.statuses:
+            row = self._row(status.id)
+            if row is not None and row.node == node:
+                merged = merge(row, status, epoch=epoch)
+                if merged is not None:
+                    self._rows[status.id] = merged
+        for one in told:
+            self._events.append(AddEvent(_entry(one, statuses.get(one.event.task))))
+            self._note_told(one, epoch)
+
+    def changes(self) -> list[Change]:
+        return [*(PutTask(row) for row in self._rows.values()), *self._events]
+
+    def _row(self, task: TaskId) -> TaskRow | None:
+        return self._rows.get(task) or self._world.tasks.get(task)
+
+    def _is_news(self, node: str, epoch: int, told: Told) -> bool:
+        row = self._row(told.event.task)
+        if row is None or row.node != node:
+            return False
+        return (epoch, told.sequence) > (row.epoch, row.status.sequence)
+
+    def _note_told(self, told: Told, epoch: int) -> None:
+        """So that the row says how far its events have been kept."""
+        row = self._row(told.event.task)
+        if row is not None and (row.epoch, row.status.sequence) < (epoch, told.sequence):
+            status = msgspec.structs.replace(row.status, sequence=told.sequence)
+            self._rows[row.id] = msgspec.structs.replace(row, epoch=epoch, status=status)
+
+
+def _entry(told: Told, status: TaskStatus | None) -> Entry:
+    event = told.event
+    end = None if status is None else status.last_end
+    return Entry(
+        at=event.at,
+        kind=event.kind.value,
+        subject=str(event.task),
+        message=event.message,
+        reason=end.reason.value if end is not None and event.kind in _ENDS else "",
+        service=event.task.service,
+    )

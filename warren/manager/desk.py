@@ -1,0 +1,171 @@
+"""Who has a session, and what becomes of a node when it loses it (S20).
+
+enrolled: READY --lost--> UNREACHABLE --lease--> DOWN --enrolled--> READY
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from typing import NoReturn, Protocol
+
+import msgspec
+import trio
+
+from warren.manager.books import Books
+from warren.manager.session import Session
+from warren.model.cluster import AddEvent, Change, Entry, NodeRow, PutNode
+from warren.model.errors import ConflictError, InvalidError, LinkLostError, UnavailableError
+from warren.model.identity import NAME_WANTED, is_name
+from warren.model.link import Agent
+from warren.model.report import NodeHello
+from warren.model.view import NodeState
+
+_log = logging.getLogger("warren.manager")
+
+
+class Connection(Protocol):
+    """The link that somebody came by."""
+
+    @property
+    def closed(self) -> trio.Event:
+        """Set when it is gone."""
+        ...
+
+
+class Desk:
+    """Where nodes enrol. `lease` is how long, in seconds, a node may be silent or away before it
+    is down; `on_node` is told of every session that has come or gone."""
+
+    def __init__(self, books: Books, nursery: trio.Nursery, *, lease: float) -> None:
+        # The nursery is the one of `open_manager`: sessions are served in it.
+        self.lease = lease
+        self.on_node: Callable[[str], None] = lambda name: None
+        self._books = books
+        self._nursery = nursery
+        self._sessions: dict[str, Session] = {}
+        self._unwritten: dict[str, NodeRow] = {}
+
+    def __repr__(self) -> str:
+        return f"<Desk {len(self._sessions)} sessions>"
+
+    def connected(self) -> Collection[str]:
+        """The names of the nodes that have a session."""
+        return self._sessions.keys()
+
+    def session(self, node: str | None) -> Session | None:
+        """A node's session, if it has one."""
+        return None if node is None else self._sessions.get(node)
+
+    def state(self, node: NodeRow) -> NodeState:
+        """How a node is."""
+        if node.name in self._sessions:
+            return NodeState.READY
+        lost_at = node.lost_at
+        if lost_at is not None and self._books.now() >= lost_at + self.lease:
+            return NodeState.DOWN
+        return NodeState.UNREACHABLE
+
+    def begin(self) -> None:
+        """After a start of the manager nobody has a session: leases run from now."""
+        now = self._books.now()
+        rows = [n for n in self._books.world.nodes.values() if n.lost_at is None]
+        self._books.commit([PutNode(_lost(row, now)) for row in rows])
+
+    async def enroll(self, hello: NodeHello, agent: Agent, connection: Connection) -> Session:
+        """Begin a session; see `Gate.enroll`."""
+        await trio.lowlevel.checkpoint()
+        if not is_name(hello.name):
+            raise InvalidError(f"name: {hello.name!r}: {NAME_WANTED}")
+        before = self._books.world.nodes.get(hello.name)
+        self._refuse_stranger(hello, before)
+        epoch = _epoch(hello, before)
+        row = NodeRow(
+            name=hello.name,
+            id=hello.id,
+            epoch=epoch,
+            joined_at=self._books.now() if before is None else before.joined_at,
+            warren=hello.warren,
+        )
+        changes: list[Change] = [] if row == before else [PutNode(row)]
+        if before is None:
+            changes.append(self._event(hello.name, "joined", f"node {hello.name} has joined"))
+        elif before.lost_at is not None:
+            changes.append(self._event(hello.name, "ready", f"node {hello.name} is back"))
+        self._books.commit(changes)
+        old = self._sessions.get(hello.name)
+        if old is not None:
+            old.ended.set()
+        session = self._sessions[hello.name] = Session(hello.name, epoch, agent, self._books)
+        self._nursery.start_soon(self._serve, session, connection)
+        self.on_node(hello.name)
+        return session
+
+    async def serve_leases(self) -> NoReturn:
+        """Write down what could not be written when a node was lost; and end silent sessions."""
+        while True:
+            await trio.sleep(self.lease / 3)
+            silent = trio.current_time() - self.lease
+            for session in list(self._sessions.values()):
+                if session.heard_at < silent:
+                    _log.warning("node %s is silent: its session ends", session.name)
+                    session.ended.set()
+            for row in list(self._unwritten.values()):
+                self._note_lost(row)
+
+    async def _serve(self, session: Session, connection: Connection) -> None:
+        self._books.on_commit.append(session.note)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_after, connection.closed, session)
+                nursery.start_soon(self._push, session)
+                await session.ended.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._books.on_commit.remove(session.note)
+        if self._sessions.get(session.name) is session:  # else it has enrolled anew already
+            del self._sessions[session.name]
+            row = self._books.world.nodes[session.name]
+            self._note_lost(_lost(row, self._books.now()))
+
+    async def _push(self, session: Session) -> None:
+        try:
+            await session.push()
+        except LinkLostError as error:
+            _log.info("the link to node %s is lost: %s", session.name, error)
+        session.ended.set()
+
+    def _note_lost(self, row: NodeRow) -> None:
+        self._unwritten.pop(row.name, None)
+        if row.name not in self._sessions:
+            event = self._event(row.name, "lost", f"the link to node {row.name} is lost")
+            try:
+                self._books.commit([PutNode(row), event])
+            except UnavailableError:
+                self._unwritten[row.name] = row
+        self.on_node(row.name)
+
+    def _refuse_stranger(self, hello: NodeHello, before: NodeRow | None) -> None:
+        if before is not None and before.id != hello.id and hello.name in self._sessions:
+            said = "another supervisor of this name has a session; want another --name"
+            raise ConflictError(f"name: {hello.name!r}: {said}")
+
+    def _event(self, node: str, kind: str, message: str) -> AddEvent:
+        return AddEvent(Entry(at=self._books.now(), kind=kind, subject=node, message=message))
+
+
+async def _end_after(event: trio.Event, session: Session) -> None:
+    await event.wait()
+    session.ended.set()
+
+
+def _epoch(hello: NodeHello, before: NodeRow | None) -> int:
+    """The same for the same life of a supervisor; greater for a new one."""
+    if before is None:
+        return max(1, hello.epoch)
+    is_same = before.id == hello.id and before.epoch == hello.epoch
+    return before.epoch if is_same else max(before.epoch, hello.epoch) + 1
+
+
+def _lost(row: NodeRow, at: float) -> NodeRow:
+    return msgspec.structs.replace(row, lost_at=at)

@@ -1,0 +1,163 @@
+"""What an operator may do: every edit is a few changes, refused whole or committed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from warren.manager.viewer import Viewer
+from warren.model.cluster import AddEvent, Change, Entry, PutService, ServiceRow
+from warren.model.decode import DecodeError, decode
+from warren.model.errors import ConflictError, InvalidError, SpecError
+from warren.model.service import Replicas, ServiceSpec
+from warren.model.view import Action, Applied, ServiceView
+from warren.rules.admission import admit
+
+
+class Operator(Viewer):
+    """Plays `Cluster`."""
+
+    async def create(self, spec: ServiceSpec) -> ServiceView:
+        await trio.lowlevel.checkpoint()
+        spec = admit(spec)
+        if spec.name in self._books.world.services:
+            self._refuse_removing(spec.name)
+            raise ConflictError(f"service {spec.name} exists already; want another name, or update")
+        self._books.commit(self._created(spec))
+        return await self.service(spec.name)
+
+    async def update(self, spec: ServiceSpec, *, base: int = 0) -> ServiceView:
+        await trio.lowlevel.checkpoint()
+        spec = admit(spec)
+        row = self._editable(spec.name)
+        if base and base != row.version:
+            said = f"service {spec.name} was changed meanwhile: it is at version {row.version}"
+            raise ConflictError(f"base: {base}: {said}")
+        self._books.commit(self._changed(row, spec))
+        return await self.service(spec.name)
+
+    async def scale(self, name: str, replicas: int) -> ServiceView:
+        await trio.lowlevel.checkpoint()
+        row = self._editable(name)
+        try:
+            replicas = decode(replicas, Replicas)
+        except DecodeError:
+            said = "want 0 to 10000"
+            raise SpecError(f"services.{name}.replicas", said, value=replicas) from None
+        self._books.commit(self._changed(row, msgspec.structs.replace(row.spec, replicas=replicas)))
+        return await self.service(name)
+
+    async def restart(self, name: str) -> ServiceView:
+        await trio.lowlevel.checkpoint()
+        row = self._editable(name)
+        version = row.version + 1
+        new = msgspec.structs.replace(
+            row, version=version, revision=version, updated_at=self._books.now()
+        )
+        self._books.commit([PutService(new), self._event(name, "restarted", "restart asked")])
+        return await self.service(name)
+
+    async def remove(self, name: str) -> None:
+        await trio.lowlevel.checkpoint()
+        row = self._row(name)
+        self._books.commit(self._removing(row))
+
+    async def apply(
+        self, specs: Sequence[ServiceSpec], *, prune: bool = False, dry_run: bool = False
+    ) -> list[Applied]:
+        await trio.lowlevel.checkpoint()
+        _refuse_twins(specs)
+        wanted = [admit(spec) for spec in specs]
+        changes, done = list[Change](), list[Applied]()
+        for spec in wanted:
+            action, made = self._made_so(spec)
+            changes += made
+            done.append(Applied(spec.name, action))
+        if prune:
+            names = {spec.name for spec in wanted}
+            for row in self._books.world.services.values():
+                if row.name not in names and not row.is_removing:
+                    changes += self._removing(row)
+                    done.append(Applied(row.name, Action.REMOVED))
+        if not dry_run:
+            self._books.commit(changes)
+        return done
+
+    def _made_so(self, spec: ServiceSpec) -> tuple[Action, list[Change]]:
+        if spec.name not in self._books.world.services:
+            return Action.CREATED, self._created(spec)
+        row = self._editable(spec.name)
+        if row.spec == spec:
+            return Action.UNCHANGED, []
+        action = Action.SCALED if _has_same_tasks(row.spec, spec) else Action.UPDATED
+        return action, self._changed(row, spec)
+
+    def _created(self, spec: ServiceSpec) -> list[Change]:
+        now = self._books.now()
+        row = ServiceRow(
+            spec=spec,
+            version=1,
+            revision=1,
+            created_at=now,
+            updated_at=now,
+            first_number=self._books.store.last_number(spec.name) + 1,
+        )
+        return [PutService(row), self._event(spec.name, "created", _wanted(spec))]
+
+    def _changed(self, row: ServiceRow, spec: ServiceSpec) -> list[Change]:
+        """An edit; nothing where nothing changes."""
+        if row.spec == spec:
+            return []
+        version = row.version + 1
+        is_scaled = _has_same_tasks(row.spec, spec)
+        new = msgspec.structs.replace(
+            row,
+            spec=spec,
+            version=version,
+            revision=row.revision if is_scaled else version,
+            updated_at=self._books.now(),
+        )
+        return [
+            PutService(new),
+            self._event(row.name, "scaled" if is_scaled else "updated", _wanted(spec)),
+        ]
+
+    def _removing(self, row: ServiceRow) -> list[Change]:
+        if row.is_removing:
+            return []
+        new = msgspec.structs.replace(row, is_removing=True, updated_at=self._books.now())
+        return [PutService(new), self._event(row.name, "removing", "removal asked")]
+
+    def _editable(self, name: str) -> ServiceRow:
+        row = self._row(name)
+        self._refuse_removing(name)
+        return row
+
+    def _refuse_removing(self, name: str) -> None:
+        if self._books.world.services[name].is_removing:
+            raise ConflictError(f"service {name} is being removed; want to wait until it is gone")
+
+    def _event(self, service: str, kind: str, message: str) -> AddEvent:
+        at = self._books.now()
+        entry = Entry(at=at, kind=kind, subject=service, message=message, service=service)
+        return AddEvent(entry)
+
+
+def _wanted(spec: ServiceSpec) -> str:
+    count = spec.replicas
+    return f"{count} replica{'' if count == 1 else 's'} wanted"
+
+
+def _has_same_tasks(one: ServiceSpec, other: ServiceSpec) -> bool:
+    """Whether two specs ask for the same tasks: how many is not a task's business."""
+    return msgspec.structs.replace(one, replicas=other.replicas) == other
+
+
+def _refuse_twins(specs: Sequence[ServiceSpec]) -> None:
+    seen = set[str]()
+    for spec in specs:
+        if spec.name in seen:
+            raise InvalidError(f"services.{spec.name}: is given twice")
+        seen.add(spec.name)

@@ -1,0 +1,78 @@
+"""The manager, put together: books, reconciler, desk, and the gate that connections come to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from warren.manager.books import Books, Store
+from warren.manager.desk import Connection, Desk
+from warren.manager.operator import Operator
+from warren.manager.reconciler import Reconciler
+from warren.manager.session import Session
+from warren.manager.viewer import Viewer
+from warren.model.link import Agent
+from warren.model.report import NodeHello
+
+LEASE = 15.0  # seconds
+
+
+class Manager:
+    """Made by `open_manager`."""
+
+    def __init__(self, store: Store, nursery: trio.Nursery, now: Callable[[], float]) -> None:
+        self.books = Books(store, now=now)
+        self.desk = Desk(self.books, nursery, lease=LEASE)
+        self.reconciler = Reconciler(
+            self.books, connected=self.desk.connected, lease=self.desk.lease
+        )
+        self.desk.on_node = self.reconciler.note_node
+        self.started_at = now()
+        self.operator = Operator(self)
+
+    def __repr__(self) -> str:
+        return f"<Manager of {self.books.world!r}, {self.desk!r}>"
+
+    def gate(self, connection: Connection) -> ManagerGate:
+        """What somebody who has connected may ask for."""
+        return ManagerGate(self, connection)
+
+
+class ManagerGate:
+    """Plays `Gate` for one connection."""
+
+    def __init__(self, manager: Manager, connection: Connection) -> None:
+        self._manager = manager
+        self._connection = connection
+
+    async def login(self) -> Operator:
+        await trio.lowlevel.checkpoint()
+        return Operator(self._manager)
+
+    async def view(self) -> Viewer:
+        await trio.lowlevel.checkpoint()
+        return Viewer(self._manager)
+
+    async def enroll(self, hello: NodeHello, agent: Agent) -> Session:
+        return await self._manager.desk.enroll(hello, agent, self._connection)
+
+
+@asynccontextmanager
+async def open_manager(store: Store, *, wall: Callable[[], float]) -> AsyncGenerator[Manager, None]:
+    """A manager on this store. `wall` gives seconds since the epoch, and is asked once: from then
+    on time is the process's own, so that a clock that jumps moves no deadline.
+
+    Leaving the block ends every session; the tasks on the nodes go on. Raises UnavailableError
+    where the store cannot be written.
+    """
+    since = wall() - trio.current_time()
+    async with trio.open_nursery() as nursery:
+        manager = Manager(store, nursery, lambda: since + trio.current_time())
+        manager.desk.begin()
+        nursery.start_soon(manager.books.serve_reports)
+        nursery.start_soon(manager.reconciler.run)
+        nursery.start_soon(manager.desk.serve_leases)
+        yield manager
+        nursery.cancel_scope.cancel()

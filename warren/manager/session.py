@@ -1,0 +1,175 @@
+"""One node's session: what it reports goes to the books, what it shall hold is pushed to it.
+
+enrolled -> whole report -> whole assignment -> differences, each on the one accepted before
+                                 ^----------------- not accepted ---'
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import trio
+
+from warren.manager.books import Books
+from warren.model.cluster import Change, Desired, DropService, TaskRow
+from warren.model.errors import ConflictError, LinkLostError, RefusedError
+from warren.model.identity import TaskId
+from warren.model.link import Agent
+from warren.model.report import Assignment, Assignments, Report
+from warren.model.task import TaskStatus
+from warren.rules.world import Touched
+
+FIRST_PAUSE = 0.1  # seconds
+LONGEST_PAUSE = 5.0
+LOOK_WITHIN = 1.0  # S24
+ASSIGN_WITHIN = 30.0
+_log = logging.getLogger("warren.manager")
+
+
+class Session:
+    """Plays `NodeSession`. `ended` is set when it is over, for whatever reason."""
+
+    def __init__(self, name: str, epoch: int, agent: Agent, books: Books) -> None:
+        self.name = name
+        self.agent = agent
+        self.ended = trio.Event()
+        self.heard_at = trio.current_time()
+        self._epoch = epoch
+        self._books = books
+        self._is_synced = trio.Event()
+        self._accepted = 0
+        self._sent: dict[TaskId, Desired] = {}
+        self._dirty = set[TaskId]()
+        self._purged = set[str]()
+        self._wake = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Session of {self.name}, epoch {self._epoch}, generation {self._accepted}>"
+
+    # NodeSession
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    async def report_task_health(self, report: Report) -> None:
+        self._check_open()
+        self.heard_at = trio.current_time()
+        await self._books.report(self.name, self._epoch, report)
+        if report.is_whole:
+            self._is_synced.set()
+
+    async def renew(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        self.heard_at = trio.current_time()
+
+    def _check_open(self) -> None:
+        if self.ended.is_set():
+            raise ConflictError(f"this session of node {self.name} is over; enrol again")
+
+    # The manager's side
+
+    async def look(self, tasks: Sequence[TaskId]) -> dict[TaskId, TaskStatus] | None:
+        """Tasks as they stand now; None where the node does not answer within a second."""
+        with trio.move_on_after(LOOK_WITHIN):
+            try:
+                return {status.id: status for status in await self.agent.look(tasks)}
+            except (LinkLostError, RefusedError):
+                return None
+        return None
+
+    def note(self, changes: Sequence[Change], touched: Touched) -> None:
+        """Something was committed: what of it is this node's is found out when it is pushed."""
+        self._dirty |= touched.tasks
+        self._purged.update(c.name for c in changes if isinstance(c, DropService))
+        self._wake.set()
+
+    async def push(self) -> None:
+        """Tell the node what it shall hold, now and whenever that changes, until the link is
+        lost."""
+        await self._is_synced.wait()
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._push_once()
+            except LinkLostError:
+                return
+            except RefusedError as error:
+                if isinstance(error, ConflictError):
+                    self._accepted = 0
+                _log.info("node %s does not take its assignments: %s", self.name, error)
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            await self._wake.wait()
+            self._wake = trio.Event()
+
+    async def _push_once(self) -> None:
+        dirty, purged = self._dirty, self._purged
+        self._dirty, self._purged = set(), set()
+        assignments = self._difference(dirty, purged) if self._accepted else self._whole()
+        if assignments is None:
+            return
+        try:
+            with trio.move_on_after(ASSIGN_WITHIN) as scope:
+                await self.agent.assign(assignments)
+        except RefusedError:
+            self._dirty |= dirty
+            self._purged |= purged
+            raise
+        if scope.cancelled_caught:
+            said = f"node {self.name} has not answered for {ASSIGN_WITHIN:.0f} s"
+            raise LinkLostError(said)
+        self._note_accepted(assignments)
+
+    def _note_accepted(self, assignments: Assignments) -> None:
+        if not assignments.base:
+            self._sent.clear()
+        self._accepted = assignments.generation
+        self._sent.update({a.task: a.desired for a in assignments.tasks})
+        for task in assignments.removed:
+            self._sent.pop(task, None)
+
+    def _whole(self) -> Assignments:
+        world = self._books.world
+        rows = [world.tasks[task] for task in world.on_node(self.name)]
+        return Assignments(
+            generation=world.generation,
+            tasks=tuple(_assignment(row) for row in rows),
+            services=tuple(world.services),
+        )
+
+    def _difference(self, dirty: set[TaskId], purged: set[str]) -> Assignments | None:
+        """What has changed for this node; None where nothing has."""
+        world = self._books.world
+        tasks, removed = list[Assignment](), list[TaskId]()
+        for task in sorted(dirty):
+            row = world.tasks.get(task)
+            if row is None or row.node != self.name or row.has_ended:
+                if task in self._sent:
+                    removed.append(task)
+            elif self._sent.get(task) is not row.desired:
+                tasks.append(_assignment(row))
+        if not (tasks or removed or purged):
+            return None
+        return Assignments(
+            generation=world.generation,
+            base=self._accepted,
+            tasks=tuple(tasks),
+            removed=tuple(removed),
+            purged=tuple(sorted(purged)),
+        )
+
+
+def _assignment(row: TaskRow) -> Assignment:
+    return Assignment(
+        task=row.id,
+        spec=row.spec,
+        desired=row.desired,
+        stop_reason=row.stop_reason,
+        last_end=row.status.last_end,
+        failed_before=row.failed_before,
+    )

@@ -1,0 +1,213 @@
+"""What there is to see: the world, and what the nodes say when asked (S24)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import trio
+
+from warren import __version__
+from warren.manager.books import Books
+from warren.manager.desk import Desk
+from warren.manager.reconciler import Reconciler
+from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
+from warren.model.errors import LinkLostError, NotFoundError, UnavailableError
+from warren.model.identity import TaskId
+from warren.model.link import EVENTS_AT_ONCE
+from warren.model.task import TaskStatus
+from warren.model.view import (
+    LogChunk,
+    ManagerStatus,
+    NodeState,
+    NodeView,
+    ServiceView,
+    TaskDetail,
+    TaskView,
+)
+
+Fresh = dict[TaskId, TaskStatus]
+
+
+class Inside(Protocol):
+    """The manager's parts, as its capabilities see them."""
+
+    books: Books
+    desk: Desk
+    reconciler: Reconciler
+    started_at: float
+
+
+class Viewer:
+    """Plays `ClusterView`."""
+
+    def __init__(self, inside: Inside) -> None:
+        self._inside = inside
+        self._books = inside.books
+        self._desk = inside.desk
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._books!r}>"
+
+    async def services(self) -> list[ServiceView]:
+        world = self._books.world
+        rows = [task for name in world.services for task in world.current(name)]
+        fresh = await self._ask(rows)
+        return [self._service(world.services[name], fresh) for name in sorted(world.services)]
+
+    async def service(self, name: str) -> ServiceView:
+        self._row(name)
+        fresh = await self._ask(self._books.world.current(name))
+        return self._service(self._row(name), fresh)
+
+    async def tasks(self, *, service: str = "", past: bool = False) -> list[TaskView]:
+        world = self._books.world
+        names = [self._row(service).name] if service else sorted(world.services)
+        pick = world.of_service if past else world.current
+        rows = [task for name in names for task in pick(name)]
+        fresh = await self._ask(rows)
+        return [self._task(row, fresh) for row in rows]
+
+    async def task(self, task: TaskId) -> TaskDetail:
+        row = self._task_row(task)
+        fresh = await self._ask([row])
+        session = self._desk.session(row.node)
+        samples = {}
+        if session is not None and not row.has_ended:
+            with trio.move_on_after(1.0):
+                try:
+                    samples = await session.agent.samples(task)
+                except (NotFoundError, LinkLostError):
+                    samples = {}
+        return TaskDetail(task=self._task(row, fresh), spec=row.spec, samples=samples)
+
+    async def nodes(self) -> list[NodeView]:
+        await trio.lowlevel.checkpoint()
+        nodes = self._books.world.nodes
+        return [self._node(nodes[name]) for name in sorted(nodes)]
+
+    async def events(
+        self, *, after: int = 0, since: float = 0.0, limit: int = EVENTS_AT_ONCE, wait: bool = False
+    ) -> list[Entry]:
+        await trio.lowlevel.checkpoint()
+        limit = max(1, min(limit, EVENTS_AT_ONCE))
+        while True:
+            found = self._books.store.events(after=after, since=since, limit=limit)
+            if found or not wait:
+                return found
+            await self._books.wait_event()
+
+    async def last_event(self) -> int:
+        await trio.lowlevel.checkpoint()
+        return self._books.store.last_seq
+
+    async def log(
+        self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
+    ) -> LogChunk:
+        row = self._task_row(task)
+        if row.node is None:
+            raise NotFoundError(f"task {task} has no output: it is not placed yet")
+        session = self._desk.session(row.node)
+        if session is None:
+            raise UnavailableError(f"node {row.node}, which has the output, does not answer")
+        try:
+            return await session.agent.log(task, cursor=cursor, tail=tail, wait=wait)
+        except LinkLostError:
+            said = f"node {row.node}, which has the output, does not answer"
+            raise UnavailableError(said) from None
+
+    async def status(self) -> ManagerStatus:
+        await trio.lowlevel.checkpoint()
+        world = self._books.world
+        return ManagerStatus(
+            warren=__version__,
+            pid=os.getpid(),
+            started_at=self._inside.started_at,
+            generation=world.generation,
+            services=len(world.services),
+            tasks=sum(world.count_on(node) for node in world.nodes),
+            nodes_ready=len(self._desk.connected()),
+            nodes=len(world.nodes),
+            trouble=tuple(self._trouble()),
+        )
+
+    def _trouble(self) -> Iterable[str]:
+        trouble = (self._books.store.trouble, self._inside.reconciler.trouble)
+        yield from dict.fromkeys(said for said in trouble if said)
+        for node in self._books.world.nodes.values():
+            state = self._desk.state(node)
+            if state is not NodeState.READY:
+                yield f"node {node.name} is {state.value}"
+
+    # From rows to views
+
+    def _row(self, name: str) -> ServiceRow:
+        row = self._books.world.services.get(name)
+        if row is None:
+            raise NotFoundError(f"no such service: {name}")
+        return row
+
+    def _task_row(self, task: TaskId) -> TaskRow:
+        row = self._books.world.tasks.get(task)
+        if row is None:
+            raise NotFoundError(f"no such task: {task}")
+        return row
+
+    def _service(self, row: ServiceRow, fresh: Fresh) -> ServiceView:
+        tasks = self._books.world.current(row.name)
+        return ServiceView(
+            spec=row.spec,
+            version=row.version,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            is_removing=row.is_removing,
+            tasks=tuple(self._task(task, fresh) for task in tasks),
+        )
+
+    def _task(self, row: TaskRow, fresh: Fresh) -> TaskView:
+        service = self._books.world.services.get(row.id.service)
+        asked = row.node is not None and not row.has_ended
+        return TaskView(
+            id=row.id,
+            status=_newer(row, fresh.get(row.id)),
+            created_at=row.created_at,
+            node=row.node,
+            desired=row.desired,
+            is_stale=asked and row.id not in fresh,
+            is_outdated=service is not None and row.revision != service.revision,
+        )
+
+    def _node(self, row: NodeRow) -> NodeView:
+        return NodeView(
+            name=row.name,
+            state=self._desk.state(row),
+            joined_at=row.joined_at,
+            lost_at=row.lost_at,
+            warren=row.warren,
+            tasks=self._books.world.count_on(row.name),
+        )
+
+    async def _ask(self, rows: Sequence[TaskRow]) -> Fresh:
+        """How tasks stand now, by their nodes, all asked at once."""
+        by_node: dict[str, list[TaskId]] = {}
+        for row in rows:
+            if row.node is not None and not row.has_ended:
+                by_node.setdefault(row.node, []).append(row.id)
+        fresh: Fresh = {}
+
+        async def ask(node: str, tasks: Sequence[TaskId]) -> None:
+            session = self._desk.session(node)
+            told = None if session is None else await session.look(tasks)
+            fresh.update(told or {})
+
+        async with trio.open_nursery() as nursery:
+            for node, tasks in by_node.items():
+                nursery.start_soon(ask, node, tasks)
+        return fresh
+
+
+def _newer(row: TaskRow, fresh: TaskStatus | None) -> TaskStatus:
+    """What the node says, unless what it has reported is ahead of that by now."""
+    is_behind = fresh is None or row.has_ended or fresh.phase < row.phase
+    return row.status if is_behind or fresh is None else fresh

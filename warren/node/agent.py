@@ -1,0 +1,238 @@
+"""A node's supervisor in the manager's hands: holds what is assigned, and tells how it fares.
+
+    journal --take_over--> tasks <--assign-- the manager
+                            `--publish--> outbox
+
+What is written down runs while the manager is away (S19). The manager's word, when it comes, is
+compared with what is there: what is new is started, what is no longer the node's is ended and
+forgotten, and what is there already is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
+import trio
+
+from warren.model.check import Sample
+from warren.model.cluster import Desired
+from warren.model.errors import ConflictError, NotFoundError, UnavailableError
+from warren.model.identity import TaskId
+from warren.model.probe import ProbeKind
+from warren.model.report import Assignment, Assignments
+from warren.model.seams import LogSource
+from warren.model.task import Phase, TaskEvent, TaskRecord, TaskStatus
+from warren.model.view import LogChunk
+from warren.node.outbox import Outbox
+from warren.nursery.surroundings import Surroundings
+from warren.nursery.task import TaskNursery
+
+LOG_PAUSE = 0.2  # seconds between two looks at a file that somebody follows: files wake nobody
+_NOT_AN_END = (Phase.STOPPING, Phase.STOPPED)
+
+
+class NodeAgent:
+    """Plays `Agent`. The nursery is the one of `open_node`: tasks live in it."""
+
+    def __init__(self, nursery: trio.Nursery, surroundings: Surroundings, logs: LogSource) -> None:
+        self.outbox = Outbox()
+        self._nursery = nursery
+        self._around = replace(surroundings, publish=self._published)
+        self._outer_publish = surroundings.publish
+        self._logs = logs
+        self._tasks: dict[TaskId, TaskNursery] = {}
+        self._dormant: dict[TaskId, TaskRecord] = {}
+        self._unwanted = set[TaskId]()
+        self._generation = 0
+        self._is_closing = False
+
+    def __repr__(self) -> str:
+        return f"<NodeAgent {self._around.node}: {len(self._tasks)} tasks>"
+
+    def statuses(self) -> list[TaskStatus]:
+        """Every task held, as it stands now."""
+        asleep = (TaskNursery(record, self._around) for record in self._dormant.values())
+        return [self._outward(task) for task in (*self._tasks.values(), *asleep)]
+
+    def status(self, task: TaskId) -> TaskStatus | None:
+        """One task as it stands now; None where it is not here."""
+        held = self._tasks.get(task)
+        return None if held is None else held.status()
+
+    def take_over(self) -> None:
+        """Go on with what an earlier supervisor has written down: running instances are adopted
+        at once, what does not run waits for `resume`."""
+        for record in self._around.journal.load():
+            if record.instance is not None or record.phase.is_end:
+                self._spawn(record)
+            else:
+                self._dormant[record.id] = record
+
+    def resume(self) -> None:
+        """Start what is written down and does not run, whether the manager has spoken or not."""
+        for task in list(self._dormant):
+            self._wake(task)
+
+    # Agent
+
+    async def assign(self, assignments: Assignments) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._is_closing:
+            raise UnavailableError(f"node {self._around.node} is shutting down")
+        if assignments.base and assignments.base != self._generation:
+            said = f"node {self._around.node} is at generation {self._generation}"
+            raise ConflictError(f"base: {assignments.base}: {said}; want the whole")
+        if not assignments.base:
+            self._keep_only({assignment.task for assignment in assignments.tasks})
+            self._purge(self._logs.services() - set(assignments.services))
+        self._dismiss(assignments.removed)
+        self._hold(assignments.tasks)
+        self._purge(assignments.purged)
+        self._generation = assignments.generation
+        self.resume()
+
+    async def look(self, tasks: Sequence[TaskId]) -> list[TaskStatus]:
+        await trio.lowlevel.checkpoint()
+        return [self._outward(self._tasks[task]) for task in tasks if task in self._tasks]
+
+    async def samples(self, task: TaskId) -> Mapping[ProbeKind, tuple[Sample, ...]]:
+        await trio.lowlevel.checkpoint()
+        held = self._tasks.get(task)
+        if held is None:
+            raise NotFoundError(f"task {task} is not on node {self._around.node}")
+        return {kind: tuple(samples) for kind, samples in held.samples().items()}
+
+    async def log(
+        self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
+    ) -> LogChunk:
+        await trio.lowlevel.checkpoint()
+        while True:
+            chunk = self._logs.read(task, cursor=cursor, tail=tail)
+            if chunk.data or not wait:
+                return chunk
+            cursor = chunk.cursor
+            await trio.sleep(LOG_PAUSE)
+
+    # Ends
+
+    async def stop_all(self, message: str) -> None:
+        """Stop every instance, gently, and wait. The records stay: the next supervisor goes on
+        with the same tasks, as a shutdown is no end of a task."""
+        self._is_closing = True
+        for task in self._tasks.values():
+            task.stop(message)
+        await self._wait_ended()
+
+    async def leave_all(self) -> None:
+        """Let everything run, for the next supervisor to adopt; checks end."""
+        self._is_closing = True
+        for task in self._tasks.values():
+            task.leave()
+        await self._wait_ended()
+
+    def running(self) -> int:
+        """How many tasks have an instance."""
+        return sum(task.record.instance is not None for task in self._tasks.values())
+
+    async def _wait_ended(self) -> None:
+        for task in list(self._tasks.values()):
+            await task.ended.wait()
+
+    # Holding
+
+    def _hold(self, assignments: Iterable[Assignment]) -> None:
+        new = [a for a in assignments if a.desired is Desired.RUN and not self._knows(a.task)]
+        records = [_record(assignment) for assignment in new]
+        self._around.journal.save_all(records)
+        for record in records:
+            self._spawn(record)
+        for assignment in assignments:
+            if assignment.desired is Desired.STOP:
+                self._end(assignment.task, assignment.stop_reason)
+
+    def _end(self, task: TaskId, reason: str) -> None:
+        """End a task because the manager says so; one that is not here has ended already."""
+        self._wake(task)
+        held = self._tasks.get(task)
+        if held is None:
+            self.outbox.note(TaskStatus(id=task, phase=Phase.STOPPED, sequence=1))
+        elif not held.ended.is_set():
+            held.stop(reason)
+
+    def _keep_only(self, wanted: set[TaskId]) -> None:
+        known = [*self._tasks, *self._dormant]
+        self._dismiss(task for task in known if task not in wanted)
+
+    def _dismiss(self, tasks: Iterable[TaskId]) -> None:
+        """End and forget: these are no longer this node's."""
+        for task in list(tasks):
+            self._unwanted.add(task)
+            self._wake(task)
+            held = self._tasks.get(task)
+            if held is None or held.ended.is_set():
+                self._forget(task)
+            else:
+                held.stop("no longer assigned to this node")
+
+    def _forget(self, task: TaskId) -> None:
+        self._unwanted.discard(task)
+        self._tasks.pop(task, None)
+        self.outbox.forget(task)
+        self._around.journal.forget(task)
+
+    def _purge(self, services: Iterable[str]) -> None:
+        """Drop the output of services that are no more; once their tasks are over."""
+        alive = {task.service for task in self._tasks}
+        for service in services:
+            if service not in alive:
+                self._logs.purge(service)
+
+    def _knows(self, task: TaskId) -> bool:
+        self._wake(task)
+        return task in self._tasks
+
+    def _wake(self, task: TaskId) -> None:
+        record = self._dormant.pop(task, None)
+        if record is not None:
+            self._spawn(record)
+
+    def _spawn(self, record: TaskRecord) -> None:
+        task = self._tasks[record.id] = TaskNursery(record, self._around)
+        self._nursery.start_soon(self._run, task)
+
+    async def _run(self, task: TaskNursery) -> None:
+        await task.run()
+        if self._is_closing:
+            return
+        if not task.record.phase.is_end:  # stopped because the manager said so: for good
+            ended = msgspec.structs.replace(task.record, phase=Phase.STOPPED)
+            self._around.journal.save(ended)
+        if task.id in self._unwanted:
+            self._forget(task.id)
+
+    # News
+
+    def _published(self, status: TaskStatus, event: TaskEvent) -> None:
+        if self._is_closing and event.task in self._tasks:
+            status = self._outward(self._tasks[event.task])
+        self.outbox.note(status, event)
+        self._outer_publish(status, event)
+
+    def _outward(self, task: TaskNursery) -> TaskStatus:
+        """A task's status for others: stopped by our own shutdown, it has not ended."""
+        status = task.status()
+        if self._is_closing and status.phase in _NOT_AN_END and not task.record.phase.is_end:
+            return msgspec.structs.replace(status, phase=task.record.phase)
+        return status
+
+
+def _record(assignment: Assignment) -> TaskRecord:
+    return TaskRecord(
+        id=assignment.task,
+        spec=assignment.spec,
+        phase=Phase.ASSIGNED,
+        last_end=assignment.last_end,
+        failed_before=assignment.failed_before,
+    )

@@ -1,0 +1,128 @@
+"""A node's link to its manager: dialled again and again, and the tasks do not mind.
+
+dial -> enroll -> the whole report -> reports as they come, a sign of life now and then
+  ^------------- lost, refused or silent: wait, longer each time, with jitter ----------'
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import NoReturn, cast
+
+import msgspec
+import trio
+
+from warren.model.errors import LinkLostError, RefusedError, WarrenError
+from warren.model.link import Gate, NodeSession
+from warren.model.report import NodeHello
+from warren.node.agent import NodeAgent
+
+RENEW_EVERY = 5.0  # seconds; a third of the manager's lease
+ANSWER_WITHIN = 10.0  # seconds: who is silent for longer is gone
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+_log = logging.getLogger("warren.node")
+
+Dial = Callable[[], AbstractAsyncContextManager[Gate]]
+
+
+class Link:
+    """The link of one node. `run` keeps it up; `is_up` and `trouble` tell how it is."""
+
+    def __init__(
+        self, dial: Dial, agent: NodeAgent, hello: NodeHello, *, chance: random.Random
+    ) -> None:
+        self._dial = dial
+        self._agent = agent
+        self._hello = hello
+        self._chance = chance
+        self._pause = FIRST_PAUSE
+        self.is_up = False
+        self.trouble: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Link of {self._hello.name}: {'up' if self.is_up else self.trouble}>"
+
+    async def run(self) -> NoReturn:
+        """Dial, and dial again, for ever."""
+        while True:
+            try:
+                async with self._dial() as gate:
+                    await self._hold(gate)
+            except* WarrenError as group:
+                self._note_trouble(_first(group))
+            await trio.sleep(self._pause * (1 + self._chance.random()))
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    async def _hold(self, gate: Gate) -> None:
+        with _patience("enrolling"):
+            session = await gate.enroll(self._hello, self._agent)
+        self._hello = msgspec.structs.replace(self._hello, epoch=session.epoch)
+        await self._report_whole(session)
+        self._note_up()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._renew, session)
+                await self._report(session)
+        finally:
+            self.is_up = False
+
+    async def _report_whole(self, session: NodeSession) -> None:
+        report = self._agent.outbox.whole(self._agent.statuses())
+        with _patience("taking the whole report"):
+            await session.report_task_health(report)
+        self._agent.outbox.acknowledge(report)
+
+    async def _report(self, session: NodeSession) -> NoReturn:
+        outbox = self._agent.outbox
+        pause = FIRST_PAUSE
+        while True:
+            await outbox.wait()
+            report = outbox.batch()
+            try:
+                with _patience("taking a report"):
+                    await session.report_task_health(report)
+            except RefusedError as error:  # its disk is full, say; it is told again
+                _log.warning("the manager does not take a report: %s", error)
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            outbox.acknowledge(report)
+
+    async def _renew(self, session: NodeSession) -> NoReturn:
+        while True:
+            await trio.sleep(RENEW_EVERY)
+            with _patience("answering"):
+                await session.renew()
+
+    def _note_up(self) -> None:
+        if self.trouble is not None:
+            _log.warning("the manager is back")
+        self.is_up = True
+        self.trouble = None
+        self._pause = FIRST_PAUSE
+
+    def _note_trouble(self, error: BaseException) -> None:
+        if str(error) != self.trouble:
+            _log.warning("no link to the manager, tasks go on: %s", error)
+        self.trouble = str(error)
+
+
+@contextmanager
+def _patience(doing: str) -> Generator[None]:
+    """Wait for the manager for ANSWER_WITHIN seconds, then take the link for lost."""
+    with trio.move_on_after(ANSWER_WITHIN) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise LinkLostError(f"the manager has been {doing} for {ANSWER_WITHIN:.0f} s")
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error

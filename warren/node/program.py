@@ -1,0 +1,67 @@
+"""The program of one node: its tasks, and its link to the manager."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+from warren import __version__
+from warren.model.report import NodeHello
+from warren.model.seams import LogSource
+from warren.node.agent import NodeAgent
+from warren.node.link import Dial, Link
+from warren.node.supervisor import sweep
+from warren.nursery.surroundings import Surroundings
+
+RESUME_AFTER = 3.0  # seconds: so long a start waits to hear whether its tasks are still wanted
+LAST_WORDS = 2.0  # seconds for what is left to be reported at the end
+
+
+class Node:
+    """Made by `open_node`. `stops_tasks`: what leaving the block does."""
+
+    def __init__(self, agent: NodeAgent, link: Link, *, stops_tasks: bool) -> None:
+        self.agent = agent
+        self.link = link
+        self.stops_tasks = stops_tasks
+
+    def __repr__(self) -> str:
+        return f"<Node {self.agent!r}, {self.link!r}>"
+
+
+@asynccontextmanager
+async def open_node(
+    surroundings: Surroundings, logs: LogSource, dial: Dial, *, stops_tasks: bool
+) -> AsyncGenerator[Node, None]:
+    """The node's supervisor, with its link kept up by `dial`.
+
+    Leaving the block stops every task gently, or with `stops_tasks` false leaves them running for
+    the next supervisor to adopt. An exception or a cancellation kills them, and nothing is left.
+    """
+    await sweep(surroundings.runtime, surroundings.journal)
+    async with trio.open_nursery() as nursery:
+        agent = NodeAgent(nursery, surroundings, logs)
+        agent.take_over()
+        hello = NodeHello(
+            name=surroundings.node, id=surroundings.journal.node_id(), warren=__version__
+        )
+        link = Link(dial, agent, hello, chance=surroundings.chance)
+        node = Node(agent, link, stops_tasks=stops_tasks)
+        nursery.start_soon(_resume_in_time, agent)
+        nursery.start_soon(link.run)
+        yield node
+        if node.stops_tasks:
+            await agent.stop_all("the supervisor shuts down")
+        else:
+            await agent.leave_all()
+        if link.is_up:
+            with trio.move_on_after(LAST_WORDS):
+                await agent.outbox.wait_empty()
+        nursery.cancel_scope.cancel()
+
+
+async def _resume_in_time(agent: NodeAgent) -> None:
+    await trio.sleep(RESUME_AFTER)
+    agent.resume()
