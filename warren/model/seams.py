@@ -6,7 +6,7 @@ real supervisor and a dictionary in a simulation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -133,8 +133,16 @@ class Journal(Protocol):
         """Write or replace a task's record; it survives this process when this returns."""
         ...
 
+    def save_all(self, records: Iterable[TaskRecord]) -> None:
+        """Write or replace the records of many tasks at once, as `save` does."""
+        ...
+
     def forget(self, task: TaskId) -> None:
         """Drop a task's record; harmless when there is none."""
+        ...
+
+    def node_id(self) -> str:
+        """The id of this node: made once, and kept as long as the journal is."""
         ...
 
 

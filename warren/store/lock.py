@@ -1,4 +1,5 @@
-"""One supervisor to a data directory: a lock that the kernel lets go of at any death."""
+"""One Warren to a data directory, or one of each role: locks that the kernel lets go of at any
+death."""
 
 from __future__ import annotations
 
@@ -16,26 +17,30 @@ class DataDirectoryError(WarrenError):
 
 
 @contextmanager
-def locked(directory: Path) -> Generator[None, None, None]:
-    """Hold a data directory, made if need be. Raises DataDirectoryError."""
+def locked(directory: Path, *, role: str | None = None) -> Generator[None, None, None]:
+    """Hold a data directory, made if need be. Raises DataDirectoryError.
+
+    Roles, such as `manager` and `node`, do not shut each other out.
+    """
+    name = f"{role}.lock" if role else "lock"
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DataDirectoryError(f"data directory {directory}: {error.strerror}") from None
     try:
-        _take(lock, directory)
+        _take(lock, directory, f"warren {role}" if role else "warren")
         yield
     finally:
         os.close(lock)
 
 
-def _take(lock: int, directory: Path) -> None:
+def _take(lock: int, directory: Path, who: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
-        said = f"is in use by another warren, pid {holder}; want another --data-dir"
+        said = f"is in use by another {who}, pid {holder}; want another --data-dir"
         raise DataDirectoryError(f"data directory {directory} {said}") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

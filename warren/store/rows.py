@@ -17,7 +17,7 @@ from warren.model.task import TaskStatus
 T = TypeVar("T")
 Columns = tuple[Any, ...]
 
-SERVICES = "name, version, revision, created_at, updated_at, is_removing, spec"
+SERVICES = "name, version, revision, created_at, updated_at, is_removing, first_number, spec"
 TASKS = (
     "service, slot, number, revision, replicas, node, desired, stop_reason, created_at,"
     " not_before, failed_before, epoch, status"
@@ -119,8 +119,16 @@ def json_of(value: object) -> str:
 
 def service_columns(row: ServiceRow) -> Columns:
     """In the order of SERVICES."""
-    counts = (row.version, row.revision, row.created_at, row.updated_at)
-    return (row.name, *counts, row.is_removing, json_of(row.spec))
+    return (
+        row.name,
+        row.version,
+        row.revision,
+        row.created_at,
+        row.updated_at,
+        row.is_removing,
+        row.first_number,
+        json_of(row.spec),
+    )
 
 
 def task_columns(row: TaskRow) -> Columns:
@@ -168,7 +176,7 @@ def entry_of(row: Columns) -> Entry:
 
 
 def _service(row: Columns) -> ServiceRow:
-    _, version, revision, created_at, updated_at, is_removing, spec = row
+    _, version, revision, created_at, updated_at, is_removing, first_number, spec = row
     return ServiceRow(
         spec=from_json(spec, ServiceSpec),
         version=version,
@@ -176,6 +184,7 @@ def _service(row: Columns) -> ServiceRow:
         created_at=created_at,
         updated_at=updated_at,
         is_removing=bool(is_removing),
+        first_number=first_number,
     )
 
 

@@ -2,7 +2,8 @@
 
 A spec stands once for all tasks of its revision. A service's own row has its spec once more, as
 scaling changes `replicas` without a new revision; so do its tasks, which keep theirs in a column.
-Events have no foreign key: they outlive what they tell of.
+`numbers` has the greatest task number a name ever had, and outlives the service, so that no task's
+id is used again. Events have no foreign key: they outlive what they tell of.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _FIRST = (
         created_at REAL NOT NULL,
         updated_at REAL NOT NULL,
         is_removing INTEGER NOT NULL,
+        first_number INTEGER NOT NULL,
         spec TEXT NOT NULL
     ) STRICT""",
     """CREATE TABLE specs (
@@ -49,6 +51,10 @@ _FIRST = (
         FOREIGN KEY (service, revision) REFERENCES specs
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX tasks_by_spec ON tasks (service, revision)",
+    """CREATE TABLE numbers (
+        service TEXT PRIMARY KEY,
+        last INTEGER NOT NULL
+    ) STRICT""",
     """CREATE TABLE nodes (
         name TEXT PRIMARY KEY,
         id TEXT NOT NULL,

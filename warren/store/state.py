@@ -29,6 +29,7 @@ KEEP_EVENTS_FOR = 30 * 86400.0  # seconds
 _NEXT_GENERATION = "UPDATE meta SET generation = generation + 1 WHERE generation = ?"
 _EVENTS = f"SELECT seq, {EVENTS} FROM events WHERE seq > ? AND at >= ? ORDER BY seq LIMIT ?"  # noqa: S608
 _LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
+_LAST_NUMBER = "SELECT coalesce(max(last), 0) FROM numbers WHERE service = ?"
 
 
 class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +130,16 @@ class StateStore:
             found = self._db.execute(_EVENTS, (after, since, limit)).fetchall()
         return [entry_of(row) for row in found]
 
+    def last_number(self, service: str) -> int:
+        """The greatest number a task of this name ever had, before a removal too; 0 for none."""
+        with explained(self._path):
+            return self._one(_LAST_NUMBER, service)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last commit could not be written; None when it could."""
+        return self._trouble
+
     def statistics(self) -> StoreStatistics:
         """What it has done, how it is and how large."""
         return StoreStatistics(
@@ -190,8 +201,8 @@ class StateStore:
     def _refuse(self, unreadable: UnreadableError) -> NoReturn:
         raise StoreError(f"{named(self._path)}: {unreadable}")
 
-    def _one(self, query: str) -> int:
-        (value,) = self._db.execute(query).fetchone()
+    def _one(self, query: str, *values: str) -> int:
+        (value,) = self._db.execute(query, values).fetchone()
         return value
 
     def _identities(self) -> list[tuple[int, int] | None]:

@@ -36,6 +36,10 @@ _PUT_SERVICE = _put("services", rows.SERVICES, "name")
 _PUT_TASK = _put("tasks", rows.TASKS, "service, slot, number")
 _PUT_NODE = _put("nodes", rows.NODES, "name")
 _ADD_EVENT = f"INSERT INTO events ({rows.EVENTS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+_NOTE_NUMBER = """
+    INSERT INTO numbers VALUES (?, ?)
+    ON CONFLICT (service) DO UPDATE SET last = excluded.last WHERE excluded.last > last
+"""
 _DROP_TASK = "DELETE FROM tasks WHERE service = ? AND slot = ? AND number = ?"
 _PURGE = (
     "DELETE FROM services WHERE name = ?",
@@ -97,7 +101,11 @@ class Writer:
         for task in tasks:
             self._put_spec(task)
         self._db.executemany(_PUT_TASK, [rows.task_columns(task) for task in tasks])
-        self._services.update(task.id.service for task in tasks)
+        numbers: dict[str, int] = {}
+        for task in tasks:
+            numbers[task.id.service] = max(task.id.number, numbers.get(task.id.service, 0))
+        self._db.executemany(_NOTE_NUMBER, numbers.items())
+        self._services.update(numbers)
 
     def _put_spec(self, task: TaskRow) -> None:
         key = (task.id.service, task.revision)
