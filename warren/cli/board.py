@@ -1,19 +1,35 @@
-"""What every task was last said to be, and the health of every service: constant work per news."""
+"""What every task was last said to be, and the health of every service: constant work per news.
+
+Services come and go while it stands; what is said of tasks of others is not kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from warren.model.service import ServiceSpec
+from warren.model.identity import TaskId
 from warren.model.task import TaskStatus
 from warren.rules.health import Health
 
 
 class Board:
-    """The services of a file. Tasks that none of them wants any more are left out."""
+    """The services there are, and the tasks that fill their slots."""
 
-    def __init__(self, specs: Iterable[ServiceSpec]) -> None:
-        self._services = {spec.name: _Slots(spec.replicas) for spec in specs}
+    def __init__(self) -> None:
+        self._services: dict[str, _Slots] = {}
+
+    def set_service(self, name: str, replicas: int) -> None:
+        """There is such a service, with so many replicas wanted."""
+        slots = self._services.setdefault(name, _Slots())
+        slots.replicas = replicas
+
+    def drop_service(self, name: str) -> None:
+        """There is no such service any more."""
+        self._services.pop(name, None)
+
+    def forget(self, task: TaskId) -> None:
+        """This task fills its slot no more."""
+        slots = self._services.get(task.service)
+        if slots is not None:
+            slots.forget(task)
 
     def note(self, status: TaskStatus) -> None:
         """Take the news of a task."""
@@ -43,8 +59,8 @@ class Board:
 
 
 class _Slots:
-    def __init__(self, replicas: int) -> None:
-        self.replicas = replicas
+    def __init__(self) -> None:
+        self.replicas = 0
         self.by_slot: dict[int, TaskStatus] = {}
         self.healthy = 0
         self.restarting = 0
@@ -52,12 +68,18 @@ class _Slots:
     def note(self, status: TaskStatus) -> None:
         task = status.id
         old = self.by_slot.get(task.slot)
-        if task.slot > self.replicas or (old is not None and old.id.number > task.number):
+        if old is not None and old.id.number > task.number:
             return
         if old is not None:
             self._count(old, -1)
         self._count(status, +1)
         self.by_slot[task.slot] = status
+
+    def forget(self, task: TaskId) -> None:
+        old = self.by_slot.get(task.slot)
+        if old is not None and old.id == task:
+            self._count(old, -1)
+            del self.by_slot[task.slot]
 
     def _count(self, status: TaskStatus, one: int) -> None:
         self.healthy += one * status.ready

@@ -1,10 +1,11 @@
-"""The composition root: which concrete things a supervisor stands on. Nowhere else is chosen."""
+"""The composition root: which concrete things a supervisor and a manager stand on."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -14,20 +15,26 @@ import trio
 
 from warren.checks import Caps, Checker
 from warren.cli.datadir import PlatformError
-from warren.cli.datadir import default_data_dir as default_data_dir
+from warren.manager.program import Manager, open_manager
 from warren.model.task import TaskEvent, TaskStatus
+from warren.node.link import Dial
+from warren.node.program import Node, open_node
 from warren.node.supervisor import Supervisor, open_supervision
 from warren.nursery.surroundings import Surroundings
 from warren.runtime.ports import PortAllocator
 from warren.runtime.process import ProcessRuntime
 from warren.store.journal import SqliteJournal
 from warren.store.lock import locked
+from warren.store.state import StateStore
 
 if TYPE_CHECKING:
     import httpx
 
 NETWORK_CHECKS = 256  # in flight at once on a node (S10)
 JOURNAL = "journal.sqlite"
+STATE = "manager.sqlite"
+
+Publish = Callable[[TaskStatus, TaskEvent], None]
 
 
 @asynccontextmanager
@@ -35,7 +42,7 @@ async def open_supervisor(
     *,
     data_dir: Path | None = None,
     node: str = "local",
-    publish: Callable[[TaskStatus, TaskEvent], None] | None = None,
+    publish: Publish | None = None,
     network_checks: int = NETWORK_CHECKS,
     exec_checks: int | None = None,
     http_transport: httpx.AsyncBaseTransport | None = None,
@@ -49,20 +56,77 @@ async def open_supervisor(
     may be in flight at once; None is two per core. Raises WarrenError where it cannot open, and
     what the block raises, by itself and not in a group.
     """
+    with unwrapped(), _directory(data_dir) as directory:
+        async with _open_surroundings(
+            directory,
+            node=node,
+            publish=publish,
+            network_checks=network_checks,
+            exec_checks=exec_checks,
+            http_transport=http_transport,
+            samples_kept=samples_kept,
+        ) as (around, _):
+            async with open_supervision(around) as supervisor:
+                yield supervisor
+
+
+@asynccontextmanager
+async def open_manager_here(data_dir: Path) -> AsyncGenerator[Manager, None]:
+    """The manager whose state is in this data directory. Raises WarrenError."""
+    with (
+        locked(data_dir, role="manager"),
+        closing(StateStore.open(data_dir / STATE)) as store,
+    ):
+        async with open_manager(store, wall=time.time) as manager:
+            yield manager
+
+
+@asynccontextmanager
+async def open_node_here(
+    data_dir: Path,
+    dial: Dial,
+    *,
+    node: str,
+    stops_tasks: bool,
+    publish: Publish | None = None,
+    network_checks: int = NETWORK_CHECKS,
+    exec_checks: int | None = None,
+) -> AsyncGenerator[Node, None]:
+    """This machine as a node, its manager reached by `dial`. Raises WarrenError."""
+    async with _open_surroundings(
+        data_dir,
+        node=node,
+        publish=publish,
+        network_checks=network_checks,
+        exec_checks=exec_checks,
+    ) as (around, runtime):
+        async with open_node(around, runtime.logs, dial, stops_tasks=stops_tasks) as here:
+            yield here
+
+
+@asynccontextmanager
+async def _open_surroundings(
+    directory: Path,
+    *,
+    node: str,
+    publish: Publish | None,
+    network_checks: int,
+    exec_checks: int | None,
+    http_transport: httpx.AsyncBaseTransport | None = None,
+    samples_kept: int = 20,
+) -> AsyncGenerator[tuple[Surroundings, ProcessRuntime], None]:
+    """The outsides of a node's tasks on this machine, its data directory locked."""
     if sys.platform != "linux":
         raise PlatformError(f"Warren runs on Linux; this is {sys.platform}")
     with (
-        unwrapped(),
-        _directory(data_dir) as directory,
-        locked(directory),
+        locked(directory, role="node"),
         closing(SqliteJournal(directory / JOURNAL)) as journal,
     ):
         runtime = ProcessRuntime(data_dir=directory, node=node)
-        checker = Checker(transport=http_transport)
         around = Surroundings(
             node=node,
             runtime=runtime,
-            check=Caps(checker, network=network_checks, exec=exec_checks),
+            check=Caps(Checker(transport=http_transport), network=network_checks, exec=exec_checks),
             ports=PortAllocator(salt=runtime.token),
             journal=journal,
             publish=publish or _publish_to_nobody,
@@ -71,8 +135,7 @@ async def open_supervisor(
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.serve)
-            async with open_supervision(around) as supervisor:
-                yield supervisor
+            yield around, runtime
             nursery.cancel_scope.cancel()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -12,9 +12,11 @@ import trio
 from warren.cli.board import Board
 from warren.cli.outlet import LineQueue, Outlet
 from warren.cli.words import clock, event_json, event_line
+from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskEvent, TaskStatus
-from warren.node.supervisor import Supervisor
+
+Look = Callable[[TaskId], TaskStatus | None]
 
 _log = logging.getLogger("warren.up")
 
@@ -29,8 +31,20 @@ class Reporter(Protocol):
         """A transition. Quick, and never raises."""
         ...
 
-    def attach(self, supervisor: Supervisor) -> None:
-        """Where to look for more."""
+    def set_service(self, spec: ServiceSpec) -> None:
+        """There is such a service, or it has changed."""
+        ...
+
+    def drop_service(self, name: str) -> None:
+        """There is no such service any more."""
+        ...
+
+    def forget(self, task: TaskId) -> None:
+        """This task fills its slot no more."""
+        ...
+
+    def attach(self, look: Look) -> None:
+        """How to see a task as it stands now."""
         ...
 
     def note_stopping(self, message: str) -> None:
@@ -49,12 +63,12 @@ class Reporter(Protocol):
 class LineReporter:
     """One line per transition, and one when a service's health has changed."""
 
-    def __init__(self, specs: Sequence[ServiceSpec], outlet: Outlet, *, as_json: bool) -> None:
-        self._board = Board(specs)
+    def __init__(self, outlet: Outlet, *, as_json: bool) -> None:
+        self._board = Board()
         self._outlet = outlet
         self._as_json = as_json
         self._queue = LineQueue()
-        self._told = {name: str(health) for name, health in self._board.healths().items()}
+        self._told: dict[str, str] = {}
         self._touched = set[str]()
         self._is_stopping = False
         self._is_finished = False
@@ -73,7 +87,25 @@ class LineReporter:
         if service in self._told:
             self._touched.add(service)
 
-    def attach(self, supervisor: Supervisor) -> None:
+    def set_service(self, spec: ServiceSpec) -> None:
+        self._board.set_service(spec.name, spec.replicas)
+        if spec.name not in self._told:
+            self._told[spec.name] = str(self._board.health(spec.name))
+        else:
+            self._touched.add(spec.name)
+            self._queue.wake()
+
+    def drop_service(self, name: str) -> None:
+        self._board.drop_service(name)
+        self._told.pop(name, None)
+        self._touched.discard(name)
+        if not self._as_json:
+            self._queue.put(f"{clock(time.time())} {name}: removed")
+
+    def forget(self, task: TaskId) -> None:
+        self._board.forget(task)
+
+    def attach(self, look: Look) -> None:
         pass
 
     def note_stopping(self, message: str) -> None:

@@ -18,11 +18,12 @@ from rich.text import Text
 
 from warren.cli.board import Board
 from warren.cli.outlet import Outlet
+from warren.cli.reporter import Look
 from warren.cli.table import View, chosen, lines, room_for_tasks
 from warren.cli.words import event_line, one_line
+from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskEvent, TaskStatus
-from warren.node.supervisor import Supervisor
 
 SLOWEST = 1.0  # seconds between paintings: ages
 FASTEST = 0.1
@@ -35,10 +36,10 @@ _CLEAR_LINE, _CLEAR_BELOW, _CLEAR_ALL = "\x1b[K", "\x1b[J", "\x1b[2J\x1b[H"
 class Screen:
     """A `Reporter` that paints. `console` None looks at the terminal."""
 
-    def __init__(self, specs: Sequence[ServiceSpec], outlet: Outlet) -> None:
-        self._board = Board(specs)
+    def __init__(self, outlet: Outlet) -> None:
+        self._board = Board()
         self._outlet = outlet
-        self._supervisor: Supervisor | None = None
+        self._look: Look = lambda task: None
         self._news = deque[str](maxlen=NEWS_SHOWN)
         self._footer = "Ctrl-C stops"
         self._is_stopping = False
@@ -60,8 +61,20 @@ class Screen:
         self._news.append(one_line(line))
         self._changed.set()
 
-    def attach(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def set_service(self, spec: ServiceSpec) -> None:
+        self._board.set_service(spec.name, spec.replicas)
+        self._changed.set()
+
+    def drop_service(self, name: str) -> None:
+        self._board.drop_service(name)
+        self._changed.set()
+
+    def forget(self, task: TaskId) -> None:
+        self._board.forget(task)
+        self._changed.set()
+
+    def attach(self, look: Look) -> None:
+        self._look = look
 
     def note_stopping(self, message: str) -> None:
         self._is_stopping = True
@@ -102,12 +115,7 @@ class Screen:
 
     def _fresh(self, shown: Sequence[TaskStatus]) -> list[TaskStatus]:
         """The same tasks as they stand now: outcomes of checks are no transitions."""
-        if self._supervisor is None:
-            return list(shown)
-        wanted = {status.id.service for status in shown}
-        services = [s for name, s in self._supervisor.services.items() if name in wanted]
-        tasks = {task.id: task for service in services for task in service.tasks()}
-        return [tasks[old.id].status() if old.id in tasks else old for old in shown]
+        return [self._look(old.id) or old for old in shown]
 
     def _lines(self) -> list[str]:
         width, height = _size()

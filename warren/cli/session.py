@@ -1,54 +1,49 @@
 """One `warren up`, from its first task to its last.
 
 running --- Ctrl-C, TERM, HUP, or nobody reads the output ---> stopping --- again ---> killed
-   `----------- every service has ended for good -----------------^
+   `----------- every service of the file has ended for good ----^
 """
 
 from __future__ import annotations
 
-import signal
-import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Literal
 
 import trio
 
 from warren.cli.reporter import Reporter
-from warren.cli.words import ago
-from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
-from warren.node.service import Service
-from warren.node.supervisor import Supervisor
+from warren.cli.signals import FORCING, STOPPING
+from warren.cli.stage import Stage, StageOptions, open_stage
+from warren.model.cluster import Change, PutTask, TaskRow
+from warren.model.service import Condition
+from warren.model.task import Phase
+from warren.rules.world import Touched, World
 
 LAST_WORDS = 1.0  # seconds for what is left to be written at the end
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Not SIGHUP: systemd sends it right after SIGTERM, and shells send it twice.
-FORCING = (signal.SIGINT, signal.SIGTERM)
 Cause = Literal["asked", "ended", "unheard"]
 
 
 class Session:
-    """Runs services until they have ended or a signal comes. `run` gives the exit status."""
+    """Runs a stage until its file's services have ended or a signal comes."""
 
-    def __init__(self, specs: Sequence[ServiceSpec], reporter: Reporter) -> None:
-        self._specs = specs
+    def __init__(self, options: StageOptions, reporter: Reporter) -> None:
+        self._options = options
         self._reporter = reporter
         self._over = trio.Event()
         self._cause: Cause | None = None
         self._killing = trio.CancelScope()
         self._forced_by: int | None = None
 
-    async def run(self, supervision: AbstractAsyncContextManager[Supervisor]) -> int:
-        """Run them on this supervisor, which tells `reporter.note`."""
-        with trio.open_signal_receiver(*SIGNALS) as signals:
+    async def run(self) -> int:
+        """Run it; gives the exit status."""
+        with trio.open_signal_receiver(*STOPPING) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._obey, signals)
                 nursery.start_soon(self._hear)
                 async with trio.open_nursery() as telling:
                     telling.start_soon(self._reporter.serve)
                     try:
-                        status = await self._run(supervision)
+                        status = await self._run()
                     finally:
                         self._reporter.finish()
                         # Where nobody reads, the last words are not waited for.
@@ -56,39 +51,31 @@ class Session:
                 nursery.cancel_scope.cancel()
         return status if self._forced_by is None else 128 + self._forced_by
 
-    async def _run(self, supervision: AbstractAsyncContextManager[Supervisor]) -> int:
+    async def _run(self) -> int:
         status = 1
         with self._killing:
-            async with supervision as supervisor:
-                self._reporter.attach(supervisor)
-                for spec in self._specs:
-                    supervisor.start(spec)
-                supervisor.dismiss_unclaimed()
-                await self._watch(supervisor)
-                status = self._status(supervisor)
+            async with open_stage(self._options, self._reporter) as stage:
+                await self._watch(stage)
+                status = self._status(stage.manager.books.world)
         return status
 
-    async def _watch(self, supervisor: Supervisor) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._wait_ended, supervisor)
-            await self._over.wait()
-            nursery.cancel_scope.cancel()
-        left = sum(not service.ended.is_set() for service in supervisor.services.values())
+    async def _watch(self, stage: Stage) -> None:
+        world = stage.manager.books.world
+
+        def look(changes: Sequence[Change], _touched: Touched) -> None:
+            has_end = any(isinstance(c, PutTask) and c.row.has_ended for c in changes)
+            if has_end and _is_over(world):
+                self._end("ended")
+
+        if self._options.specs is not None:
+            stage.manager.books.on_commit.append(look)
+            if _is_over(world):
+                self._end("ended")
+        await self._over.wait()
+        left = stage.node.agent.unended()
         if left:
-            self._reporter.note_stopping(_stopping(supervisor))
-
-    async def _wait_ended(self, supervisor: Supervisor) -> None:
-        async with trio.open_nursery() as nursery:
-            for service in supervisor.services.values():
-                nursery.start_soon(self._note_end, service)
-        self._end("ended")
-
-    async def _note_end(self, service: Service) -> None:
-        """Tell of tasks that had ended before this supervisor: of them there is no other news."""
-        await service.ended.wait()
-        for status in service.statuses():
-            if status.phase.is_end and status.sequence == 0:
-                self._reporter.note(status, _old_news(status, time.time()))
+            tasks = f"{left} task{'' if left == 1 else 's'}"
+            self._reporter.note_stopping(f"stopping {tasks}, Ctrl-C again forces")
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
@@ -106,21 +93,28 @@ class Session:
             self._cause = cause
         self._over.set()
 
-    def _status(self, supervisor: Supervisor) -> int:
+    def _status(self, world: World) -> int:
         if self._cause != "ended":
             return 0 if self._cause == "asked" else 1
-        tasks = [task for service in supervisor.services.values() for task in service.tasks()]
-        return 0 if all(task.record.phase is Phase.COMPLETE for task in tasks) else 1
+        return 0 if all(row.phase is Phase.COMPLETE for row in _current(world)) else 1
 
 
-def _old_news(status: TaskStatus, now: float) -> TaskEvent:
-    message = status.phase.name.lower()
-    if status.last_end is not None:
-        message += f" {ago(now - status.last_end.at)}: {status.last_end.message}"
-    return TaskEvent(at=now, task=status.id, kind=EventKind.FINISHED, message=message)
+def _is_over(world: World) -> bool:
+    """Whether every slot of every service is filled by a task that has ended for good."""
+    for service in world.services.values():
+        current = world.current(service.name)
+        if service.is_removing or len(current) < service.spec.replicas:
+            return False
+        if not all(_has_ended_for_good(row, service.revision) for row in current):
+            return False
+    return True
 
 
-def _stopping(supervisor: Supervisor) -> str:
-    tasks = [task for service in supervisor.services.values() for task in service.tasks()]
-    count = sum(not task.ended.is_set() for task in tasks)
-    return f"stopping {count} task{'' if count == 1 else 's'}, Ctrl-C again forces"
+def _has_ended_for_good(row: TaskRow, revision: int) -> bool:
+    has_failed = row.phase in (Phase.FAILED, Phase.CRASHED)
+    is_final = has_failed and row.spec.restart.condition is Condition.NEVER
+    return row.revision == revision and (is_final or row.phase is Phase.COMPLETE)
+
+
+def _current(world: World) -> list[TaskRow]:
+    return [row for name in world.services for row in world.current(name)]

@@ -11,40 +11,52 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from warren.cli.logs import CallHandler, LogLevel, set_up_logging
+from warren.cli.programs import AT_LEAST_ONE, GC_THRESHOLDS, DataDir, Listen, places
 from warren.model.service import ServiceSpec
 
 if TYPE_CHECKING:
     from warren.cli.reporter import Reporter
+    from warren.cli.stage import StageOptions
 
-GC_THRESHOLDS = (50_000, 10, 10)
-_AT_LEAST_ONE = Number(gte=1)
+FILE = Path("warren.yaml")
 
 
 def up(
-    file: Path = Path("warren.yaml"),
+    file: Path | None = None,
     /,
     *,
-    data_dir: Annotated[Path | None, Parameter(env_var="WARREN_DATA_DIR")] = None,
+    data_dir: DataDir = None,
+    name: str | None = None,
+    listen: Listen = None,
+    insecure: Annotated[bool, Parameter(negative=())] = False,
     plain: Annotated[bool, Parameter(name=["--plain", "--no-table"], negative=())] = False,
     json_log: Annotated[bool, Parameter(negative=())] = False,
     log_level: LogLevel = "warning",
-    network_checks: Annotated[int, Parameter(validator=_AT_LEAST_ONE)] = 256,
-    exec_checks: Annotated[int | None, Parameter(validator=_AT_LEAST_ONE)] = None,
+    network_checks: Annotated[int, Parameter(validator=AT_LEAST_ONE)] = 256,
+    exec_checks: Annotated[int | None, Parameter(validator=AT_LEAST_ONE)] = None,
 ) -> int:
-    """Run the services of a file until Ctrl-C, which stops them; a second one kills them.
+    """Run manager and node in one process until Ctrl-C, which stops every task; a second kills.
 
-    Ends by itself when every service has ended for good: with 0 if all are complete, else 1.
+    With a file its services are made so; those of the last file that it no longer has are removed,
+    and what was created by command stays. It then ends by itself when every service has ended for
+    good: with 0 if all are complete, else 1.
 
     Parameters
     ----------
     file
-        The service file.
+        The service file [default: warren.yaml, where there is one].
     data_dir
-        Where to keep what the next start needs to go on with running tasks
+        Where the state is, and what the next start needs to go on with running tasks
         [default: /var/lib/warren for root, else ~/.local/share/warren].
+    name
+        The node's name [default: the machine's].
+    listen
+        A further address besides DATA_DIR/warren.sock: tcp:HOST:PORT or unix:PATH, may be
+        repeated.
+    insecure
+        Allow tcp, on loopback only: anyone who can connect may start processes.
     plain
         Lines instead of a table, also on a terminal.
     json_log
@@ -56,61 +68,60 @@ def up(
     exec_checks
         Exec checks that may be in flight at once [default: two per core].
     """
-    from warren.model.specfile import load_file
-    from warren.rules.admission import admit
+    specs = _specs(file)
+    from warren.cli.names import node_name
 
-    specs = load_file(file)
-    for spec in specs:
-        admit(spec)
+    node = node_name(name)
+    directory, addresses = places(data_dir, listen, insecure=insecure)
     _fill_standard_streams()
-    as_table = not (plain or json_log) and _is_terminal()
-    return _run(
-        specs,
-        _reporter(specs, log_level, as_table=as_table, as_json=json_log),
-        data_dir,
-        network_checks,
-        exec_checks,
-    )
+    from warren.cli.stage import StageOptions
 
-
-def _run(
-    specs: Sequence[ServiceSpec],
-    reporter: Reporter,
-    data_dir: Path | None,
-    network_checks: int,
-    exec_checks: int | None,
-) -> int:
-    import trio
-
-    from warren.cli.compose import default_data_dir, open_supervisor, unwrapped
-    from warren.cli.session import Session
-
-    supervision = open_supervisor(
-        data_dir=data_dir or default_data_dir(),
-        publish=reporter.note,
+    options = StageOptions(
+        data_dir=directory,
+        node=node,
+        addresses=addresses,
+        specs=specs,
         network_checks=network_checks,
         exec_checks=exec_checks,
     )
+    as_table = not (plain or json_log) and _is_terminal()
+    return _run(options, _reporter(log_level, as_table=as_table, as_json=json_log))
+
+
+def _specs(file: Path | None) -> Sequence[ServiceSpec] | None:
+    """The services of the file, refused here and not by the manager; None where there is none."""
+    if file is None and not FILE.exists():
+        return None
+    from warren.model.specfile import load_file
+    from warren.rules.admission import admit
+
+    return [admit(spec) for spec in load_file(file or FILE)]
+
+
+def _run(options: StageOptions, reporter: Reporter) -> int:
+    import trio
+
+    from warren.cli.compose import unwrapped
+    from warren.cli.session import Session
+
     # At its default thresholds the cyclic collector walks every task again and again while they
     # start: two thirds of the start of 10,000, and pauses of 50 ms. A library may not set this.
     gc.set_threshold(*GC_THRESHOLDS)
     with unwrapped():
-        return trio.run(Session(specs, reporter).run, supervision)
+        return trio.run(Session(options, reporter).run)
 
 
-def _reporter(
-    specs: Sequence[ServiceSpec], level: LogLevel, *, as_table: bool, as_json: bool
-) -> Reporter:
+def _reporter(level: LogLevel, *, as_table: bool, as_json: bool) -> Reporter:
     from warren.cli.outlet import Outlet
     from warren.cli.reporter import LineReporter
 
     outlet = Outlet(1)
     if not as_table:
         set_up_logging(level, as_json=as_json, handler=logging.StreamHandler(sys.stderr))
-        return LineReporter(specs, outlet, as_json=as_json)
+        return LineReporter(outlet, as_json=as_json)
     from warren.cli.screen import Screen
 
-    screen = Screen(specs, outlet)
+    screen = Screen(outlet)
     shares = os.isatty(2)  # lines of others would tear the table
     handler = CallHandler(screen.say) if shares else logging.StreamHandler(sys.stderr)
     set_up_logging(level, as_json=False, handler=handler)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import trio
 
 from warren.manager.viewer import Viewer
-from warren.model.cluster import AddEvent, Change, Entry, PutService, ServiceRow
+from warren.model.cluster import (
+    AddEvent,
+    Change,
+    Entry,
+    PutService,
+    PutTask,
+    ServiceRow,
+    TaskRow,
+)
 from warren.model.decode import DecodeError, decode
 from warren.model.errors import ConflictError, InvalidError, SpecError
 from warren.model.service import Replicas, ServiceSpec
+from warren.model.task import Phase
 from warren.model.view import Action, Applied, ServiceView
 from warren.rules.admission import admit
 
@@ -85,6 +94,12 @@ class Operator(Viewer):
             self._books.commit(changes)
         return done
 
+    def run_again(self, services: Iterable[str]) -> None:
+        """Give jobs of these services that have ended for good another life, as new tasks."""
+        world = self._books.world
+        rows = [row for name in services for row in world.current(name) if row.has_ended]
+        self._books.commit([PutTask(_had_its_life(row)) for row in rows])
+
     def _made_so(self, spec: ServiceSpec) -> tuple[Action, list[Change]]:
         if spec.name not in self._books.world.services:
             return Action.CREATED, self._created(spec)
@@ -153,6 +168,11 @@ def _wanted(spec: ServiceSpec) -> str:
 def _has_same_tasks(one: ServiceSpec, other: ServiceSpec) -> bool:
     """Whether two specs ask for the same tasks: how many is not a task's business."""
     return msgspec.structs.replace(one, replicas=other.replicas) == other
+
+
+def _had_its_life(row: TaskRow) -> TaskRow:
+    status = msgspec.structs.replace(row.status, phase=Phase.STOPPED)
+    return msgspec.structs.replace(row, status=status)
 
 
 def _refuse_twins(specs: Sequence[ServiceSpec]) -> None:

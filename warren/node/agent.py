@@ -132,9 +132,9 @@ class NodeAgent:
             task.leave()
         await self._wait_ended()
 
-    def running(self) -> int:
-        """How many tasks have an instance."""
-        return sum(task.record.instance is not None for task in self._tasks.values())
+    def unended(self) -> int:
+        """How many tasks are not over."""
+        return sum(not task.ended.is_set() for task in self._tasks.values())
 
     async def _wait_ended(self) -> None:
         for task in list(self._tasks.values()):

@@ -1,0 +1,63 @@
+"""What the manager commits, as far as a reporter of `warren up` is to know: services, and tasks
+that no node tells of. The news of tasks comes from the node itself, even where the disk is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from warren.cli.reporter import Reporter
+from warren.cli.words import ago
+from warren.manager.books import Books
+from warren.model.cluster import Change, Desired, DropService, PutService, PutTask, TaskRow
+from warren.model.task import EventKind, TaskEvent
+from warren.rules.world import Touched
+
+
+class Feed:
+    """Tells a reporter, from `begin` on."""
+
+    def __init__(self, books: Books, reporter: Reporter) -> None:
+        self._books = books
+        self._reporter = reporter
+
+    def begin(self) -> None:
+        """Tell what there is, and then what changes."""
+        world = self._books.world
+        for service in world.services.values():
+            self._reporter.set_service(service.spec)
+            for row in world.current(service.name):
+                if row.has_ended and row.revision == service.revision:
+                    self._tell_old(row)
+        self._books.on_commit.append(self._note)
+
+    def _note(self, changes: Sequence[Change], _touched: Touched) -> None:
+        for change in changes:
+            match change:
+                case PutService(row):
+                    self._reporter.set_service(row.spec)
+                case DropService(name):
+                    self._reporter.drop_service(name)
+                case PutTask(row):
+                    self._note_task(row)
+                case _:
+                    pass
+
+    def _note_task(self, row: TaskRow) -> None:
+        if row.has_ended and row.desired is Desired.STOP:
+            self._reporter.forget(row.id)
+        elif row.node is None and not row.has_ended and row.status.pending_reason:
+            message = f"pending: {row.status.pending_reason}"
+            self._tell(row, EventKind.PENDING, message)
+
+    def _tell_old(self, row: TaskRow) -> None:
+        """A task that had ended before: of it there is no other news."""
+        message = row.phase.name.lower()
+        end = row.status.last_end
+        if end is not None:
+            message += f" {ago(self._books.now() - end.at)}: {end.message}"
+        self._tell(row, EventKind.FINISHED, message)
+
+    def _tell(self, row: TaskRow, kind: EventKind, message: str) -> None:
+        event = TaskEvent(at=self._books.now(), task=row.id, kind=kind, message=message)
+        self._reporter.note(row.status, event)

@@ -1,0 +1,166 @@
+"""`warren manager run` and `warren node run`: the two programs, each in a process of its own."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from warren.cli.logs import LogLevel, set_up_logging
+
+if TYPE_CHECKING:
+    from warren.model.address import Address
+
+GC_THRESHOLDS = (50_000, 10, 10)
+AT_LEAST_ONE = Number(gte=1)
+DataDir = Annotated[Path | None, Parameter(env_var="WARREN_DATA_DIR", metavar="DIR")]
+Listen = Annotated[list[str] | None, Parameter(negative=())]
+Flag = Parameter(negative=())
+
+manager_app = App(name="manager", help="The manager, by itself.")
+node_app = App(name="node", help="Nodes, and this machine as one.")
+
+
+@manager_app.command
+def run(
+    *,
+    data_dir: DataDir = None,
+    listen: Listen = None,
+    insecure: Annotated[bool, Flag] = False,
+    log_level: LogLevel = "info",
+    json_log: Annotated[bool, Flag] = False,
+) -> int:
+    """Run the manager until it is told to stop. Tasks go on without it.
+
+    It listens at DATA_DIR/warren.sock.
+
+    Parameters
+    ----------
+    data_dir
+        Where its state is [default: /var/lib/warren for root, else ~/.local/share/warren].
+    listen
+        A further address, tcp:HOST:PORT or unix:PATH, may be repeated.
+    insecure
+        Allow tcp, on loopback only: anyone who can connect may start processes.
+    log_level
+        How much of its log to show on standard error.
+    json_log
+        One JSON object per log record.
+    """
+    directory, addresses = places(data_dir, listen, insecure=insecure)
+    _log_to_stderr(log_level, as_json=json_log)
+
+    async def program(stopped: Callable[[], Awaitable[None]]) -> None:
+        import trio
+
+        from warren.cli.compose import open_manager_here
+        from warren.transport.server import serve_gate
+
+        async with open_manager_here(directory) as manager, trio.open_nursery() as nursery:
+            for address in addresses:
+                await nursery.start(serve_gate, manager.gate, address)
+                logging.getLogger("warren.manager").info("listening at %s", address)
+            await stopped()
+            nursery.cancel_scope.cancel()
+
+    return until_stopped(program)
+
+
+@node_app.command(name="run")
+def run_node(
+    *,
+    manager: Annotated[str | None, Parameter(env_var="WARREN_ADDR")] = None,
+    data_dir: DataDir = None,
+    name: str | None = None,
+    stop_tasks: Annotated[bool, Flag] = False,
+    network_checks: Annotated[int, Parameter(validator=AT_LEAST_ONE)] = 256,
+    exec_checks: Annotated[int | None, Parameter(validator=AT_LEAST_ONE)] = None,
+    log_level: LogLevel = "info",
+    json_log: Annotated[bool, Flag] = False,
+) -> int:
+    """Run this machine as a node until it is told to stop. It leaves its tasks running.
+
+    The next `node run` on the same data directory adopts them.
+
+    Parameters
+    ----------
+    manager
+        unix:PATH or tcp:HOST:PORT [default: DATA_DIR/warren.sock].
+    data_dir
+        Where it keeps what the next start needs
+        [default: /var/lib/warren for root, else ~/.local/share/warren].
+    name
+        The node's name [default: the machine's].
+    stop_tasks
+        Stop the tasks before it ends.
+    network_checks
+        HTTP and TCP checks that may be in flight at once.
+    exec_checks
+        Exec checks that may be in flight at once [default: two per core].
+    log_level
+        How much of its log to show on standard error.
+    json_log
+        One JSON object per log record.
+    """
+    from warren.cli.names import node_name
+    from warren.model.address import parse_address
+
+    directory, (here, *_) = places(data_dir, None, insecure=False)
+    address = here if manager is None else parse_address(manager)
+    node = node_name(name)
+    _log_to_stderr(log_level, as_json=json_log)
+
+    async def program(stopped: Callable[[], Awaitable[None]]) -> None:
+        from functools import partial
+
+        from warren.cli.compose import open_node_here
+        from warren.transport.client import open_gate
+
+        async with open_node_here(
+            directory,
+            partial(open_gate, address),
+            node=node,
+            stops_tasks=stop_tasks,
+            network_checks=network_checks,
+            exec_checks=exec_checks,
+        ):
+            await stopped()
+
+    return until_stopped(program)
+
+
+def places(
+    data_dir: Path | None, listen: list[str] | None, *, insecure: bool
+) -> tuple[Path, list[Address]]:
+    """The data directory, and where a manager listens: its own socket first."""
+    from warren.cli.client import SOCKET
+    from warren.cli.datadir import default_data_dir
+    from warren.model.address import parse_address, refuse_insecure
+
+    directory = (data_dir or default_data_dir()).absolute()
+    further = [parse_address(one) for one in listen or []]
+    for address in further:
+        refuse_insecure(address, insecure=insecure)
+    return directory, [parse_address(f"unix:{directory / SOCKET}"), *further]
+
+
+def until_stopped(program: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> int:
+    """Run a program until INT, TERM or HUP; a second INT or TERM kills it. Gives the status."""
+    import trio
+
+    from warren.cli.compose import unwrapped
+    from warren.cli.signals import Stopping
+
+    gc.set_threshold(*GC_THRESHOLDS)
+    with unwrapped():
+        return trio.run(Stopping().run, program)
+
+
+def _log_to_stderr(level: LogLevel, *, as_json: bool) -> None:
+    set_up_logging(level, as_json=as_json, handler=logging.StreamHandler(sys.stderr))
