@@ -1,20 +1,37 @@
 """The command's words, and what its errors look like: one line, and an exit status.
 
-0 done, 1 failed, 2 not understood; `warren check` has more, see `check.py`.
+0 done, 1 failed, 2 not understood or refused as invalid, 3 not found, 4 no manager to be reached;
+5, that a check could not run, is `check.py`'s own.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
 from warren import __version__
-from warren.model.errors import SpecError, WarrenError
+from warren.cli import given
+from warren.model.errors import (
+    InvalidError,
+    LinkLostError,
+    NotFoundError,
+    SpecError,
+    WarrenError,
+)
 
 FAILED = 1
 MISUSED = 2
+NOT_FOUND = 3
+UNREACHABLE = 4
+STATUSES = {
+    SpecError: MISUSED,
+    InvalidError: MISUSED,
+    NotFoundError: NOT_FOUND,
+    LinkLostError: UNREACHABLE,
+}
 
 app = App(
     name="warren",
@@ -22,9 +39,69 @@ app = App(
     version=f"warren {__version__}",
     help_format="plaintext",
 )
-app.command("warren.cli.up:up", name="up", help="Run the services of a file until Ctrl-C.")
+app.command("warren.cli.up:up", name="up", help="Manager and node in one process, until Ctrl-C.")
 app.command(
     "warren.cli.check:app", name="check", help="Ask one check by hand, as a probe would ask it."
+)
+
+
+def _group(name: str, said: str, commands: dict[str, tuple[str, str]]) -> None:
+    """A group of commands, each loaded when it is called."""
+    group = App(name=name, help=said, help_format="plaintext")
+    for command, (place, help_) in commands.items():
+        group.command(f"warren.cli.{place}", name=command, help=help_)
+    app.command(group)
+
+
+_group(
+    "service",
+    "Make, look at and change services.",
+    {
+        "create": ("edit:create", "Make a service."),
+        "ls": ("look:service_ls", "Every service, and how healthy it is."),
+        "inspect": ("look:service_inspect", "One service: its probes, its health, and its tasks."),
+        "ps": ("look:service_ps", "The tasks of a service."),
+        "scale": ("edit:scale", "Change how many there are."),
+        "update": ("edit:update", "Change what is given of a service, and nothing else."),
+        "restart": ("edit:restart", "Replace every task, one slot at a time."),
+        "logs": ("output:service_logs", "The output of a service's tasks."),
+        "rm": ("edit:rm", "End a service and everything of it."),
+    },
+)
+app.command("warren.cli.applying:apply", name="apply", help="Make the services of a file so.")
+_group(
+    "task",
+    "Look at tasks.",
+    {
+        "ls": ("look:task_ls", "The tasks of every service."),
+        "inspect": ("look:task_inspect", "One task, with the last outcomes of its probes."),
+        "logs": ("output:task_logs", "The output of a task's slot."),
+    },
+)
+_group(
+    "node",
+    "Nodes, and this machine as one.",
+    {
+        "run": ("programs:run_node", "Run this machine as a node."),
+        "ls": ("look:node_ls", "Every node."),
+        "inspect": ("look:node_inspect", "One node, and the tasks that are placed on it."),
+    },
+)
+app.command("warren.cli.events:events", name="events", help="What happened, and what happens.")
+app.command("warren.cli.look:status", name="status", help="Whether Warren itself is well.")
+_group(
+    "manager",
+    "The manager, by itself.",
+    {"run": ("programs:run", "Run the manager until it is told to stop.")},
+)
+_group(
+    "db",
+    "Care for the manager's database.",
+    {
+        "check": ("db:check", "Say what is wrong with it."),
+        "backup": ("db:backup", "Copy it, beside a running manager."),
+        "restore": ("db:restore", "Put a backup in its place."),
+    },
 )
 
 
@@ -32,19 +109,33 @@ def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; gives the exit status."""
     if sys.platform != "linux":
         return _refuse(f"Warren runs on Linux; this is {sys.platform}", FAILED)
+    given.note(arguments)
     try:
         status = app(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
+        sys.stdout.flush()
     except CycloptsError as error:
         return _refuse(str(error), MISUSED)
-    except SpecError as error:
-        return _refuse(str(error), MISUSED)
     except WarrenError as error:
-        return _refuse(str(error), FAILED)
+        return _refuse(str(error), _status(error))
+    except BrokenPipeError:
+        return _end_quietly()
+    except OSError as error:
+        return _refuse(f"{error.filename or 'output'}: {error.strerror or error}", FAILED)
     return status if isinstance(status, int) else 0
+
+
+def _status(error: WarrenError) -> int:
+    return next((code for kind, code in STATUSES.items() if isinstance(error, kind)), FAILED)
 
 
 def _refuse(said: str, status: int) -> int:
     print(f"warren: {' '.join(said.split())}", file=sys.stderr)  # noqa: T201 - to a person
     return status
+
+
+def _end_quietly() -> int:
+    """Whoever read standard output has had enough: no complaint now, nor when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0

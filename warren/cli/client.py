@@ -7,79 +7,45 @@ ask(where, question, heals=True) a new link whenever it is lost; the question re
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
-from cyclopts import Group, Parameter
-
-from warren.model.errors import LinkLostError, OverloadedError, SpecError
+from warren.model.errors import LinkLostError, OverloadedError, WarrenError
 
 if TYPE_CHECKING:
-    from warren.model.address import Address
+    from warren.cli.options import Where
     from warren.model.link import Cluster
 
-SOCKET = "warren.sock"
 FIRST_PAUSE = 0.05  # seconds between attempts to reach a manager that was lost; doubled each time
 LONGEST_PAUSE = 2.0
-_ADDRESS = "want unix:PATH or tcp:HOST:PORT"
-_WHERE = Group("Where the manager is", sort_key=90)
 
 Question = Callable[["Cluster"], Awaitable[int]]
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Where:
-    """Where the manager is.
-
-    Parameters
-    ----------
-    addr
-        unix:PATH or tcp:HOST:PORT [default: the socket in the data directory].
-    data_dir
-        Of the manager [default: /var/lib/warren for root, else ~/.local/share/warren].
-    """
-
-    addr: Annotated[str | None, Parameter(env_var="WARREN_ADDR", group=_WHERE)] = None
-    data_dir: Annotated[
-        Path | None, Parameter(env_var="WARREN_DATA_DIR", group=_WHERE, metavar="DIR")
-    ] = None
-
-    @property
-    def directory(self) -> Path:
-        """The manager's data directory. Raises WarrenError where there is none."""
-        if self.data_dir is not None:
-            return self.data_dir.absolute()
-        from warren.cli.datadir import default_data_dir
-
-        return default_data_dir()
-
-    @property
-    def address(self) -> str:
-        """As `--addr` writes it."""
-        return self.addr or f"unix:{self.directory / SOCKET}"
+class LateError(WarrenError):
+    """There was no answer in time."""
 
 
-AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
-
-
-def ask(where: Where, question: Question, *, heals: bool = False) -> int:
+def ask(
+    where: Where, question: Question, *, heals: bool = False, within: float | None = None
+) -> int:
     """Put a question to the manager; gives the exit status.
 
-    Raises LinkLostError where there is no manager, or no longer; SpecError for a bad address; and
-    what the question raises, by itself and not in a group.
+    Raises LinkLostError where there is no manager, or no longer; LateError after `within` seconds;
+    SpecError for a bad address; and what the question raises, by itself and not in a group.
     """
     import trio
 
     async def asked() -> int:
-        if heals:
-            return await _heal(where.address, question)
-        async with open_cluster(where.address) as cluster:
-            return await question(cluster)
+        with trio.move_on_after(math.inf if within is None else within):
+            if heals:
+                return await _heal(where.address, question)
+            async with open_cluster(where.address) as cluster:
+                return await question(cluster)
+        raise LateError(f"no answer within {within:g}s")
 
     with unwrapped():
         return trio.run(asked)
@@ -88,9 +54,10 @@ def ask(where: Where, question: Question, *, heals: bool = False) -> int:
 @asynccontextmanager
 async def open_cluster(address: str) -> AsyncGenerator[Cluster, None]:
     """An operator's capability at the manager of this address."""
+    from warren.model.address import parse_address
     from warren.transport.client import open_gate
 
-    parsed = _parsed(address)
+    parsed = parse_address(address, field="--addr")
     opened = False
     try:
         with unwrapped():
@@ -127,16 +94,6 @@ def _leaves(error: BaseException) -> Generator[BaseException, None, None]:
             yield from _leaves(inner)
     else:
         yield error
-
-
-def _parsed(address: str) -> Address:
-    from warren.model.address import parse_address
-
-    try:
-        return parse_address(address)
-    except ValueError as error:
-        wanted = getattr(error, "wanted", None) or _ADDRESS
-        raise SpecError("--addr", str(wanted), value=address) from None
 
 
 async def _heal(address: str, question: Question) -> int:

@@ -46,7 +46,7 @@ def probe(group: str, given: ProbeFlags, old: Probe | None) -> Probe | None:
     Numbers alone change the numbers, a check alone the check. Raises SpecError naming the option.
     """
     asked = [name for name in CHECKS if getattr(given, name) is not None]
-    numbers = dict(_numbers(group, given))
+    numbers: dict[str, Any] = dict(_numbers(group, given))
     if len(asked) > 1:
         options = " and ".join(flag(group, name) for name in asked)
         raise SpecError(options, "want one check in a group")

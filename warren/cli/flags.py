@@ -5,10 +5,12 @@ The four groups of probe options come from one table. What the texts mean is in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
+
+from warren.cli.options import SWITCH
 
 GROUPS = ("health", "startup", "liveness", "readiness")
 _TITLES = {
@@ -32,8 +34,6 @@ _OPTIONS = {
     "initial_delay": ("DURATION", "No attempt before it [default: 0s]."),
     "fast_interval": ("DURATION", "Pace until the first pass [default: interval, at most 1s]."),
 }
-_MANY = Parameter(negative=())
-_SWITCH = Parameter(negative=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,19 +124,19 @@ class ServiceFlags:
 
     image: str | None = None
     replicas: Annotated[str | None, Parameter(metavar="N")] = None
-    env: Annotated[tuple[str, ...], _MANY, Parameter(metavar="K=V")] = ()
-    env_file: Annotated[tuple[str, ...], _MANY, Parameter(metavar="FILE")] = ()
-    port: Annotated[tuple[str, ...], _MANY, Parameter(metavar="NAME[=PORT]")] = ()
+    env: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="K=V")] = ()
+    env_file: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="FILE")] = ()
+    port: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME[=PORT]")] = ()
     user: str | None = None
     cwd: Annotated[str | None, Parameter(metavar="DIR")] = None
     restart: Annotated[str | None, Parameter(metavar="CONDITION")] = None
     max_attempts: Annotated[str | None, Parameter(metavar="N")] = None
     stop_signal: Annotated[str | None, Parameter(metavar="SIGNAL")] = None
     stop_grace: Annotated[str | None, Parameter(metavar="DURATION")] = None
-    health: HealthFlags = HealthFlags()
-    startup: StartupFlags = StartupFlags()
-    liveness: LivenessFlags = LivenessFlags()
-    readiness: ReadinessFlags = ReadinessFlags()
+    health: HealthFlags = field(default_factory=HealthFlags)
+    startup: StartupFlags = field(default_factory=StartupFlags)
+    liveness: LivenessFlags = field(default_factory=LivenessFlags)
+    readiness: ReadinessFlags = field(default_factory=ReadinessFlags)
 
     def probes(self, group: str) -> ProbeFlags:
         """The options of one of the four groups."""
@@ -165,12 +165,12 @@ class RemovalFlags:
         No readiness probe.
     """
 
-    env_rm: Annotated[tuple[str, ...], _MANY, Parameter(metavar="NAME")] = ()
-    port_rm: Annotated[tuple[str, ...], _MANY, Parameter(metavar="NAME")] = ()
-    no_health: Annotated[bool, _SWITCH] = False
-    no_startup: Annotated[bool, _SWITCH] = False
-    no_liveness: Annotated[bool, _SWITCH] = False
-    no_readiness: Annotated[bool, _SWITCH] = False
+    env_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
+    port_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
+    no_health: Annotated[bool, SWITCH] = False
+    no_startup: Annotated[bool, SWITCH] = False
+    no_liveness: Annotated[bool, SWITCH] = False
+    no_readiness: Annotated[bool, SWITCH] = False
 
     def drops(self, group: str) -> bool:
         """Whether the probe of this group goes."""

@@ -139,7 +139,7 @@ def places(
     data_dir: Path | None, listen: list[str] | None, *, insecure: bool
 ) -> tuple[Path, list[Address]]:
     """The data directory, and where a manager listens: its own socket first."""
-    from warren.cli.client import SOCKET
+    from warren.cli.options import SOCKET
     from warren.cli.datadir import default_data_dir
     from warren.model.address import parse_address, refuse_insecure
 

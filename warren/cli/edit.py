@@ -1,0 +1,268 @@
+"""`warren service create|update|scale|restart|rm`: what changes a service, and waiting for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from warren.cli.client import LateError, ask, say
+from warren.cli.flagchecks import count, duration
+from warren.cli.flags import RemovalFlags, ServiceFlags
+from warren.cli.flagspec import Surroundings, changed_spec, in_options, is_nothing, new_spec
+from warren.cli.given import command_after_dashes
+from warren.cli.options import SWITCH, Where
+from warren.cli.out import put
+from warren.model.duration import Duration
+from warren.model.errors import ConflictError, InvalidError, NotFoundError, SpecError
+
+if TYPE_CHECKING:
+    from warren.model.link import Cluster
+    from warren.model.service import ServiceSpec
+    from warren.model.view import ServiceView
+
+TRIES = 5  # of an update that others overtake
+
+HERE = Where()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Whether to wait.
+
+    Parameters
+    ----------
+    wait
+        Wait until it is healthy.
+    timeout
+        Give up waiting after this long, and fail.
+    """
+
+    wait: Annotated[bool, SWITCH] = False
+    timeout: Annotated[str | None, Parameter(metavar="DURATION")] = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long to wait at most. Raises SpecError."""
+        if self.timeout is None:
+            return None
+        if not self.wait:
+            raise SpecError("--timeout", "want --wait with it", value=self.timeout)
+        return duration("--timeout", self.timeout)
+
+
+NO_WAIT = Wait()
+NO_FLAGS = ServiceFlags()
+NO_REMOVALS = RemovalFlags()
+
+
+def create(
+    name: str,
+    /,
+    *command: str,
+    flags: ServiceFlags = NO_FLAGS,
+    wait: Wait = NO_WAIT,
+    where: Where = HERE,
+) -> int:
+    """Make a service: a command under probes, as many times as wanted.
+
+    Parameters
+    ----------
+    name
+        Of a-z, 0-9 and '-'.
+    command
+        After `--`: the program and its arguments. No shell runs it.
+    """
+    spec = new_spec(name, command_after_dashes(command), flags, _here())
+    seconds = wait.seconds
+
+    async def question(cluster: Cluster) -> int:
+        with _option_names(name):
+            await cluster.create(spec)
+        put([f"{name}: created"])
+        return 0
+
+    return ask(where, question) or _then(where, name, wait, seconds)
+
+
+def update(
+    name: str,
+    /,
+    *command: str,
+    flags: ServiceFlags = NO_FLAGS,
+    removals: RemovalFlags = NO_REMOVALS,
+    wait: Wait = NO_WAIT,
+    where: Where = HERE,
+) -> int:
+    """Change what is given of a service, and nothing else; its tasks are replaced one by one.
+
+    Numbers of a probe alone keep its check, and a new check keeps the numbers.
+
+    Parameters
+    ----------
+    name
+        The service.
+    command
+        After `--`: another command.
+    """
+    words = command_after_dashes(command)
+    if is_nothing(words, flags, removals):
+        raise SpecError("update", "want something to change, such as --replicas 3 or --env K=V")
+    around, seconds = _here(), wait.seconds
+
+    async def question(cluster: Cluster) -> int:
+        with _option_names(name):
+            await _update(
+                cluster, name, lambda spec: changed_spec(spec, words, flags, removals, around)
+            )
+        put([f"{name}: updated"])
+        return 0
+
+    return ask(where, question) or _then(where, name, wait, seconds)
+
+
+def scale(name: str, replicas: str, /, *, wait: Wait = NO_WAIT, where: Where = HERE) -> int:
+    """Change how many there are.
+
+    Parameters
+    ----------
+    name
+        The service.
+    replicas
+        0 to 10,000.
+    """
+    number, seconds = count("REPLICAS", replicas, 0, 10_000), wait.seconds
+
+    async def question(cluster: Cluster) -> int:
+        await cluster.scale(name, number)
+        put([f"{name}: scaled to {number}"])
+        return 0
+
+    return ask(where, question) or _then(where, name, wait, seconds)
+
+
+def restart(name: str, /, *, wait: Wait = NO_WAIT, where: Where = HERE) -> int:
+    """Replace every task, one slot at a time.
+
+    Parameters
+    ----------
+    name
+        The service.
+    """
+    seconds = wait.seconds
+
+    async def question(cluster: Cluster) -> int:
+        await cluster.restart(name)
+        put([f"{name}: restarting"])
+        return 0
+
+    return ask(where, question) or _then(where, name, wait, seconds)
+
+
+def rm(
+    name: str,
+    /,
+    *,
+    no_wait: Annotated[bool, SWITCH] = False,
+    where: Where = HERE,
+) -> int:
+    """End a service and everything of it; returns when it is gone.
+
+    Parameters
+    ----------
+    name
+        The service.
+    no_wait
+        Return when the manager has written it down.
+    """
+    from warren.cli.progress import Progress
+    from warren.cli.waiting import wait_gone
+
+    view: ServiceView | None = None
+    is_asked = False
+
+    async def question(cluster: Cluster) -> int:
+        nonlocal view, is_asked
+        try:
+            if view is None:
+                view = await cluster.service(name)
+            if not is_asked:  # twice is harmless, where the link is lost before the answer
+                await cluster.remove(name)
+                is_asked = True
+            if not no_wait:
+                with Progress() as progress:
+                    await wait_gone(cluster, view, progress)
+        except NotFoundError:
+            if view is None:
+                raise
+        put([f"{name}: {'to be removed' if no_wait else 'removed'}"])
+        return 0
+
+    return ask(where, question, heals=not no_wait)
+
+
+async def _update(
+    cluster: Cluster, name: str, change: Callable[[ServiceSpec], ServiceSpec]
+) -> ServiceView:
+    """Change a service as it is now; where somebody else was quicker, as it is then."""
+    for left in range(TRIES - 1, -1, -1):
+        old = await cluster.service(name)
+        try:
+            return await cluster.update(change(old.spec), base=old.version)
+        except ConflictError:
+            if not left or old.is_removing:
+                raise
+    raise AssertionError
+
+
+def _then(where: Where, name: str, wait: Wait, seconds: float | None) -> int:
+    """Wait for it, if that was asked for. A manager that goes away meanwhile is waited for too."""
+    if not wait.wait:
+        return 0
+    return wait_for(where, [name], seconds)
+
+
+def wait_for(where: Where, names: list[str], seconds: float | None, *, aside: bool = False) -> int:
+    """Wait until these services are healthy, and say so; `aside`, on standard error.
+
+    Raises WaitError.
+    """
+    from warren.cli.progress import Progress
+    from warren.cli.waiting import WaitError, wait_health
+
+    with Progress() as progress:
+
+        async def question(cluster: Cluster) -> int:
+            said = await wait_health(cluster, names, progress, time.time)
+            progress.end()
+            if aside:
+                say("\n".join(said))
+            else:
+                put(said)
+            return 0
+
+        try:
+            return ask(where, question, heals=True, within=seconds)
+        except LateError:
+            waited = progress.said or ", ".join(names)
+            raise WaitError(f"not healthy after {Duration(seconds or 0)}: {waited}") from None
+
+
+@contextmanager
+def _option_names(name: str) -> Generator[None, None, None]:
+    """A refusal of the manager names the option in place of the field."""
+    try:
+        yield
+    except InvalidError as error:
+        raise InvalidError(in_options(str(error), name)) from None
+
+
+def _here() -> Surroundings:
+    return Surroundings(Path.cwd(), os.environ)

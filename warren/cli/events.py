@@ -1,0 +1,67 @@
+"""`warren events`: what happened, and what happens."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from warren.cli.client import ask
+from warren.cli.flagchecks import duration
+from warren.cli.options import SWITCH, AsJson, Where
+from warren.cli.out import put_now
+
+if TYPE_CHECKING:
+    from warren.model.cluster import Entry
+    from warren.model.link import Cluster
+
+HERE = Where()
+
+
+def events(
+    *,
+    follow: Annotated[bool, SWITCH] = False,
+    since: Annotated[str | None, Parameter(metavar="DURATION")] = None,
+    as_json: AsJson = False,
+    where: Where = HERE,
+) -> int:
+    """What happened to services, tasks and nodes, as far as it is kept.
+
+    Parameters
+    ----------
+    follow
+        Go on with what happens, until Ctrl-C. Without --since, begin with what comes next.
+    since
+        Only the last so long: 10m, 2h.
+    as_json
+        Print one JSON object a line.
+    """
+    begin = 0.0 if since is None else time.time() - duration("--since", since)
+    seen: int | None = None if follow and since is None else 0
+
+    async def question(cluster: Cluster) -> int:
+        nonlocal seen
+        if seen is None:
+            seen = await cluster.last_event()
+        while True:
+            # What has been printed is behind `seen`, so a new link goes on from there.
+            entries = await cluster.events(after=seen, since=begin)
+            if not entries:
+                if not follow:
+                    return 0
+                entries = await cluster.events(after=seen, since=begin, wait=True)
+            put_now(_lines(entries, as_json=as_json))
+            seen = entries[-1].seq if entries else seen
+
+    return ask(where, question, heals=follow)
+
+
+def _lines(entries: list[Entry], *, as_json: bool) -> list[str]:
+    if as_json:
+        from warren.cli import shapes
+
+        return [shapes.line(shapes.event(entry)) for entry in entries]
+    from warren.cli import sights
+
+    return [sights.event(entry) for entry in entries]

@@ -1,0 +1,232 @@
+"""`warren service ls|inspect|ps`, `task`, `node` and `status`: reads, for people and programs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from warren.cli.client import ask
+from warren.cli.options import SWITCH, AsJson, Where
+from warren.cli.out import put
+
+if TYPE_CHECKING:
+    from warren.model.identity import TaskId
+    from warren.model.link import Cluster
+    from warren.model.view import ManagerStatus, NodeView
+
+HERE = Where()
+Past = Annotated[bool, Parameter(name="--all"), SWITCH]
+
+
+def service_ls(*, as_json: AsJson = False, where: Where = HERE) -> int:
+    """Every service, and how healthy it is."""
+
+    async def question(cluster: Cluster) -> int:
+        views = await cluster.services()
+        if as_json:
+            from warren.cli import shapes
+
+            put([shapes.text([shapes.service(view, time.time()) for view in views])])
+        else:
+            from warren.cli import columns, sights
+
+            put(columns.fitted(sights.services(views)))
+        return 0
+
+    return ask(where, question)
+
+
+def service_inspect(name: str, /, *, as_json: AsJson = False, where: Where = HERE) -> int:
+    """One service: its probes, its health, and its tasks.
+
+    Parameters
+    ----------
+    name
+        The service.
+    """
+
+    async def question(cluster: Cluster) -> int:
+        view = await cluster.service(name)
+        if as_json:
+            from warren.cli import shapes
+
+            put([shapes.text(shapes.service(view, time.time()))])
+        else:
+            from warren.cli import columns, sights
+
+            put(columns.fitted(sights.service(view, time.time())))
+        return 0
+
+    return ask(where, question)
+
+
+def service_ps(
+    name: str, /, *, past: Past = False, as_json: AsJson = False, where: Where = HERE
+) -> int:
+    """The tasks of a service.
+
+    Parameters
+    ----------
+    name
+        The service.
+    past
+        Those that have ended too, as far as they are kept.
+    """
+    return _tasks(where, name, past=past, as_json=as_json)
+
+
+def task_ls(*, past: Past = False, as_json: AsJson = False, where: Where = HERE) -> int:
+    """The tasks of every service.
+
+    Parameters
+    ----------
+    past
+        Those that have ended too, as far as they are kept.
+    """
+    return _tasks(where, "", past=past, as_json=as_json)
+
+
+def task_inspect(task: str, /, *, as_json: AsJson = False, where: Where = HERE) -> int:
+    """One task, with the last outcomes of its probes.
+
+    Parameters
+    ----------
+    task
+        Such as web.2#7, as `service ps` shows it.
+    """
+    asked = task_id(task)
+
+    async def question(cluster: Cluster) -> int:
+        detail = await cluster.task(asked)
+        if as_json:
+            from warren.cli import shapes
+
+            put([shapes.text(shapes.detail(detail, time.time()))])
+        else:
+            from warren.cli import columns, sights
+
+            put(columns.fitted(sights.task(detail, time.time())))
+        return 0
+
+    return ask(where, question)
+
+
+def node_ls(*, as_json: AsJson = False, where: Where = HERE) -> int:
+    """Every node."""
+
+    async def question(cluster: Cluster) -> int:
+        views = await cluster.nodes()
+        if as_json:
+            from warren.cli import shapes
+
+            put([shapes.text([shapes.node(view) for view in views])])
+        else:
+            from warren.cli import columns, sights
+
+            put(columns.fitted(sights.nodes(views, time.time())))
+        return 0
+
+    return ask(where, question)
+
+
+def node_inspect(name: str, /, *, as_json: AsJson = False, where: Where = HERE) -> int:
+    """One node, and the tasks that are placed on it.
+
+    Parameters
+    ----------
+    name
+        The node, as `node ls` shows it.
+    """
+
+    async def question(cluster: Cluster) -> int:
+        view = _named(await cluster.nodes(), name)
+        placed = [task for task in await cluster.tasks() if task.node == name]
+        if as_json:
+            from warren.cli import shapes
+
+            shape = shapes.node(view)
+            shape["placed"] = [shapes.task(task, time.time()) for task in placed]
+            put([shapes.text(shape)])
+        else:
+            from warren.cli import columns, sights
+
+            put(columns.fitted(sights.node(view, placed, time.time())))
+        return 0
+
+    return ask(where, question)
+
+
+def status(*, as_json: AsJson = False, where: Where = HERE) -> int:
+    """Whether Warren itself is well: the manager answers, its disk can be written, nodes are ready.
+
+    Exit status: 0 well, 1 there is trouble, 4 the manager cannot be reached.
+    """
+
+    async def question(cluster: Cluster) -> int:
+        seen = await cluster.status()
+        trouble = _trouble(seen, await cluster.nodes())
+        if as_json:
+            from warren.cli import shapes
+
+            put([shapes.text(shapes.manager(seen, trouble))])
+        else:
+            from warren.cli import columns, sights
+
+            put(columns.fitted(sights.manager(seen, trouble, time.time())))
+        return 1 if trouble else 0
+
+    return ask(where, question)
+
+
+def task_id(written: str) -> TaskId:
+    """The task that is meant. Raises SpecError."""
+    from warren.model.errors import SpecError
+    from warren.model.identity import TaskId
+
+    try:
+        return TaskId.parse(written)
+    except ValueError:
+        wanted = "want SERVICE.SLOT#NUMBER such as web.2#7"
+        raise SpecError("TASK", wanted, value=written) from None
+
+
+def _tasks(where: Where, service: str, *, past: bool, as_json: bool) -> int:
+    async def question(cluster: Cluster) -> int:
+        views = await cluster.tasks(service=service, past=past)
+        if as_json:
+            from warren.cli import shapes
+
+            put([shapes.text([shapes.task(view, time.time()) for view in views])])
+        else:
+            from warren.cli import columns, sights
+
+            put(columns.fitted(sights.tasks(views, time.time())))
+        return 0
+
+    return ask(where, question)
+
+
+def _named(views: list[NodeView], name: str) -> NodeView:
+    from warren.model.errors import NotFoundError, shown
+
+    for view in views:
+        if view.name == name:
+            return view
+    known = ", ".join(view.name for view in views) or "none"
+    raise NotFoundError(f"node {shown(name)}: there is none of that name; there is: {known}")
+
+
+def _trouble(seen: ManagerStatus, views: list[NodeView]) -> list[str]:
+    """What the manager says, and the nodes it has not said anything of."""
+    from warren.cli.sights import node_state
+    from warren.model.view import NodeState
+
+    trouble = [*seen.trouble]
+    for view in views:
+        if view.state is not NodeState.READY and not any(view.name in said for said in trouble):
+            trouble.append(f"node {view.name} is {node_state(view, time.time())}")
+    if not views and not any("node" in said for said in trouble):
+        trouble.append("there is no node: nothing can run")
+    return trouble

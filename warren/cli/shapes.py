@@ -1,0 +1,197 @@
+"""What a command prints for programs: the one place that says which keys there are.
+
+Times are RFC 3339 in UTC; null where there is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from warren.cli.words import stamp, state_of
+from warren.model.check import Sample
+from warren.model.cluster import Entry
+from warren.model.decode import plain
+from warren.model.service import ServiceSpec
+from warren.model.task import End, Instance, ProbeStatus
+from warren.model.view import (
+    Applied,
+    ManagerStatus,
+    NodeView,
+    ServiceView,
+    TaskDetail,
+    TaskView,
+)
+from warren.rules.health import Health, summarize
+
+Shape = dict[str, Any]
+
+
+def text(shape: object) -> str:
+    """JSON for a whole answer, indented."""
+    return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
+
+
+def line(shape: object) -> str:
+    """JSON for one of many, on one line."""
+    return msgspec.json.encode(shape).decode()
+
+
+def health(view: ServiceView) -> Health:
+    """A service's health. Slots that are to go do not count."""
+    replicas = view.spec.replicas
+    return summarize(replicas, (t.status for t in view.tasks if t.id.slot <= replicas))
+
+
+def service(view: ServiceView, now: float) -> Shape:
+    """A service with its tasks. `spec` is what a service file has under the service's name."""
+    sums = health(view)
+    return {
+        "name": view.spec.name,
+        "replicas": view.spec.replicas,
+        "health": {
+            "healthy": sums.healthy,
+            "total": sums.total,
+            "restarting": sums.restarting,
+        },
+        "spec": spec(view.spec),
+        "tasks": [task(one, now) for one in view.tasks],
+    }
+
+
+def spec(value: ServiceSpec) -> Shape:
+    """A spec as a service file has it."""
+    body: Shape = plain(value)
+    del body["name"]  # in the file it is the key
+    return body
+
+
+def task(view: TaskView, now: float) -> Shape:
+    """A task as it is now."""
+    status = view.status
+    return {
+        "id": str(view.id),
+        "slot": view.id.slot,
+        "node": view.node,
+        "state": state(view, now),
+        "ready": status.ready,
+        "restarts": status.restarts,
+        "pending_reason": status.pending_reason,
+        "last_end": status.last_end and _end(status.last_end),
+        "instance": status.instance and _instance(status.instance),
+        "probes": {
+            kind.value: _probe(probe, is_stale=view.is_stale)
+            for kind, probe in status.probes.items()
+        },
+    }
+
+
+def state(view: TaskView, now: float) -> str:
+    """One word: pending, starting, running, backoff, stopping, complete, failed, crashed or
+    stopped."""
+    return state_of(view.status, now).split()[0]
+
+
+def detail(view: TaskDetail, now: float) -> Shape:
+    """A task with its spec, its warnings and the kept outcomes of its probes, oldest first."""
+    shape = task(view.task, now)
+    for kind, probe in view.task.status.probes.items():
+        shape["probes"][kind.value] |= {
+            "warning": probe.warning,
+            "history": [_sample(one) for one in view.samples.get(kind, ())],
+        }
+    return {
+        "service": view.task.id.service,
+        **shape,
+        "created_at": stamp(view.task.created_at),
+        "desired": view.task.desired.value,
+        "stale": view.task.is_stale,
+        "outdated": view.task.is_outdated,
+        "spec": spec(view.spec),
+    }
+
+
+def node(view: NodeView) -> Shape:
+    """A node."""
+    return {
+        "name": view.name,
+        "state": view.state.value,
+        "joined_at": stamp(view.joined_at),
+        "lost_at": None if view.lost_at is None else stamp(view.lost_at),
+        "warren": view.warren,
+        "tasks": view.tasks,
+    }
+
+
+def event(entry: Entry) -> Shape:
+    """An event."""
+    return {
+        "seq": entry.seq,
+        "at": stamp(entry.at),
+        "kind": entry.kind,
+        "subject": entry.subject,
+        "reason": entry.reason or None,
+        "message": entry.message,
+    }
+
+
+def applied(parts: Iterable[Applied]) -> list[Shape]:
+    """What was done with every service of a file."""
+    return [{"service": part.service, "action": part.action.value} for part in parts]
+
+
+def manager(status: ManagerStatus, trouble: Iterable[str]) -> Shape:
+    """How Warren itself is."""
+    troubles = [*trouble]
+    return {
+        "well": not troubles,
+        "warren": status.warren,
+        "pid": status.pid,
+        "started_at": stamp(status.started_at),
+        "generation": status.generation,
+        "services": status.services,
+        "tasks": status.tasks,
+        "nodes_ready": status.nodes_ready,
+        "nodes": status.nodes,
+        "trouble": troubles,
+    }
+
+
+def _end(end: End) -> Shape:
+    return {
+        "reason": end.reason.value,
+        "exit_code": end.exit_code,
+        "signal": end.signal,
+        "message": end.message,
+        "at": stamp(end.at),
+    }
+
+
+def _instance(instance: Instance) -> Shape:
+    return {
+        "id": instance.id,
+        "pid": instance.pid,
+        "started_at": stamp(instance.started_at),
+        "ports": dict(instance.ports),
+    }
+
+
+def _probe(probe: ProbeStatus, *, is_stale: bool) -> Shape:
+    return {
+        "verdict": probe.verdict.value,
+        "consecutive_failures": probe.consecutive_failures,
+        "consecutive_successes": probe.consecutive_successes,
+        "stale": is_stale,
+        "last": probe.last and _sample(probe.last),
+    }
+
+
+def _sample(sample: Sample) -> Shape:
+    return {
+        "outcome": sample.outcome.result.value,
+        "detail": sample.outcome.detail,
+        "at": stamp(sample.at),
+        "duration_ms": round(sample.outcome.duration * 1000, 3),
+    }

@@ -1,0 +1,242 @@
+"""What a command prints for people: lists of lines, with the text of others made safe."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+
+from warren.cli import shapes
+from warren.cli.columns import aligned, table
+from warren.cli.words import ago, last_sample, one_line, span, state_of, why
+from warren.model.check import ExecCheck, HttpCheck
+from warren.model.cluster import Entry
+from warren.model.duration import Duration
+from warren.model.probe import Probe
+from warren.model.service import ServiceSpec
+from warren.model.view import ManagerStatus, NodeState, NodeView, ServiceView, TaskDetail, TaskView
+
+_LONGEST_COMMAND = 60
+_STALE = "stale: the node does not answer"
+
+
+def services(views: Sequence[ServiceView]) -> list[str]:
+    """`service ls`."""
+    rows = [[view.spec.name, _health(view), _cut(_runs(view.spec))] for view in views]
+    return table(["NAME", "HEALTH", "RUNS"], rows)
+
+
+def service(view: ServiceView, now: float) -> list[str]:
+    """`service inspect`: the config, `Health: 3/3 healthy`, and one line a task."""
+    tasks = [_told(one, now) for one in view.tasks]
+    return [*_config(view.spec), f"Health: {_health(view)}", *aligned(tasks)]
+
+
+def tasks(views: Sequence[TaskView], now: float) -> list[str]:
+    """`service ps` and `task ls`."""
+    heads = ["TASK", "NODE", "STATE", "READY", "RESTARTS", "WHY"]
+    return table(heads, [_row(view, now) for view in views])
+
+
+def task(detail: TaskDetail, now: float) -> list[str]:
+    """`task inspect`: the task, its probes, and the outcomes that are kept of them."""
+    view = detail.task
+    status = view.status
+    lines = [
+        f"Task: {view.id}",
+        f"Node: {view.node or 'none yet'}",
+        f"State: {state_of(status, now)}{' (' + _STALE + ')' if view.is_stale else ''}",
+        f"Ready: {_yes(status.ready)}",
+        f"Restarts: {status.restarts}",
+    ]
+    if view.is_outdated:
+        lines.append("Outdated: its service has a newer spec; it will be replaced")
+    if status.instance is not None:
+        one = status.instance
+        ports = "".join(f", {name} {number}" for name, number in one.ports.items())
+        lines.append(f"Instance: {one.id}, pid {one.pid}, since {when(one.started_at)}{ports}")
+    if status.last_end is not None:
+        end = status.last_end
+        lines.append(f"Last end: {when(end.at)} {end.reason.value}: {one_line(end.message)}")
+    if status.pending_reason is not None:
+        lines.append(f"Pending: {one_line(status.pending_reason)}")
+    return [*lines, *_config(detail.spec), *_probes(detail, now)]
+
+
+def nodes(views: Sequence[NodeView], now: float) -> list[str]:
+    """`node ls`."""
+    rows = [
+        [view.name, node_state(view, now), str(view.tasks), one_line(view.warren)] for view in views
+    ]
+    return table(["NODE", "STATE", "TASKS", "WARREN"], rows)
+
+
+def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
+    """`node inspect`."""
+    return [
+        f"Node: {view.name}",
+        f"State: {node_state(view, now)}",
+        f"Joined: {when(view.joined_at)}",
+        f"Warren: {one_line(view.warren) or 'unknown'}",
+        f"Tasks: {view.tasks}",
+        *aligned([_told(one, now) for one in placed]),
+    ]
+
+
+def node_state(view: NodeView, now: float) -> str:
+    """`ready`, or `down 3m10s`."""
+    if view.state is NodeState.READY or view.lost_at is None:
+        return view.state.value
+    return f"{view.state.value} {span(now - view.lost_at)}"
+
+
+def event(entry: Entry) -> str:
+    """`2026-11-24 06:12:01 web.1#1 ready: ...`."""
+    said = one_line(entry.message)
+    if not said.startswith(entry.kind):
+        said = f"{entry.kind}: {said}" if said else entry.kind
+    return f"{when(entry.at)} {one_line(entry.subject)} {said}"
+
+
+def manager(status: ManagerStatus, trouble: Sequence[str], now: float) -> list[str]:
+    """`status`."""
+    return [
+        f"Warren {one_line(status.warren)}, pid {status.pid}, up {span(now - status.started_at)}",
+        f"{status.services} services, {status.tasks} tasks, "
+        f"{status.nodes_ready}/{status.nodes} nodes ready",
+        *(f"trouble: {one_line(one)}" for one in trouble),
+    ]
+
+
+def when(at: float) -> str:
+    """Wall time as the local calendar and clock show it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _health(view: ServiceView) -> str:
+    return f"{shapes.health(view)}{' (being removed)' if view.is_removing else ''}"
+
+
+def _row(view: TaskView, now: float) -> list[str]:
+    return [
+        str(view.id),
+        view.node or "-",
+        state_of(view.status, now),
+        _yes(view.status.ready),
+        str(view.status.restarts),
+        _why(view, now),
+    ]
+
+
+def _told(view: TaskView, now: float) -> list[str]:
+    restarts = view.status.restarts
+    return [
+        str(view.id),
+        view.node or "-",
+        state_of(view.status, now),
+        "ready" if view.status.ready else "not ready",
+        f"{restarts} restart{'s' * (restarts != 1)}",
+        _last_check(view, now),
+        _why(view, now),
+    ]
+
+
+def _last_check(view: TaskView, now: float) -> str:
+    sample = last_sample(view.status)
+    if sample is None:
+        return "-"
+    outcome = sample.outcome
+    return f"{outcome.result.value}: {_cut(one_line(outcome.detail))}, {ago(now - sample.at)}"
+
+
+def _why(view: TaskView, now: float) -> str:
+    said = [one_line(why(view.status, now) or "")]
+    if view.is_outdated:
+        said.append("outdated")
+    if view.is_stale:
+        said.append(_STALE)
+    return "; ".join(one for one in said if one)
+
+
+def _config(spec: ServiceSpec) -> list[str]:
+    lines = [
+        ("Name", spec.name),
+        ("Command", shlex.join(spec.command) if spec.command else ""),
+        ("Image", spec.image or ""),
+        ("Replicas", str(spec.replicas)),
+        ("Directory", spec.cwd or ""),
+        ("User", spec.user or ""),
+        ("Ports", ", ".join(f"{name} {number or 'any'}" for name, number in spec.ports.items())),
+        ("Variables", ", ".join(spec.env)),  # their values may be secrets
+        ("Restart", f"{spec.restart.condition.value}, at most {spec.restart.max_attempts} "
+                    f"in {spec.restart.window}"),
+        ("Stop", f"SIG{spec.stop.signal}, then {spec.stop.grace} until the kill"),
+        *((kind.title(), probe(chosen)) for kind, chosen in _chosen(spec)),
+    ]  # fmt: skip
+    return [f"{title}: {one_line(said)}" for title, said in lines if said]
+
+
+def _chosen(spec: ServiceSpec) -> list[tuple[str, Probe]]:
+    kinds = ("startup", "liveness", "readiness")
+    chosen = [("health check", spec.health), *((kind, getattr(spec, kind)) for kind in kinds)]
+    return [(kind, one) for kind, one in chosen if one is not None]
+
+
+def probe(one: Probe) -> str:
+    """A probe's check and its numbers."""
+    numbers = [f"every {one.interval}", f"timeout {one.timeout}", f"retries {one.retries}"]
+    if one.successes != 1:
+        numbers.append(f"successes {one.successes}")
+    for name in ("start_period", "initial_delay", "fast_interval"):
+        value: Duration | None = getattr(one, name)
+        if value:
+            numbers.append(f"{name.replace('_', ' ')} {value}")
+    return f"{_check(one)}, {', '.join(numbers)}"
+
+
+def _check(one: Probe) -> str:
+    check = one.check
+    if isinstance(check, ExecCheck):
+        return f"exec {shlex.join(check.command)}"
+    port = "the only port" if check.port is None else f"port {check.port}"
+    if not isinstance(check, HttpCheck):
+        return f"tcp {port}"
+    headers = "".join(f", header {name}: {value}" for name, value in check.headers.items())
+    verified = ", certificate verified" if check.verify else ""
+    return f"{check.scheme.value} GET {check.path} on {port}, {check.status}{headers}{verified}"
+
+
+def _probes(detail: TaskDetail, now: float) -> list[str]:
+    lines: list[str] = []
+    for kind, status in detail.task.status.probes.items():
+        stale = f" ({_STALE})" if detail.task.is_stale else ""
+        lines.append(
+            f"{kind.value}: {status.verdict.value}, {status.consecutive_failures} fails and "
+            f"{status.consecutive_successes} passes in a row{stale}"
+        )
+        if status.warning is not None:
+            lines.append(f"  warning: {one_line(status.warning)}")
+        samples = detail.samples.get(kind) or ((status.last,) if status.last else ())
+        rows = [
+            [
+                f"  {when(sample.at)}",
+                sample.outcome.result.value,
+                f"{sample.outcome.duration * 1000:.1f} ms",
+                one_line(sample.outcome.detail),
+            ]
+            for sample in samples
+        ]
+        lines += aligned(rows)
+    return lines
+
+
+def _runs(spec: ServiceSpec) -> str:
+    return one_line(shlex.join(spec.command) if spec.command else spec.image or "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_COMMAND else text[: _LONGEST_COMMAND - 1] + "…"
+
+
+def _yes(is_so: bool) -> str:
+    return "yes" if is_so else "no"

@@ -1,0 +1,139 @@
+"""Waiting until a service is what was asked for: wake on an event, look again; no timer.
+
+judge(view) -> done | not yet, and what for | never, and why
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from warren.cli import shapes
+from warren.cli.progress import Progress
+from warren.cli.words import one_line
+from warren.model.errors import NotFoundError, RefusedError
+from warren.model.service import Condition
+from warren.model.task import Phase
+from warren.model.view import ServiceView, TaskView
+
+if TYPE_CHECKING:
+    from warren.model.link import Cluster
+
+_NAMED = 3  # of the tasks that are waited for, so many are named
+
+
+class WaitError(RefusedError):
+    """What was waited for will not come, or did not come in time."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether a service is what was asked for; `said` is for people."""
+
+    is_done: bool
+    said: str
+    is_hopeless: bool = False
+
+
+def judge_health(view: ServiceView, now: float) -> Verdict:
+    """Every slot has a task of the newest spec that is ready, or complete; none is left over."""
+    name, replicas = view.spec.name, view.spec.replicas
+    slots = {task.id.slot: task for task in view.tasks if task.id.slot <= replicas}
+    for task in slots.values():
+        if _is_lost_for_good(view, task):
+            return Verdict(False, f"{name}: {task.id} has failed{_because(task, now)}", True)
+    health = shapes.health(view)
+    missing = [f"{name}.{slot}" for slot in range(1, replicas + 1) if slot not in slots]
+    late = [_told(task, now) for task in slots.values() if not _is_good(task)]
+    leaving = [
+        f"{task.id} (to go)"
+        for task in view.tasks
+        if task.id.slot > replicas and not task.status.phase.is_end
+    ]
+    waits = [*late, *missing, *leaving]
+    if waits:
+        return Verdict(False, f"{name}: {health}, waiting for {_some(waits)}")
+    return Verdict(True, f"{name}: {_outcome(view, str(health))}")
+
+
+async def wait_health(
+    cluster: Cluster, names: Sequence[str], progress: Progress, now: Callable[[], float]
+) -> list[str]:
+    """Wait until all of these are healthy; gives what to say of each. Raises WaitError."""
+    return [await _wait_one(cluster, name, progress, now) for name in names]
+
+
+async def wait_gone(cluster: Cluster, view: ServiceView, progress: Progress) -> None:
+    """Wait until this service is no more."""
+    name = view.spec.name
+    after = await cluster.last_event()
+    while True:
+        try:
+            now = await cluster.service(name)
+        except NotFoundError:
+            return
+        if now.created_at != view.created_at:
+            return  # another one of that name
+        left = [str(task.id) for task in now.tasks if not task.status.phase.is_end]
+        progress.tell(f"{name}: waiting for the end of {_some(left) if left else 'everything'}")
+        after = await next_event(cluster, after)
+
+
+async def next_event(cluster: Cluster, after: int) -> int:
+    """Wait for an event after this one; gives the number of the last there is."""
+    events = await cluster.events(after=after, wait=True)
+    return events[-1].seq if events else after
+
+
+async def _wait_one(
+    cluster: Cluster, name: str, progress: Progress, now: Callable[[], float]
+) -> str:
+    after = await cluster.last_event()
+    while True:
+        try:
+            verdict = judge_health(await cluster.service(name), now())
+        except NotFoundError:
+            raise WaitError(f"{name}: was removed while it was waited for") from None
+        if verdict.is_hopeless:
+            raise WaitError(verdict.said)
+        if verdict.is_done:
+            return verdict.said
+        progress.tell(verdict.said)
+        after = await next_event(cluster, after)
+
+
+def _is_lost_for_good(view: ServiceView, task: TaskView) -> bool:
+    never = view.spec.restart.condition is Condition.NEVER
+    return never and task.status.phase in (Phase.FAILED, Phase.CRASHED) and not task.is_outdated
+
+
+def _is_good(task: TaskView) -> bool:
+    is_there = task.status.ready or task.status.phase is Phase.COMPLETE
+    return is_there and not task.is_outdated
+
+
+def _outcome(view: ServiceView, health: str) -> str:
+    complete = sum(task.status.phase is Phase.COMPLETE for task in view.tasks)
+    return f"{complete}/{view.spec.replicas} complete" if complete else health
+
+
+def _told(task: TaskView, now: float) -> str:
+    state = shapes.state(task, now)
+    said = "outdated" if task.is_outdated else state
+    return f"{task.id} ({said}{_because(task, now)})"
+
+
+def _because(task: TaskView, now: float) -> str:
+    reason = task.status.pending_reason
+    if reason is None:
+        # Not `ended 3s ago`: the line would change with the clock and say nothing new.
+        end = task.status.last_end
+        warned = next((p.warning for p in task.status.probes.values() if p.warning), None)
+        reason = warned or (end.message if end is not None and end.is_failure else None)
+    return f": {one_line(reason)}" if reason else ""
+
+
+def _some(waits: Sequence[str]) -> str:
+    more = f" and {len(waits) - _NAMED} more" if len(waits) > _NAMED else ""
+    return ", ".join(waits[:_NAMED]) + more
