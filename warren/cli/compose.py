@@ -57,17 +57,19 @@ async def open_supervisor(
     what the block raises, by itself and not in a group.
     """
     with unwrapped(), _directory(data_dir) as directory:
-        async with _open_surroundings(
-            directory,
-            node=node,
-            publish=publish,
-            network_checks=network_checks,
-            exec_checks=exec_checks,
-            http_transport=http_transport,
-            samples_kept=samples_kept,
-        ) as (around, _):
-            async with open_supervision(around) as supervisor:
-                yield supervisor
+        async with (
+            _open_surroundings(
+                directory,
+                node=node,
+                publish=publish,
+                network_checks=network_checks,
+                exec_checks=exec_checks,
+                http_transport=http_transport,
+                samples_kept=samples_kept,
+            ) as (around, _),
+            open_supervision(around) as supervisor,
+        ):
+            yield supervisor
 
 
 @asynccontextmanager
@@ -93,15 +95,17 @@ async def open_node_here(
     exec_checks: int | None = None,
 ) -> AsyncGenerator[Node, None]:
     """This machine as a node, its manager reached by `dial`. Raises WarrenError."""
-    async with _open_surroundings(
-        data_dir,
-        node=node,
-        publish=publish,
-        network_checks=network_checks,
-        exec_checks=exec_checks,
-    ) as (around, runtime):
-        async with open_node(around, runtime.logs, dial, stops_tasks=stops_tasks) as here:
-            yield here
+    async with (
+        _open_surroundings(
+            data_dir,
+            node=node,
+            publish=publish,
+            network_checks=network_checks,
+            exec_checks=exec_checks,
+        ) as (around, runtime),
+        open_node(around, runtime.logs, dial, stops_tasks=stops_tasks) as here,
+    ):
+        yield here
 
 
 @asynccontextmanager

@@ -26,13 +26,6 @@ _ENDS = (EventKind.RESTARTING, EventKind.FINISHED, EventKind.PROBE_FAILED, Event
 _log = logging.getLogger("warren.manager")
 
 
-class Statistics(Protocol):
-    """How the store is; see store/state.py."""
-
-    @property
-    def trouble(self) -> str | None: ...
-
-
 class Store(Protocol):
     """Where the books are kept; see store/state.py."""
 
@@ -49,7 +42,8 @@ class Store(Protocol):
 
     def last_number(self, service: str) -> int: ...
 
-    def statistics(self) -> Statistics: ...
+    @property
+    def trouble(self) -> str | None: ...
 
 
 class _Waiting:

@@ -133,7 +133,7 @@ class Viewer:
         )
 
     def _trouble(self) -> Iterable[str]:
-        trouble = (self._books.store.statistics().trouble, self._inside.reconciler.trouble)
+        trouble = (self._books.store.trouble, self._inside.reconciler.trouble)
         yield from dict.fromkeys(said for said in trouble if said)
         for node in self._books.world.nodes.values():
             state = self._desk.state(node)

@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import msgspec
 import trio
@@ -121,8 +121,7 @@ def _patience(doing: str) -> Generator[None]:
         raise LinkLostError(f"the manager has been {doing} for {ANSWER_WITHIN:.0f} s")
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    return error
+def _first(group: BaseExceptionGroup[WarrenError]) -> WarrenError:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("a group is never empty")

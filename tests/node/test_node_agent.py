@@ -1,0 +1,215 @@
+"""The agent of a node: what the manager assigns is held, and nothing else."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+import trio
+from node_kit import Ground, phase, run, spec, stop, told, until, whole
+from trio.testing import MockClock
+
+from tests.scripted import Script, ScriptedRuntime
+from warren.model.check import Outcome, Result
+from warren.model.errors import ConflictError, NotFoundError, UnavailableError
+from warren.model.identity import TaskId
+from warren.model.report import Assignments
+from warren.model.task import Phase, TaskRecord
+
+WEB1, WEB2 = TaskId("web", 1, 1), TaskId("web", 2, 1)
+
+
+async def test_agent_runs_what_is_assigned_and_tells_of_it(autojump_clock: MockClock) -> None:
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1"), run("web.2#1")))
+        await until(lambda: len(ground.runtime.alive) == 2)
+        assert {name: status.ready for name, status in told(agent).items()} == {
+            "web.1#1": True,
+            "web.2#1": True,
+        }
+        assert [s.phase for s in await agent.look([WEB1, WEB2])] == [Phase.RUNNING] * 2
+
+
+async def test_agent_starts_nothing_twice(autojump_clock: MockClock) -> None:
+    ground = Ground()
+    async with ground.agent() as agent:
+        for generation in (5, 6):
+            await agent.assign(whole(generation, run("web.1#1")))
+            await until(lambda: ground.runtime.alive)
+        assert len(ground.runtime.started) == 1
+
+
+async def test_agent_ends_and_forgets_what_is_not_in_the_whole(
+    autojump_clock: MockClock,
+) -> None:  # S20
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1"), run("web.2#1")))
+        await until(lambda: len(ground.runtime.alive) == 2)
+        await agent.assign(whole(6, run("web.2#1")))
+        await until(lambda: len(ground.runtime.alive) == 1)
+        await until(lambda: agent.status(WEB1) is None)
+        assert [record.id for record in ground.journal.load()] == [WEB2]
+
+
+async def test_agent_reports_the_end_of_what_it_was_told_to_stop_and_keeps_the_record(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1")))
+        await until(lambda: ground.runtime.alive)
+        await agent.assign(Assignments(generation=6, base=5, tasks=(stop("web.1#1", "removed"),)))
+        await until(lambda: phase(agent, "web.1#1") is Phase.STOPPED)
+        assert [record.phase for record in ground.journal.load()] == [Phase.STOPPED]
+        await agent.assign(Assignments(generation=7, base=6, removed=(WEB1,)))
+        assert ground.journal.load() == []
+        assert told(agent) == {}
+
+
+async def test_agent_tells_the_end_of_a_task_it_never_had(autojump_clock: MockClock) -> None:
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, stop("web.1#1")))
+        assert told(agent)["web.1#1"].phase is Phase.STOPPED
+
+
+async def test_agent_refuses_a_difference_to_what_it_does_not_have(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5))
+        with pytest.raises(ConflictError, match="at generation 5; want the whole"):
+            await agent.assign(Assignments(generation=9, base=8, tasks=(run("web.1#1"),)))
+        assert ground.runtime.started == []
+
+
+async def test_agent_ends_removed_tasks_that_still_run(autojump_clock: MockClock) -> None:
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1")))
+        await until(lambda: ground.runtime.alive)
+        await agent.assign(Assignments(generation=6, base=5, removed=(WEB1,)))
+        await until(lambda: not ground.runtime.alive and agent.status(WEB1) is None)
+
+
+async def test_agent_goes_on_with_what_is_written_down_while_the_manager_is_away(
+    autojump_clock: MockClock,
+) -> None:  # S19
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1")))
+        await until(lambda: ground.runtime.alive)
+        await agent.leave_all()
+    assert len(ground.runtime.alive) == 1
+    assert ground.runtime.started[0].log == ["leave"]
+    async with ground.agent() as agent:
+        await until(lambda: told(agent).get("web.1#1"))
+        assert told(agent)["web.1#1"].ready
+        assert len(ground.runtime.started) == 1  # adopted, S21
+        ground.runtime.started[0].script.exits_after = None
+        await ground.runtime.started[0].kill()
+        await until(lambda: len(ground.runtime.started) == 2)
+
+
+async def test_agent_waits_with_what_does_not_run_until_it_is_wanted_or_resumed(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground()
+    for task in (WEB1, WEB2):
+        ground.journal.save(TaskRecord(id=task, spec=spec(), phase=Phase.RUNNING))
+    async with ground.agent() as agent:
+        await trio.sleep(10)
+        assert ground.runtime.started == []
+        assert {status.id for status in agent.statuses()} == {WEB1, WEB2}
+        await agent.assign(whole(5, run("web.2#1")))
+        await until(lambda: ground.runtime.started)
+        assert [i.instance.task for i in ground.runtime.started] == [WEB2]
+        assert [record.id for record in ground.journal.load()] == [WEB2]
+    async with ground.agent() as agent:
+        agent.resume()
+        await until(lambda: len(ground.runtime.started) == 2)
+
+
+async def test_agents_shutdown_is_no_end_of_its_tasks(autojump_clock: MockClock) -> None:
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1")))
+        await until(lambda: ground.runtime.alive)
+        await agent.stop_all("the supervisor shuts down")
+        assert not ground.runtime.alive
+        status = told(agent)["web.1#1"]
+        assert (status.phase, status.ready, status.instance) == (Phase.RUNNING, False, None)
+        with pytest.raises(UnavailableError, match="n1 is shutting down"):
+            await agent.assign(whole(6, run("web.1#1")))
+    assert ground.news[-1] == "web.1#1 stopped: the supervisor shuts down"
+    assert not ground.journal.load()[0].phase.is_end
+
+
+async def test_agent_tells_a_failed_end_found_in_the_journal_until_it_is_dropped(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground(runtime=ScriptedRuntime(Script(exits_after=1, exit_code=3)))
+    never = spec(restart={"condition": "never"})
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1", never)))
+        await until(lambda: phase(agent, "web.1#1") is Phase.FAILED)
+    async with ground.agent() as agent:
+        (status,) = agent.statuses()
+        assert status.phase is Phase.FAILED
+        assert status.last_end is not None
+        assert status.last_end.exit_code == 3
+        await agent.assign(whole(9))
+        await until(lambda: agent.statuses() == [])
+
+
+async def test_agent_carries_the_slots_history_into_a_replacement(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground(runtime=ScriptedRuntime(Script(start_delay=5)))
+    assignment = msgspec.structs.replace(run("web.1#2"), failed_before=3)
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, assignment))
+        assert agent.statuses()[0].failed_before == 3
+
+
+async def test_agent_shows_the_outcomes_it_keeps(autojump_clock: MockClock) -> None:  # S24
+    ground = Ground()
+    ground.check.answer = Outcome(Result.PASS, "200 OK")
+    probed = spec(ports={"http": 80}, liveness={"http": {}, "interval": "1s"})
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1", probed)))
+        await trio.sleep(5)
+        ((_, samples),) = (await agent.samples(WEB1)).items()
+        assert len(samples) >= 4
+        with pytest.raises(NotFoundError, match=r"web\.2#1 is not on node n1"):
+            await agent.samples(WEB2)
+
+
+async def test_agent_purges_the_output_of_services_that_are_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground()
+    ground.logs.texts = {"web": b"hello\n", "old": b"old\n", "gone": b"gone\n"}
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1"), services=("web", "gone")))
+        assert ground.logs.purged == ["old"]
+        await agent.assign(Assignments(generation=6, base=5, purged=("gone",)))
+        assert ground.logs.purged == ["old", "gone"]
+
+
+async def test_agent_gives_output_that_is_waited_for(autojump_clock: MockClock) -> None:
+    ground = Ground()
+    ground.logs.texts = {"web": b"one\n"}
+    async with ground.agent() as agent, trio.open_nursery() as nursery:
+        chunk = await agent.log(WEB1)
+        assert chunk.data == b"one\n"
+
+        async def write() -> None:
+            await trio.sleep(3)
+            ground.logs.texts["web"] += b"two\n"
+
+        nursery.start_soon(write)
+        assert (await agent.log(WEB1, cursor=chunk.cursor)).data == b""
+        assert (await agent.log(WEB1, cursor=chunk.cursor, wait=True)).data == b"two\n"
