@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from warren.model.check import Argv
+from warren.model.decode import to_json
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
@@ -138,3 +140,60 @@ def test_journal_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
 def test_journal_is_for_its_owner_alone(journal: SqliteJournal, path: Path) -> None:
     journal.save(record())
     assert {stat.st_mode & 0o077 for stat in map(os.stat, path.parent.glob("journal*"))} == {0}
+
+
+def test_many_records_are_one_transaction(path: Path, journal: SqliteJournal) -> None:
+    database = journal._db  # pyright: ignore[reportPrivateUsage]
+    statements: list[str] = []
+    database.set_trace_callback(statements.append)
+    journal.save_all(record(number) for number in range(1, 1001))
+    database.set_trace_callback(None)
+    assert statements.count("COMMIT") == 1
+    with closing(SqliteJournal(path)) as other:
+        assert other.load() == [record(number) for number in range(1, 1001)]
+
+
+def test_memory_journal_keeps_many_records() -> None:
+    journal = MemoryJournal()
+    journal.save_all(record(number) for number in (2, 1))
+    assert journal.load() == [record(1), record(2)]
+
+
+def test_node_id_is_made_once_and_kept(path: Path, tmp_path: Path) -> None:
+    with closing(SqliteJournal(path)) as journal:
+        made = journal.node_id()
+        assert re.fullmatch("[0-9a-f]{32}", made)
+        assert journal.node_id() == made
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.node_id() == made
+    with closing(SqliteJournal(tmp_path / "other.sqlite")) as journal:
+        assert journal.node_id() != made
+    memory = MemoryJournal()
+    assert memory.node_id() == memory.node_id() != MemoryJournal().node_id()
+
+
+def test_node_id_on_a_full_disk_is_kept_in_memory_and_written_later(
+    path: Path, journal: SqliteJournal
+) -> None:
+    database = journal._db  # pyright: ignore[reportPrivateUsage]
+    database.execute("PRAGMA query_only = ON")
+    made = journal.node_id()
+    assert journal.node_id() == made
+    with closing(SqliteJournal(path)) as other:
+        assert other._db.execute("SELECT * FROM node").fetchall() == []  # pyright: ignore[reportPrivateUsage]
+    database.execute("PRAGMA query_only = OFF")
+    journal.save(record())
+    with closing(SqliteJournal(path)) as other:
+        assert other.node_id() == made
+
+
+def test_journal_of_the_first_version_is_migrated_with_its_records(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as first, first:
+        first.execute("CREATE TABLE tasks (id TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT")
+        first.execute("INSERT INTO tasks VALUES ('web.1#1', ?)", (to_json(record()),))
+        first.execute("PRAGMA user_version = 1")
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.load() == [record()]
+        made = journal.node_id()
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.node_id() == made

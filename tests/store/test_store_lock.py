@@ -1,4 +1,4 @@
-"""A data directory has one supervisor at a time."""
+"""A data directory has one Warren of each role at a time."""
 
 from __future__ import annotations
 
@@ -32,3 +32,13 @@ def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         locked(tmp_path / "file" / "x"),
     ):
         pass
+
+
+def test_roles_do_not_shut_each_other_out(tmp_path: Path) -> None:
+    with locked(tmp_path, role="manager"), locked(tmp_path, role="node"), locked(tmp_path):
+        wanted = rf"is in use by another warren manager, pid {os.getpid()}; want another --data-dir"
+        with pytest.raises(DataDirectoryError, match=wanted), locked(tmp_path, role="manager"):
+            pass
+        with pytest.raises(DataDirectoryError, match="warren node"), locked(tmp_path, role="node"):
+            pass
+    assert {file.name for file in tmp_path.iterdir()} == {"manager.lock", "node.lock", "lock"}

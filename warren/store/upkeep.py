@@ -19,6 +19,7 @@ from warren.store.rows import Reader
 from warren.store.schema import STATE
 
 _FAULTS_SHOWN = 100
+_MAGIC = b"SQLite format 3\0"
 
 
 def check(path: Path) -> list[str]:
@@ -127,14 +128,22 @@ def _set_aside(path: Path) -> Path | None:
     """Keep the old file under another name; nothing of it may be played into the new one."""
     if not path.exists():
         return None
-    with suppress(StoreError, sqlite3.Error), _opened(path) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what is damaged stays so, log and all
+    _play_back(path)
     kept = _free_name(path)
     if beside(path, LOG).exists():
         beside(path, LOG).rename(beside(kept, LOG))
     beside(path, INDEX).unlink(missing_ok=True)
     os.link(path, kept)  # a second name, so that `path` names one of the two at every moment
     return kept
+
+
+def _play_back(path: Path) -> None:
+    """Put the log of a manager that was killed into its file, where that is a database."""
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return  # SQLite would throw the log away
+    with suppress(sqlite3.Error), _opened(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _free_name(path: Path) -> Path:

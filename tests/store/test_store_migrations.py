@@ -1,0 +1,135 @@
+"""A file is of the old version or of the new one, whatever happens on the way."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.store.staterows import numbered, numbered_state
+from warren.store import state
+from warren.store.database import Schema, open_database
+from warren.store.errors import StoreError
+from warren.store.journal import JOURNAL
+from warren.store.schema import STATE
+from warren.store.state import StateStore
+
+_SECOND = (
+    "ALTER TABLE nodes ADD COLUMN zone TEXT NOT NULL DEFAULT 'here'",
+    "CREATE INDEX nodes_by_zone ON nodes (zone)",
+    "UPDATE nodes SET warren = 'migrated'",
+)
+
+
+def newer(*migrations: tuple[str, ...]) -> Schema:
+    return msgspec.structs.replace(STATE, migrations=(*STATE.migrations, *migrations))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A state file of version 1, with rows."""
+    path = tmp_path / "state.sqlite"
+    with closing(StateStore.open(path)) as store:
+        store.commit(numbered(1), now=1.0)
+    return path
+
+
+@contextmanager
+def opened(path: Path, schema: Schema) -> Generator[sqlite3.Connection, None, None]:
+    with closing(open_database(path, schema, synchronous="FULL")) as db:
+        yield db
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("PRAGMA user_version").fetchone()[0]
+
+
+def schema_of(path: Path) -> list[tuple[str]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("SELECT sql FROM sqlite_schema ORDER BY name").fetchall()
+
+
+def test_next_version_is_one_entry_in_the_list(path: Path) -> None:
+    with opened(path, newer(_SECOND)) as db:
+        assert db.execute("SELECT zone, warren FROM nodes").fetchall() == [("here", "migrated")]
+        assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    assert version(path) == 2
+
+
+def test_all_that_are_missing_run_in_order(path: Path) -> None:
+    third = ("UPDATE nodes SET zone = zone || ' and there'",)
+    with opened(path, newer(_SECOND, third)) as db:
+        assert db.execute("SELECT zone FROM nodes").fetchall() == [("here and there",)]
+    assert version(path) == 3
+
+
+def test_new_file_and_migrated_file_are_of_one_shape(path: Path, tmp_path: Path) -> None:
+    with opened(path, newer(_SECOND)), opened(tmp_path / "new.sqlite", newer(_SECOND)):
+        assert schema_of(path) == schema_of(tmp_path / "new.sqlite")
+
+
+@pytest.mark.parametrize("done", range(4))
+def test_migration_that_fails_leaves_the_old_version(path: Path, done: int) -> None:
+    before = schema_of(path)
+    broken = newer(("CREATE TABLE third (a)",), (*_SECOND[:done], "UPDATE nowhere SET a = 1"))
+    with pytest.raises(StoreError, match="no such table: nowhere"), opened(path, broken):
+        pass
+    assert version(path) == 1
+    assert schema_of(path) == before
+    with closing(StateStore.open(path)) as store:
+        assert store.load() == numbered_state(1)
+
+
+def test_migration_that_leaves_a_reference_to_nothing_is_undone(path: Path) -> None:
+    careless = newer(("DELETE FROM specs",))
+    with (
+        pytest.raises(StoreError, match="a row of tasks refers to no row of specs"),
+        opened(path, careless),
+    ):
+        pass
+    with closing(StateStore.open(path)) as store:
+        assert store.load() == numbered_state(1)
+
+
+def test_migration_does_not_fire_on_a_table_made_anew(path: Path) -> None:
+    # Foreign keys are off meanwhile: dropping a parent would else delete or refuse.
+    rebuild = (
+        "CREATE TABLE specs2 (service TEXT NOT NULL, revision INTEGER NOT NULL, spec TEXT NOT"
+        " NULL, PRIMARY KEY (service, revision)) STRICT",
+        "INSERT INTO specs2 SELECT * FROM specs",
+        "DROP TABLE specs",
+        "ALTER TABLE specs2 RENAME TO specs",
+    )
+    with opened(path, newer(rebuild)) as db:
+        assert db.execute("SELECT count(*) FROM tasks, specs").fetchone() == (1,)
+
+
+def test_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    with opened(path, newer(_SECOND)):
+        pass
+    with pytest.raises(StoreError, match="is of version 2; this Warren knows up to 1"):
+        StateStore.open(path)
+    assert version(path) == 2
+
+
+def test_file_of_another_schema_is_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is another program's database"), opened(path, JOURNAL):
+        pass
+    journal = tmp_path / "journal.sqlite"
+    with opened(journal, JOURNAL), pytest.raises(StoreError, match="is another program's"):
+        StateStore.open(journal)
+
+
+def test_store_opens_with_the_version_it_is_made_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "STATE", newer(_SECOND[:2]))
+    with closing(StateStore.open(path)) as store:
+        assert store.load() == numbered_state(1)
+        store.commit(numbered(2), now=1.0)
+    assert version(path) == 2
