@@ -18,10 +18,14 @@ _STEP = 1 << 16
 
 
 class Pieces:
-    """The files of one slot as they are now: `older`, the oldest first, and the newest."""
+    """The files of one slot as they are now: `older`, the oldest first, and the newest.
 
-    def __init__(self, newest: Path, older: list[Path]) -> None:
+    `cut` is how many bytes the last rotation has not copied, because a flood was too long.
+    """
+
+    def __init__(self, newest: Path, older: list[Path], *, cut: int = 0) -> None:
         self.newest = newest
+        self.cut = cut
         self.older = [piece for piece in older if piece.exists()]
 
     def first(self) -> str:
@@ -57,7 +61,8 @@ class Pieces:
             size = self.newest.stat().st_size if self.newest.exists() else 0
             return len(self.older), offset if offset <= size else 0
         if file.startswith("now-"):
-            return (len(self.older) - 1, offset) if self.older else (0, 0)
+            last = len(self.older) - 1
+            return (last, max(0, offset - self.cut)) if self.older else (0, 0)
         names = [self._name(index) for index in range(len(self.older))]
         return (names.index(file), offset) if file in names else (0, 0)
 

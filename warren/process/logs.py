@@ -35,6 +35,7 @@ class Logs:
         self._limit = limit
         self._keep = keep
         self._sizes = dict[Path, int]()
+        self._cut = dict[Path, int]()
         self._troubled = set[Path]()  # told of already
 
     def __repr__(self) -> str:
@@ -64,7 +65,7 @@ class Logs:
         """A piece of the slot's output; see `LogSource` in model/seams.py."""
         newest = self.path(task)
         older = [_piece(newest, number) for number in range(self._keep, 0, -1)]
-        pieces = Pieces(newest, older)
+        pieces = Pieces(newest, older, cut=self._cut.get(newest, 0))
         if not cursor:
             if not newest.exists():
                 raise NotFoundError(f"task {task} has written nothing on its node")
@@ -110,6 +111,7 @@ class Logs:
             older = _piece(path, number - 1)
             if older.exists():
                 older.replace(_piece(path, number))
+        self._cut[path] = max(0, size - 2 * self._limit)
         try:
             if self._keep:
                 _copy_end(path, _piece(path, 1), size, 2 * self._limit)

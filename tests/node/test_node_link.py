@@ -1,0 +1,216 @@
+"""The node's link: dialled again for ever, everything told, nothing lost on the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+from node_kit import Ground, run, until, whole
+from trio.testing import MockClock
+
+from tests.scripted import Script, ScriptedRuntime
+from warren.model.errors import ConflictError, LinkLostError, UnavailableError
+from warren.model.link import Agent
+from warren.model.report import NodeHello, Report
+from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.node.agent import NodeAgent
+from warren.node.link import ANSWER_WITHIN, LONGEST_PAUSE, Link
+from warren.node.outbox import Outbox
+
+
+@dataclass
+class FakeManager:
+    """Plays the far side. `refusals` are raised by the next calls, one each."""
+
+    is_there: bool = True
+    is_silent: bool = False
+    refusals: list[Exception] = field(default_factory=list[Exception])
+    hellos: list[NodeHello] = field(default_factory=list[NodeHello])
+    reports: list[Report] = field(default_factory=list[Report])
+    dialled: list[float] = field(default_factory=list[float])
+    renewed: int = 0
+    epoch: int = 7
+    lost: trio.Event = field(default_factory=trio.Event)
+
+    @asynccontextmanager
+    async def dial(self) -> AsyncGenerator[FakeManager, None]:
+        """A connection, if it is there."""
+        self.dialled.append(trio.current_time())
+        if not self.is_there:
+            raise LinkLostError("no manager listens at unix:/x")
+        self.lost = trio.Event()
+        yield self
+
+    async def enroll(self, hello: NodeHello, agent: Agent) -> FakeManager:
+        await self._answer()
+        self.hellos.append(hello)
+        return self
+
+    async def report_task_health(self, report: Report) -> None:
+        await self._answer()
+        self.reports.append(report)
+
+    async def renew(self) -> None:
+        await self._answer()
+        self.renewed += 1
+
+    async def _answer(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.is_silent:
+            await trio.sleep_forever()
+        if self.lost.is_set():
+            raise LinkLostError("the manager has closed the link")
+        if self.refusals:
+            raise self.refusals.pop(0)
+
+    def told(self) -> list[str]:
+        """Every event told so far."""
+        return [told.event.message for report in self.reports for told in report.events]
+
+
+@asynccontextmanager
+async def linked(
+    manager: FakeManager, ground: Ground
+) -> AsyncGenerator[tuple[NodeAgent, Link], None]:
+    async with ground.agent() as agent, trio.open_nursery() as nursery:
+        hello = NodeHello(name="n1", id="a")
+        link = Link(manager.dial, agent, hello, chance=random.Random(1))  # type: ignore[arg-type]
+        nursery.start_soon(link.run)
+        yield agent, link
+        nursery.cancel_scope.cancel()
+
+
+async def test_link_begins_with_the_whole_and_goes_on_with_what_changes(
+    autojump_clock: MockClock,
+) -> None:
+    manager = FakeManager()
+    async with linked(manager, Ground()) as (agent, link):
+        await until(lambda: manager.reports)
+        assert manager.reports[0].is_whole
+        assert link.is_up
+        await agent.assign(whole(1, run("web.1#1")))
+        await until(lambda: "ready" in manager.told())
+        assert not manager.reports[-1].is_whole
+        assert manager.reports[-1].statuses[0].ready
+        await until(lambda: agent.outbox.batch() == Report())
+
+
+async def test_link_tells_again_what_was_on_its_way_when_it_was_lost(  # S19
+    autojump_clock: MockClock,
+) -> None:
+    manager = FakeManager()
+    ground = Ground(runtime=ScriptedRuntime(Script(exits_after=5, exit_code=1)))
+    async with linked(manager, ground) as (agent, link):
+        await until(lambda: link.is_up)
+        await agent.assign(whole(1, run("web.1#1")))
+        await until(lambda: manager.reports[-1].statuses)
+        manager.is_there = False
+        manager.lost.set()
+        await until(lambda: agent.statuses()[0].restarts >= 2)
+        assert link.trouble == "no manager listens at unix:/x"
+        manager.is_there = True
+        before = len(manager.reports)
+        await until(lambda: len(manager.reports) > before)
+        first = manager.reports[before]
+        assert first.is_whole
+        assert first.statuses[0].restarts >= 2
+        assert "exited with code 1; restarting" in manager.told()
+        assert len(manager.told()) == len(ground.news)
+        assert manager.hellos[-1].epoch == 7  # the life it was given before goes on
+        assert link.trouble is None
+
+
+async def test_link_keeps_reports_that_the_manager_cannot_write(autojump_clock: MockClock) -> None:
+    manager = FakeManager()
+    async with linked(manager, Ground()) as (agent, link):
+        await until(lambda: link.is_up)
+        manager.refusals = [UnavailableError("disk full")] * 3
+        await agent.assign(whole(1, run("web.1#1")))
+        await until(lambda: "ready" in manager.told())
+        assert len(manager.dialled) == 1  # the link itself is well
+
+
+async def test_link_takes_a_silent_manager_for_lost(autojump_clock: MockClock) -> None:
+    manager = FakeManager()
+    async with linked(manager, Ground()) as (_, link):
+        await until(lambda: manager.renewed >= 2)
+        manager.is_silent = True
+        await until(lambda: link.trouble is not None)
+        assert link.trouble == f"the manager has been answering for {ANSWER_WITHIN:.0f} s"
+        manager.is_silent = False
+        await until(lambda: link.is_up)
+
+
+async def test_link_waits_longer_each_time_but_never_too_long(autojump_clock: MockClock) -> None:
+    manager = FakeManager(is_there=False)
+    async with linked(manager, Ground()):
+        await trio.sleep(120)
+        pauses = [b - a for a, b in zip(manager.dialled, manager.dialled[1:], strict=False)]
+        assert pauses[0] < 0.3
+        assert max(pauses) <= 2 * LONGEST_PAUSE + 0.01
+        assert pauses[-1] >= LONGEST_PAUSE
+
+
+async def test_link_tries_again_where_enrolling_is_refused(autojump_clock: MockClock) -> None:
+    manager = FakeManager(refusals=[ConflictError("name: 'n1': another supervisor has it")])
+    async with linked(manager, Ground()) as (_, link):
+        await until(lambda: link.is_up)
+        assert len(manager.dialled) == 2
+
+
+def status(sequence: int) -> TaskStatus:
+    return TaskStatus(id=run("web.1#1").task, phase=Phase.RUNNING, sequence=sequence)
+
+
+def event(message: str) -> TaskEvent:
+    return TaskEvent(at=0.0, task=run("web.1#1").task, kind=EventKind.READY, message=message)
+
+
+def messages(reports: Sequence[Report]) -> list[str]:
+    return [told.event.message for report in reports for told in report.events]
+
+
+def test_outbox_keeps_what_came_while_a_report_was_on_its_way() -> None:
+    outbox = Outbox()
+    outbox.note(status(1), event("one"))
+    sent = outbox.batch()
+    outbox.note(status(2), event("two"))
+    outbox.acknowledge(sent)
+    assert outbox.batch().statuses == (status(2),)
+    assert messages([outbox.batch()]) == ["two"]
+
+
+def test_outbox_gives_up_the_oldest_events_and_counts_them() -> None:
+    outbox = Outbox(events_kept=3)
+    for number in range(1, 6):
+        outbox.note(status(number), event(str(number)))
+    sent = outbox.batch()
+    assert messages([sent]) == ["3", "4", "5"]
+    assert outbox.lost == 2
+    outbox.note(status(6), event("6"))
+    outbox.acknowledge(sent)
+    assert messages([outbox.batch()]) == ["6"]
+
+
+async def test_outbox_is_empty_only_when_all_is_acknowledged() -> None:
+    outbox = Outbox()
+    await outbox.wait_empty()
+    outbox.note(status(1), event("one"))
+    with trio.move_on_after(0) as scope:
+        await outbox.wait_empty()
+    assert scope.cancelled_caught
+    outbox.acknowledge(outbox.batch())
+    await outbox.wait_empty()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_outbox_forgets_a_task(count: int) -> None:
+    outbox = Outbox()
+    for number in range(count):
+        outbox.note(status(number))
+    outbox.forget(run("web.1#1").task)
+    assert outbox.batch() == Report()
