@@ -48,6 +48,6 @@ bench *arguments:
 picture:
     python tools/picture.py
 
-# Draw the diagram in docs/how-it-works.md from the table of a task's life
+# Draw the diagram in docs/architecture.md from the table of a task's life
 diagram:
     python tools/diagram.py

@@ -92,7 +92,7 @@ def test_readmes_library_example_runs(tmp_path: Path) -> None:
 
 
 def test_diagram_of_a_tasks_life_is_the_tables() -> None:
-    text = (ROOT / "docs" / "how-it-works.md").read_text("utf-8")
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     assert fenced(text, "mermaid") == [diagram()]
 
 

@@ -1,4 +1,4 @@
-"""Draws the diagram of a task's life into docs/how-it-works.md, from the table itself."""
+"""Draws the diagram of a task's life into docs/architecture.md, from the table itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from warren.rules.lifecycle import diagram
 
-PAGE = Path(__file__).parent.parent / "docs" / "how-it-works.md"
+PAGE = Path(__file__).parent.parent / "docs" / "architecture.md"
 
 
 def main() -> None:

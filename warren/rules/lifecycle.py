@@ -1,7 +1,7 @@
 """A task's life on its node: one literal table, state x event -> state and effects, total.
 
 The shell waits for one event, looks it up here and performs the effects, in order. The diagram in
-docs/how-it-works.md is generated from TABLE.
+docs/architecture.md is generated from TABLE.
 """
 
 from __future__ import annotations
