@@ -1,0 +1,66 @@
+"""Reaching a manager's gate."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import cast
+
+import trio
+
+from warren.model.address import Address, UnixAddress, check_address
+from warren.model.errors import LinkLostError
+from warren.model.link import Gate
+from warren.transport.connection import Connection, Limits
+from warren.transport.interfaces import LinkedGate, proxy
+from warren.transport.link import Link
+from warren.transport.portal import open_portal
+
+STANDARD = Limits()
+
+
+@asynccontextmanager
+async def open_gate(
+    address: Address, *, limits: Limits = STANDARD
+) -> AsyncGenerator[LinkedGate, None]:
+    """The gate of the manager at an address, as long as the block lasts.
+
+    Raises LinkLostError where no manager listens, and SpecError for an address that cannot be.
+    What the block raises comes out as it is, in no group.
+    """
+    check_address(address)
+    sock = await _connect(address)
+    try:
+        async with open_portal() as portal, trio.open_nursery() as nursery:
+            link = Link(portal, Connection(f"the manager at {address}"), limits)
+            await nursery.start(link.run, sock, None)
+            try:
+                gate = proxy(Gate, link.gate(), lost=link.connection.closed)
+                yield cast("LinkedGate", gate)
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        lone = _lone(group)
+        raise lone from lone.__cause__
+
+
+async def _connect(address: Address) -> socket.socket:
+    """A connected socket that nobody owns yet."""
+    try:
+        if isinstance(address, UnixAddress):
+            stream = await trio.open_unix_socket(os.fsencode(address.path))
+        else:
+            stream = await trio.open_tcp_stream(address.host, address.port)
+    except OSError as error:
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise LinkLostError(f"no manager listens at {address}: {why}") from None
+    with stream.socket as found:
+        return socket.socket(fileno=found.detach())
+
+
+def _lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a nursery has wrapped, where it is one thing."""
+    first, *more = group.exceptions
+    return group if more else first

@@ -1,0 +1,294 @@
+"""Model values to messages and back, by the type hints of the one and the schema of the other.
+
+A field has its Python name in camel case. What a hint becomes:
+
+    X | None                 a null pointer, or a union whose `unset` is set
+    int | str | None         a union, its members told apart by their types
+    tuple[X, ...], list[X]   a list
+    Mapping[K, V]            a list of entries: the key, and then the value, or the value's fields
+    enum                     an enumerant, by its name
+    StatusRange              a group of `low` and `high`
+    struct                   a struct; optional fields may be the members of its unnamed union
+    a protocol of link.py    a capability
+
+That a model and the schema do not fit together shows when the codec is made, not when a message
+comes.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
+
+import msgspec
+
+from warren.model.check import Argv, StatusRange
+from warren.model.decode import DecodeError, decode, to_json
+from warren.model.identity import TaskId
+from warren.model.report import Assignment, Assignments
+from warren.model.service import ServiceSpec
+from warren.transport import pieces
+from warren.transport.interfaces import Interface, Method, interface, is_capability
+from warren.transport.pieces import At, Field, Item, Record, camel
+from warren.transport.schema import capnp, wire
+
+Export = Callable[[type, object], Any]
+"""Makes a capability of an object that plays a protocol."""
+Hold = Callable[[type, Any, Mapping[str, object]], object]
+"""Makes an object that plays a protocol of a capability, with these attributes."""
+
+
+class MethodCodec(NamedTuple):
+    """One method's parameters and result. `result` is None where it gives none."""
+
+    method: Method
+    wire_name: str
+    parameters: tuple[tuple[str, Any, Field | None], ...]
+    result: tuple[str, Field | None] | None
+
+    def write_parameters(self, request: Any, arguments: Mapping[str, Any], export: Export) -> None:
+        """Raises DecodeError."""
+        for name, hint, field in self.parameters:
+            with At(name):
+                if field is None:
+                    request._set(camel(name), export(hint, arguments[name]))
+                else:
+                    field.write(request, arguments[name])
+
+    def read_parameters(self, reader: Any, hold: Hold) -> dict[str, Any]:
+        """Raises DecodeError."""
+        arguments: dict[str, Any] = {}
+        for name, hint, field in self.parameters:
+            with At(name):
+                arguments[name] = _read(reader, camel(name), hint, field, hold)
+        return arguments
+
+    def write_result(self, results: Any, value: Any, export: Export) -> None:
+        """Raises DecodeError."""
+        if self.result is None:
+            return
+        name, field = self.result
+        if field is not None:
+            with At(name):
+                field.write(results, value)
+            return
+        results._set(name, export(self.method.returns, value))
+        for attribute in interface(self.method.returns).attributes:
+            results._set(camel(attribute), getattr(value, attribute))
+
+    def read_result(self, reader: Any, hold: Hold) -> object:
+        """Raises DecodeError."""
+        if self.result is None:
+            return None
+        name, field = self.result
+        with At(name):
+            return _read(reader, name, self.method.returns, field, hold)
+
+
+@functools.cache
+def method_codecs(kind: type) -> Mapping[str, MethodCodec]:
+    """The codecs of a protocol's methods, by their Python names."""
+    schema = schema_of(kind).schema
+    table: Interface = interface(kind)
+    known = {camel(name) for name in table.methods}
+    _expect(known == set(schema.method_names_inherited), f"the methods of {table.name} differ")
+    return {
+        name: _method_codec(method, schema.methods_inherited[camel(name)])
+        for name, method in table.methods.items()
+    }
+
+
+def schema_of(kind: type) -> Any:
+    """The schema's interface for a protocol."""
+    return getattr(wire, kind.__name__)
+
+
+@functools.cache
+def record(kind: type, schema_id: int) -> Record:
+    """How a model's struct is written to a struct of this id, and read from it."""
+    schema = _structs()[schema_id]
+    fields = {f.name: f.type for f in msgspec.structs.fields(kind)}
+    if kind is Assignments:
+        return _Assignments({n: _field(h, schema, n) for n, h in fields.items() if n != "tasks"})
+    made = {name: _field(hint, schema, name) for name, hint in fields.items()}
+    return pieces.Named(made) if kind is TaskId else Record(made)
+
+
+class _Assignments(Record):
+    """Specs stand once, however many tasks are made of them."""
+
+    def __init__(self, fields: Mapping[str, Field]) -> None:
+        super().__init__(fields)
+        schema = wire.Assignment.schema
+        self._spec = record(ServiceSpec, wire.ServiceSpec.schema.node.id)
+        self._task = Record(
+            {
+                f.name: _field(f.type, schema, f.name)
+                for f in msgspec.structs.fields(Assignment)
+                if f.name != "spec"
+            }
+        )
+
+    def fill(self, builder: Any, value: Assignments) -> None:
+        super().fill(builder, value)
+        places: dict[bytes, int] = {}
+        indices: dict[int, int] = {}  # by identity: most tasks of a service share their spec
+        specs: list[ServiceSpec] = []
+        for task in value.tasks:
+            if id(task.spec) not in indices:
+                place = places.setdefault(to_json(task.spec), len(places))
+                indices[id(task.spec)] = place
+                specs[place:] = specs[place:] or [task.spec]
+        pieces.Sequenced(self._spec).write(builder, "specs", specs)
+        entries = builder.init("tasks", len(value.tasks))
+        for index, task in enumerate(value.tasks):
+            entry = entries._get(index)
+            entry._set("spec", indices[id(task.spec)])
+            self._task.fill(entry, task)
+
+    def read(self, raw: Any) -> object:
+        plain = cast("dict[str, object]", super().read(raw))
+        with At("specs"):
+            read = pieces.Sequenced(self._spec).read(raw._get("specs"))
+            specs: list[ServiceSpec] = []
+            for index, each in enumerate(read):
+                with At(index):
+                    specs.append(decode(each, ServiceSpec))
+        with At("tasks"):
+            plain["tasks"] = [*self._tasks(raw._get("tasks"), specs)]
+        return plain
+
+    def _tasks(self, raw: Any, specs: list[ServiceSpec]) -> list[object]:
+        tasks: list[object] = []
+        with At() as at:
+            for at.step in range(len(raw)):
+                entry = raw._get(at.step)
+                task = cast("dict[str, object]", self._task.read(entry))
+                index: int = entry._get("spec")
+                if index >= len(specs):
+                    raise DecodeError(("spec",), index, f"want an index below {len(specs)}")
+                tasks.append({**task, "spec": specs[index]})
+        return tasks
+
+
+def _method_codec(method: Method, schema: Any) -> MethodCodec:
+    into, out = schema.param_type, schema.result_type
+    parameters = {
+        name: (name, hint, None if is_capability(hint) else _field(hint, into, name))
+        for name, hint in method.parameters.items()
+    }
+    _expect(
+        {camel(name) for name in parameters} == set(into.fieldnames),
+        f"the parameters of {method.name} differ",
+    )
+    name, *_ = (*out.fieldnames, None)
+    _expect((name is None) == (method.returns is type(None)), f"{method.name}: one gives nothing")
+    result = None
+    if name is not None:
+        returns = method.returns
+        result = (name, None if is_capability(returns) else _field(returns, out, name))
+    return MethodCodec(method, camel(method.name), tuple(parameters.values()), result)
+
+
+def _read(reader: Any, name: str, hint: Any, field: Field | None, hold: Hold) -> object:
+    if field is not None:
+        return decode(field.read(reader), hint)
+    if not reader._has(name):
+        raise DecodeError((), None, f"want an object that is a {hint.__name__}")
+    attributes = {each: reader._get(camel(each)) for each in interface(hint).attributes}
+    return hold(hint, reader._get(name), attributes)
+
+
+def _field(hint: Any, schema: Any, name: str) -> Field:
+    """How a struct's field is written and read."""
+    optional, kinds = _alternatives(hint)
+    wire_name = camel(name)
+    found = schema.fields.get(wire_name)
+    _expect(found is not None, f"{schema} has no {wire_name}")
+    proto = found.proto
+    if proto.which() == "group":
+        return _group(kinds, wire_name, found.schema)
+    _expect(len(kinds) == 1, f"{wire_name} of {schema} is a union in the model alone")
+    if get_origin(kinds[0]) is Mapping:
+        return _entries(kinds[0], wire_name, found.schema.elementType)
+    item = _item(kinds[0], proto.slot.type, lambda: found.schema)
+    if optional and proto.discriminantValue != 0xFFFF:
+        return pieces.Member(wire_name, item)
+    is_pointer = proto.slot.type.which() in ("text", "data", "list", "struct")
+    _expect(is_pointer or not optional, f"{wire_name} of {schema} cannot be missing")
+    return pieces.Slot(wire_name, item, optional=optional)
+
+
+def _item(hint: Any, proto: Any, schema: Callable[[], Any]) -> Item:
+    """How a value of this type is written to, and read from, a place of that type."""
+    word: str = proto.which()
+    if word == "struct":
+        return record(hint, schema().node.id)
+    if word == "enum":
+        return pieces.Enumerant(hint, schema())
+    if word == "list":
+        element = str if hint is Argv else get_args(hint)[0]
+        inner = proto.list.elementType
+        return pieces.Sequenced(_item(_bare(element), inner, lambda: schema().elementType))
+    _expect(
+        hint in (int, float, bool, str, bytes, type(None)) or issubclass(hint, float),
+        f"{hint} as {word}",
+    )
+    return pieces.Scalar(word)
+
+
+def _group(kinds: list[Any], name: str, schema: Any) -> Field:
+    if kinds == [StatusRange]:
+        return pieces.Span(name)
+    members: dict[type, tuple[str, Item]] = {}
+    for each, found in schema.fields.items():
+        word = found.proto.slot.type.which()
+        kind = next(kind for kind in (type(None), *kinds) if _fits(kind, word))
+        members[kind] = (each, _item(kind, found.proto.slot.type, lambda: None))
+    _expect(len(members) == 1 + len(kinds), f"the members of {name} differ")
+    return pieces.Choice(name, members)
+
+
+def _fits(kind: type, word: str) -> bool:
+    if kind is type(None) or word == "void":
+        return kind is type(None) and word == "void"
+    return {"text": str, "float64": float}.get(word, int) in kind.__mro__
+
+
+def _entries(hint: Any, name: str, schema: Any) -> Field:
+    key, value = (_bare(each) for each in get_args(hint))
+    first, second, *_ = schema.fields_list
+    key_item = _item(key, first.proto.slot.type, lambda: first.schema)
+    if isinstance(value, type) and issubclass(value, msgspec.Struct):
+        return pieces.Entries(name, (first.proto.name, key_item), record(value, schema.node.id))
+    value_item = _item(value, second.proto.slot.type, lambda: second.schema)
+    return pieces.Entries(name, (first.proto.name, key_item), (second.proto.name, value_item))
+
+
+def _alternatives(hint: Any) -> tuple[bool, list[Any]]:
+    """Whether it may be None, and what else it may be."""
+    hint = _bare(hint)
+    options = get_args(hint) if get_origin(hint) in (types.UnionType, Union) else (hint,)
+    kinds = [_bare(each) for each in options if each is not type(None)]
+    return len(kinds) < len(options), kinds
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+@functools.cache
+def _structs() -> Mapping[int, Any]:
+    modules = (getattr(wire, name) for name in dir(wire))
+    found = [module.schema for module in modules if hasattr(module, "new_message")]
+    return {schema.node.id: schema for schema in found}
+
+
+def _expect(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise TypeError(f"model and schema do not fit: {otherwise}")
+
+
+__all__ = ["DecodeError", "Export", "Hold", "MethodCodec", "capnp", "method_codecs", "record"]

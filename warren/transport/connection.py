@@ -1,0 +1,54 @@
+"""A connection as both programs see it, whatever carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one side bears. `connections` at a time at an address; `calls` in flight from one
+    connection; `message` is bytes. What is more is refused."""
+
+    connections: int = 256
+    calls: int = 1000
+    message: int = 64 << 20
+
+
+class Connection:
+    """Who is at the far side, and whether still. `uid` is None where there is no knowing.
+
+    `closed` is set as soon as the connection is gone, and `why` then says how. What it was doing
+    here is cancelled, and `ended` is set when that is over.
+    """
+
+    def __init__(
+        self,
+        peer: str,
+        *,
+        uid: int | None = None,
+        on_closed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.peer = peer
+        self.uid = uid
+        self._on_closed = on_closed
+        self.why = ""
+        self.closed = trio.Event()
+        self.ended = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Connection to {self.peer}{': ' + self.why if self.closed.is_set() else ''}>"
+
+    def note_closed(self, why: str) -> None:
+        """It is gone, by the transport's knowledge or our own wish. The first reason stays."""
+        if not self.closed.is_set():
+            self.why = why
+            self.closed.set()
+            self._on_closed()
+
+    async def close(self) -> None:
+        """End it, and wait until nothing of it goes on here. Harmless twice."""
+        self.note_closed("closed on this side")
+        await self.ended.wait()

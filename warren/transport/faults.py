@@ -1,0 +1,99 @@
+"""Errors as they cross: a word for the kind, and one line for people.
+
+What is no WarrenError is a bug here. It is logged here, and the caller is told no more than that.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any, NamedTuple
+
+from warren.model.errors import (
+    ConflictError,
+    InvalidError,
+    LinkLostError,
+    NotFoundError,
+    OverloadedError,
+    RefusedError,
+    SpecError,
+    UnavailableError,
+    WarrenError,
+)
+
+KINDS: dict[str, type[WarrenError]] = {
+    "invalid": InvalidError,
+    "not-found": NotFoundError,
+    "conflict": ConflictError,
+    "unavailable": UnavailableError,
+    "overloaded": OverloadedError,
+    "refused": RefusedError,
+    "failed": WarrenError,
+    "internal": WarrenError,
+    "lost": LinkLostError,  # never written: what a caller makes of a connection that is gone
+}
+_WORDS = {kind: word for word, kind in reversed(KINDS.items())}
+# Libraries put these before what the far side wrote.
+_TEXT = re.compile(r"(?s)(?:remote exception: |message = )*(?P<word>[a-z-]+): (?P<message>.*)")
+_log = logging.getLogger("warren.transport")
+
+
+class Fault(NamedTuple):
+    """An error on its way."""
+
+    word: str
+    message: str
+
+    def error(self) -> WarrenError:
+        """What the caller is to raise."""
+        return KINDS[self.word](self.message)
+
+
+def fault_of(error: Exception, doing: str) -> Fault:
+    """What the caller is told of an error in a handler."""
+    if isinstance(error, SpecError):
+        return Fault("invalid", str(error))
+    if isinstance(error, LinkLostError):  # another link than the caller's
+        return Fault("unavailable", str(error))
+    for kind in type(error).__mro__:
+        if kind in _WORDS:
+            return Fault(_WORDS[kind], str(error))
+    _log.error("%s failed, which is a bug: %s", doing, error, exc_info=error)
+    return Fault(
+        "internal", f"{doing} failed by a bug in Warren; the log of the far side says more"
+    )
+
+
+def parse_fault(description: str) -> Fault:
+    """Read a fault from an exception's description; what is none of ours has failed."""
+    match = _TEXT.match(description)
+    if match and match["word"] in KINDS:
+        return Fault(match["word"], match["message"].rstrip("\n"))
+    return Fault("failed", description.strip())
+
+
+async def answer(target: object, name: str, arguments: dict[str, Any]) -> tuple[Fault | None, Any]:
+    """Call a method of an object: what went wrong, or its value."""
+    try:
+        return None, await getattr(target, name)(**arguments)
+    except Exception as error:  # a handler's bug ends its call, and nothing else
+        return fault_of(error, name), None
+
+
+class WireError(Exception):
+    """Raised in a server's method so that pycapnp sends `word: message` and nothing else.
+
+    pycapnp formats an exception with its traceback, which is nobody's business on the far side and
+    which this class denies, and with its class's name, which is the word.
+    """
+
+    __traceback__ = property(lambda _: None)  # pyright: ignore
+
+
+_WIRE = {word: type(word, (WireError,), {"__module__": "builtins"}) for word in KINDS}
+
+
+def wire_error(fault: Fault) -> WireError:
+    """The fault as the exception that a server's method raises."""
+    text = fault.message.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+    return _WIRE[fault.word](text)

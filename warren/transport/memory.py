@@ -1,0 +1,117 @@
+"""A link within one process: the same protocols, the same errors, no wire.
+
+A call runs in the caller's own task, so that cancelling it is cancelling what is done for it. A
+link that is cut ends what is in flight, here and there, like a connection that is gone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Protocol, cast
+
+import trio
+
+from warren.model.errors import LinkLostError, OverloadedError
+from warren.model.link import Gate
+from warren.transport.connection import Connection, Limits
+from warren.transport.faults import answer
+from warren.transport.interfaces import LinkedGate, Method, interface, is_capability, proxy
+
+STANDARD = Limits()
+
+
+class Weather(Protocol):
+    """What a message meets on its way: it may wait for as long as it likes, for ever too."""
+
+    async def __call__(self, method: str, way: Literal["there", "back"]) -> None: ...
+
+
+class MemoryGate(LinkedGate, Protocol):
+    """A gate in the same process."""
+
+    def cut(self, why: str = "cut") -> None:
+        """Lose the link now: calls in flight and later ones raise LinkLostError."""
+        ...
+
+
+@asynccontextmanager
+async def memory_gate(
+    gate: Callable[[Connection], Gate], *, weather: Weather | None = None, limits: Limits = STANDARD
+) -> AsyncGenerator[MemoryGate, None]:
+    """The gate that `gate` makes for this connection, as long as the block lasts."""
+    link = _Link(weather, limits)
+    offered = link.carry(Gate, gate(link.connection), lost=link.connection.closed, cut=link.cut)
+    try:
+        yield cast("MemoryGate", offered)
+    finally:
+        link.cut("closed on the other side")
+        with trio.CancelScope(shield=True):
+            await link.connection.ended.wait()
+
+
+class _Link:
+    """Both ends of it."""
+
+    def __init__(self, weather: Weather | None, limits: Limits) -> None:
+        self.connection = Connection("this process", uid=os.geteuid(), on_closed=self._end)
+        self._weather = weather
+        self._limits = limits
+        self._flights = set[trio.CancelScope]()
+
+    def __repr__(self) -> str:
+        return f"<a link within the process: {len(self._flights)} calls>"
+
+    def cut(self, why: str = "cut") -> None:
+        self.connection.note_closed(why)
+
+    def carry(self, kind: type, target: object, **attributes: object) -> Any:
+        """The object as the other end has it."""
+        found = {name: getattr(target, name) for name in interface(kind).attributes}
+
+        async def invoke(method: Method, arguments: dict[str, Any]) -> Any:
+            return await self._call(target, method, arguments)
+
+        return cast("Any", proxy(kind, invoke, **found, **attributes))
+
+    async def _call(self, target: object, method: Method, arguments: dict[str, Any]) -> Any:
+        if self.connection.closed.is_set():
+            raise self._lost()
+        if len(self._flights) >= self._limits.calls:
+            raise OverloadedError(f"{len(self._flights)} calls of this link are in flight already")
+        flight = trio.CancelScope()
+        self._flights.add(flight)
+        try:
+            with flight:
+                return await self._fly(target, method, arguments)
+        finally:
+            self._flights.discard(flight)
+            if self.connection.closed.is_set():
+                self._end()
+        raise self._lost()
+
+    async def _fly(self, target: object, method: Method, arguments: dict[str, Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        if self._weather is not None:
+            await self._weather(method.name, "there")
+        carried = {
+            name: self.carry(hint, arguments[name]) if is_capability(hint) else arguments[name]
+            for name, hint in method.parameters.items()
+        }
+        fault, value = await answer(target, method.name, carried)
+        if self._weather is not None:
+            await self._weather(method.name, "back")
+        if fault is not None:
+            raise fault.error()
+        return self.carry(method.returns, value) if is_capability(method.returns) else value
+
+    def _end(self) -> None:
+        """What is in flight comes down; when nothing is, that was it."""
+        for flight in self._flights:
+            flight.cancel()
+        if not self._flights:
+            self.connection.ended.set()
+
+    def _lost(self) -> LinkLostError:
+        return LinkLostError(f"the link within the process is lost: {self.connection.why}")
