@@ -38,6 +38,7 @@ app = App(
     help="Keep services alive: probes, restarts, and nothing left behind.",
     version=f"warren {__version__}",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # `main` has the status
 )
 app.command("warren.cli.up:up", name="up", help="Manager and node in one process, until Ctrl-C.")
 app.command(

@@ -107,11 +107,12 @@ async def _heal(address: str, question: Question) -> int:
     while True:
         met_at: float | None = None
         try:
-            async with open_cluster(address) as cluster:
-                if has_met:
-                    say("warren: the manager is back")
-                has_met, met_at = True, trio.current_time()
-                return await question(cluster)
+            with unwrapped():
+                async with open_cluster(address) as cluster:
+                    if has_met:
+                        say("warren: the manager is back")
+                    has_met, met_at = True, trio.current_time()
+                    return await question(cluster)
         except (LinkLostError, OverloadedError) as error:
             if not has_met:
                 raise

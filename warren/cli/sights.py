@@ -171,7 +171,7 @@ def _config(spec: ServiceSpec) -> list[str]:
         ("Restart", f"{spec.restart.condition.value}, at most {spec.restart.max_attempts} "
                     f"in {spec.restart.window}"),
         ("Stop", f"SIG{spec.stop.signal}, then {spec.stop.grace} until the kill"),
-        *((kind.title(), probe(chosen)) for kind, chosen in _chosen(spec)),
+        *((kind.capitalize(), probe(chosen)) for kind, chosen in _chosen(spec)),
     ]  # fmt: skip
     return [f"{title}: {one_line(said)}" for title, said in lines if said]
 

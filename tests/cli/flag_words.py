@@ -1,0 +1,83 @@
+"""The options that ask for a spec: the way back from `flagspec.py`, for its property."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from warren.model.check import ExecCheck, HttpCheck, TcpCheck
+from warren.model.duration import Duration
+from warren.model.identity import is_name
+from warren.model.probe import Probe
+from warren.model.service import Resources, Restart, ServiceSpec, Stop
+
+GROUPS = ("health", "startup", "liveness", "readiness")
+
+
+def is_sayable(spec: ServiceSpec) -> bool:
+    """Whether options can ask for it: not for everything that a file can."""
+    restart = Restart(condition=spec.restart.condition, max_attempts=spec.restart.max_attempts)
+    stop = Stop(signal=spec.stop.signal, grace=spec.stop.grace)
+    return (
+        (spec.restart, spec.stop, spec.resources) == (restart, stop, Resources())
+        and (spec.cwd is None or spec.cwd.startswith("/"))
+        and all(_is_probe_sayable(getattr(spec, group)) for group in GROUPS)
+    )
+
+
+def words(spec: ServiceSpec) -> list[str]:
+    """The arguments of `warren service create`."""
+    options = [
+        *(f"--env={name}={value}" for name, value in spec.env.items()),
+        *(f"--port={name}={number}" for name, number in spec.ports.items()),
+        f"--replicas={spec.replicas}",
+        f"--restart={spec.restart.condition.value}",
+        f"--max-attempts={spec.restart.max_attempts}",
+        f"--stop-signal={spec.stop.signal}",
+        f"--stop-grace={spec.stop.grace}",
+    ]
+    for option, value in (("image", spec.image), ("user", spec.user), ("cwd", spec.cwd)):
+        if value is not None:
+            options.append(f"--{option}={value}")
+    for group in GROUPS:
+        options += _probe(group, getattr(spec, group))
+    return [spec.name, *options, *(["--", *spec.command] if spec.command else [])]
+
+
+def _is_probe_sayable(probe: Probe | None) -> bool:
+    if probe is None or isinstance(probe.check, ExecCheck):
+        return True
+    port = probe.check.port
+    if isinstance(probe.check, TcpCheck) and port is None:
+        return False
+    return not isinstance(port, str) or is_name(port)
+
+
+def _probe(group: str, probe: Probe | None) -> Iterator[str]:
+    if probe is None:
+        return
+    check = probe.check
+    if isinstance(check, ExecCheck):
+        yield f"--{group}-cmd={shlex.join(check.command)}"
+    elif isinstance(check, TcpCheck):
+        yield f"--{group}-tcp=port={check.port}"
+    else:
+        yield f"--{group}-http={_http(check)}"
+    for name in Probe.__struct_fields__[3:]:
+        value: Duration | int | None = getattr(probe, name)
+        if value is not None:
+            yield f"--{group}-{name.replace('_', '-')}={value}"
+
+
+def _http(check: HttpCheck) -> str:
+    pairs = [("path", check.path), ("scheme", check.scheme.value), ("status", str(check.status))]
+    if check.port is not None:
+        pairs.append(("port", str(check.port)))
+    pairs.append(("verify", str(check.verify).lower()))
+    for name, value in check.headers.items():
+        pairs.append(("host", value) if name == "Host" else ("header", f"{name}:{value}"))
+    return ",".join(f"{key}={_escaped(value)}" for key, value in pairs)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(",", "\\,")

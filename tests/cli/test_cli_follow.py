@@ -1,0 +1,260 @@
+"""Events and output, as they were and as they come: across links, tasks and nodes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+
+import pytest
+import trio
+import trio.testing
+from fake_cluster import BORN, FakeCluster, Person, Step
+
+from warren.cli.slotlog import SlotLog
+from warren.model.check import Argv
+from warren.model.errors import LinkLostError, RefusedError, UnavailableError
+from warren.model.identity import TaskId
+from warren.model.service import ServiceSpec
+from warren.model.task import Phase
+
+SPEC = ServiceSpec(name="web", command=Argv(["run"]), replicas=2)
+INTERRUPTED = 130
+
+
+def said(kind: str, subject: str, message: str = "") -> Step:
+    return lambda cluster: cluster.say(kind, subject, message)
+
+
+def writes(slot: int, data: bytes, node: str = "n1") -> Step:
+    return lambda cluster: cluster.write("web", slot, data, node=node)
+
+
+def refusing(*errors: UnavailableError) -> deque[RefusedError | LinkLostError]:
+    return deque(errors)
+
+
+def cut(_: FakeCluster) -> None:
+    raise LinkLostError("the peer has gone")
+
+
+def cut_for_long(cluster: FakeCluster) -> None:
+    cluster.closed.extend([LinkLostError("no manager at unix:/x")] * 3)
+    raise LinkLostError("the peer has gone")
+
+
+@pytest.fixture
+def web(cluster: FakeCluster) -> FakeCluster:
+    cluster.have(SPEC)
+    cluster.run_task("web", 1)
+    cluster.run_task("web", 2)
+    return cluster
+
+
+@pytest.fixture
+def clock_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+# Events
+
+
+def test_events_are_lines(person: Person, cluster: FakeCluster, clock_in_utc: None) -> None:
+    cluster.say("ready", "web.1#1")
+    cluster.say("ended", "web.1#1", "exited with\n code 3")
+    cluster.say("removed", "web", "removed by\x1b[2J hand")
+    assert person.types("events") == 0
+    assert person.out == (
+        "2025-11-24 16:00:00 web.1#1 ready\n"
+        "2025-11-24 16:00:01 web.1#1 ended: exited with code 3\n"
+        "2025-11-24 16:00:02 web removed by\N{REPLACEMENT CHARACTER}[2J hand\n"
+    )
+
+
+def test_events_json_is_one_object_a_line(person: Person, cluster: FakeCluster) -> None:
+    cluster.say("ended", "web.1#1", "exited with code 3", reason="exited")
+    cluster.say("ready", "web.1#2")
+    assert person.types("events", "--json") == 0
+    first, second = map(json.loads, person.out.splitlines())
+    assert first == {
+        "seq": 1,
+        "at": "2025-11-24T16:00:00.000+00:00",
+        "kind": "ended",
+        "subject": "web.1#1",
+        "reason": "exited",
+        "message": "exited with code 3",
+    }
+    assert second["reason"] is None
+
+
+def test_events_of_more_than_one_call_are_all_there(person: Person, cluster: FakeCluster) -> None:
+    for _ in range(2500):
+        cluster.say("ready", "web.1#1")
+    assert person.types("events", "--json") == 0
+    assert [json.loads(line)["seq"] for line in person.out.splitlines()] == [*range(1, 2501)]
+
+
+def test_events_since_are_those(
+    person: Person, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        cluster.say("ready", "web.1#1")
+    monkeypatch.setattr("warren.cli.events.time.time", lambda: BORN + 4)
+    assert person.types("events", "--since=2s", "--json") == 0
+    assert [json.loads(line)["seq"] for line in person.out.splitlines()] == [3, 4, 5]
+    assert person.types("events", "--since=soon") == 2
+    assert "--since: 'soon': want a duration" in person.err
+
+
+def test_following_events_begins_with_what_comes_and_ends_at_ctrl_c(
+    person: Person, cluster: FakeCluster
+) -> None:
+    cluster.say("ready", "web.1#1")
+    cluster.script.extend([said("ready", "web.2#1"), said("ended", "web.2#1")])
+    assert person.types("events", "--follow", "--json") == INTERRUPTED
+    assert [json.loads(line)["seq"] for line in person.out.splitlines()] == [2, 3]
+    assert person.err == ""
+
+
+def test_following_events_survives_the_manager_with_none_lost_or_doubled(
+    person: Person, cluster: FakeCluster
+) -> None:
+    cluster.script.extend(
+        [said("a", "web"), cut, said("b", "web"), cut_for_long, said("c", "web")]
+    )  # fmt: skip
+    assert person.types("events", "--follow", "--json") == INTERRUPTED
+    assert [json.loads(line)["kind"] for line in person.out.splitlines()] == ["a", "b", "c"]
+    assert person.err.count("the link to the manager was lost") == 2  # once each, however long
+    assert person.err.count("the manager is back") == 2
+    assert cluster.links == 3
+
+
+# Output
+
+
+def test_service_logs_have_the_slot_in_front_of_every_line(
+    person: Person, web: FakeCluster
+) -> None:
+    web.write("web", 1, "one\nzwölf und ein halb\nno end".encode())
+    web.write("web", 2, b"two\n\n\xff\n")
+    status = person.types_raw("service", "logs", "web")
+    assert status == 0
+    assert person.raw == (
+        "web.1 | one\nweb.1 | zwölf und ein halb\nweb.1 | no end\n".encode()
+        + b"web.2 | two\nweb.2 | \nweb.2 | \xff\n"
+    )
+
+
+def test_service_logs_tail_is_of_every_slot(person: Person, web: FakeCluster) -> None:
+    web.write("web", 1, b"1\n2\n3\n")
+    web.write("web", 2, b"4\n")
+    assert person.types("service", "logs", "web", "--tail=2") == 0
+    assert person.out == "web.1 | 2\nweb.1 | 3\nweb.2 | 4\n"
+    for wrong in ("0", "x", "-1"):
+        assert person.types("service", "logs", "web", f"--tail={wrong}") == 2
+        assert f"--tail: {wrong!r}: want a whole number from 1" in person.err
+
+
+def test_service_logs_say_which_slot_cannot_be_had(person: Person, web: FakeCluster) -> None:
+    web.write("web", 1, b"one\n")
+    web.write("web", 2, b"two\n")
+    web.put_task("web", 3, node=None)
+    web.refusals["log"] = refusing(UnavailableError("node n1 does not answer"))
+    assert person.types("service", "logs", "web") == 1
+    assert person.out == "web.2 | two\n"
+    assert person.err == "warren: node n1 does not answer\n"
+
+
+def test_following_logs_takes_up_what_comes(person: Person, web: FakeCluster) -> None:
+    web.write("web", 1, b"before\n")
+    web.script.extend(
+        [
+            writes(1, b"one\nhal"),
+            writes(2, b"two\n"),
+            writes(1, b"f\n"),
+            lambda cluster: cluster.run_task("web", 1, number=2),  # the slot's log goes on
+            writes(1, b"of the next\n"),
+            lambda cluster: cluster.run_task("web", 3),
+            writes(3, b"three\n"),
+        ]
+    )
+    assert person.types("service", "logs", "web", "--follow") == INTERRUPTED
+    assert person.out.splitlines() == [
+        "web.1 | before",
+        "web.1 | one",
+        "web.2 | two",
+        "web.1 | half",
+        "web.1 | of the next",
+        "web.3 | three",
+    ]
+    assert person.err == ""
+
+
+def test_following_logs_with_tail_begins_there(person: Person, web: FakeCluster) -> None:
+    web.write("web", 1, b"1\n2\n3\n")
+    web.script.extend([writes(1, b"4\n5\n"), writes(2, b"6\n7\n8\n")])
+    assert person.types("service", "logs", "web", "--follow", "--tail=1") == INTERRUPTED
+    assert person.out.splitlines() == [f"web.1 | {n}" for n in (3, 4, 5)] + [
+        f"web.2 | {n}" for n in (6, 7, 8)
+    ]
+
+
+def test_following_logs_survives_the_manager_with_nothing_lost_or_doubled(
+    person: Person, web: FakeCluster
+) -> None:
+    web.script.extend(
+        [writes(1, b"a\nb"), cut, writes(1, b"c\n"), cut_for_long, writes(2, b"d\n")]
+    )  # fmt: skip
+    assert person.types("service", "logs", "web", "--follow") == INTERRUPTED
+    assert person.out.splitlines() == ["web.1 | a", "web.1 | bc", "web.2 | d"]
+    assert person.err.count("was lost") == 2
+
+
+def test_following_logs_moves_with_a_task_to_another_node(person: Person, web: FakeCluster) -> None:
+    def moves(cluster: FakeCluster) -> None:
+        cluster.logs["web", 1, "n1"] += b"last words\n"  # nobody has been told of these
+        cluster.run_task("web", 1, number=2, node="n2")
+
+    web.script.extend([writes(1, b"on n1\n"), moves, writes(1, b"on n2\n", "n2")])
+    assert person.types("service", "logs", "web", "--follow") == INTERRUPTED
+    assert person.out.splitlines() == ["web.1 | on n1", "web.1 | last words", "web.1 | on n2"]
+
+
+async def test_following_logs_waits_for_a_node_that_does_not_answer(
+    web: FakeCluster, autojump_clock: trio.testing.MockClock
+) -> None:
+    web.write("web", 1, b"one\n")
+    web.refusals["log"] = refusing(*[UnavailableError("away")] * 6)
+    heard: list[bytes] = []
+    log = SlotLog(TaskId("web", 1, 1), "n1", heard.append)
+    with trio.move_on_after(10):
+        await log.follow(web)
+    assert heard == [b"one\n"]
+    assert web.calls.count("log") == 8  # 6 refused, the output, and a wait
+
+
+def test_following_logs_ends_with_the_service(person: Person, web: FakeCluster) -> None:
+    web.script.extend([writes(1, b"bye"), lambda cluster: cluster.drop("web")])
+    assert person.types("service", "logs", "web", "--follow") == 0
+    assert person.out == "web.1 | bye\n"
+    assert person.err == "warren: web was removed\n"
+
+
+def test_task_logs_are_the_bytes_themselves(person: Person, web: FakeCluster) -> None:
+    web.write("web", 1, b"one\n\x1b[31mred\xff\0 no end")
+    assert person.types_raw("task", "logs", "web.1#1") == 0
+    assert person.raw == b"one\n\x1b[31mred\xff\0 no end"
+    assert person.types("task", "logs", "web.2#1") == 0
+    assert person.out == ""
+
+
+def test_following_a_task_ends_with_it(person: Person, web: FakeCluster) -> None:
+    def ends(cluster: FakeCluster) -> None:
+        cluster.logs["web", 1, "n1"] += b"last words\n"
+        cluster.put_task("web", 1, phase=Phase.COMPLETE)
+        cluster.say("finished", "web.1#1")
+
+    web.script.extend([writes(1, b"one\n"), cut, writes(1, b"two\n"), ends])
+    assert person.types("task", "logs", "web.1#1", "--follow") == 0
+    assert person.out == "one\ntwo\nlast words\n"

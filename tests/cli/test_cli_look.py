@@ -1,0 +1,357 @@
+"""What the reads show, to people and to programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from fake_cluster import BORN, FakeCluster, Person, sample
+
+from warren.cli import columns
+from warren.model.check import Argv, ExecCheck, HttpCheck, Result, TcpCheck
+from warren.model.duration import Duration
+from warren.model.identity import TaskId
+from warren.model.probe import Probe, ProbeKind, Verdict
+from warren.model.service import ServiceSpec
+from warren.model.specfile import load_text
+from warren.model.task import End, Phase, ProbeStatus, Reason
+from warren.model.view import NodeState, NodeView
+
+replace = msgspec.structs.replace
+HEALTH = Probe(http=HttpCheck("/healthz", "http", headers={"Host": "a"}), interval=Duration(5))
+SPEC = ServiceSpec(
+    name="web", command=Argv(["serve", "a b"]), replicas=3, ports={"http": 0}, health=HEALTH,
+    env={"SECRET": "hunter2"},
+)  # fmt: skip
+NASTY = "502 Bad\x1b[31m\nGateway"
+LIVE = ProbeKind.LIVENESS
+
+
+@pytest.fixture
+def web(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    """Slot 1 is well, slot 2 restarts after a failed probe, slot 3 finds no node."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr(time, "time", lambda: BORN + 60)
+    cluster.have(SPEC)
+    well = ProbeStatus(
+        verdict=Verdict.HEALTHY,
+        consecutive_successes=4,
+        last=sample(Result.PASS, "200 OK", at=BORN + 58),
+    )
+    cluster.run_task("web", 1, probes={LIVE: well})
+    bad = ProbeStatus(
+        verdict=Verdict.UNHEALTHY,
+        consecutive_failures=3,
+        last=sample(Result.FAIL, NASTY, at=BORN + 30),
+        warning="liveness could not be asked 3 times: no file descriptors left",
+    )
+    end = End(
+        reason=Reason.PROBE_FAILED, message=f"liveness failed: {NASTY}", at=BORN + 31,
+        signal="SIGTERM",
+    )  # fmt: skip
+    cluster.put_task(
+        "web", 2, number=7, phase=Phase.RUNNING, restarts=4, last_end=end, probes={LIVE: bad},
+        restart_at=BORN + 64, is_stale=True,
+    )  # fmt: skip
+    cluster.put_task("web", 3, node=None, pending_reason="n1: port 80 is taken by db.1")
+    return cluster
+
+
+def test_service_inspect_shows_config_health_and_a_line_a_task(
+    person: Person, web: FakeCluster
+) -> None:
+    assert person.types("service", "inspect", "web") == 0
+    lines = person.out.splitlines()
+    health = lines.index("Health: 1/3 healthy, 1/3 restarting")
+    assert lines[:health] == [
+        "Name: web",
+        "Command: serve 'a b'",
+        "Replicas: 3",
+        "Ports: http any",
+        "Variables: SECRET",
+        "Restart: always, at most 5 in 5m",
+        "Stop: SIGTERM, then 10s until the kill",
+        "Health check: http GET /healthz on port http, 200-399, header Host: a, every 5s, "
+        "timeout 10s, retries 3",
+    ]
+    assert [line.split("  ") for line in map(squeezed, lines[health + 1 :])] == [
+        ["web.1#1", "n1", "running 1m00s", "ready", "0 restarts", "pass: 200 OK, 2s ago"],
+        [
+            "web.2#7", "n1", "backoff 4s", "not ready", "4 restarts",
+            "fail: 502 Bad\N{REPLACEMENT CHARACTER}[31m Gateway, 30s ago",
+            "liveness could not be asked 3 times: no file descriptors left; "
+            "stale: the node does not answer",
+        ],
+        ["web.3#1", "-", "pending", "not ready", "0 restarts", "-",
+         "pending: n1: port 80 is taken by db.1"],
+    ]  # fmt: skip
+
+
+def squeezed(line: str) -> str:
+    """A table's line with two spaces between its columns."""
+    while "   " in line:
+        line = line.replace("   ", "  ")
+    return line
+
+
+def test_service_inspect_json_has_the_shape_that_is_promised(
+    person: Person, web: FakeCluster
+) -> None:
+    assert person.types("service", "inspect", "web", "--json") == 0
+    shape = json.loads(person.out)
+    tasks = shape.pop("tasks")
+    spec = shape.pop("spec")
+    assert shape == {
+        "name": "web",
+        "replicas": 3,
+        "health": {"healthy": 1, "total": 3, "restarting": 1},
+    }
+    assert load_text(json.dumps({"services": {"web": spec}})) == [SPEC]
+    assert tasks[0] == {
+        "id": "web.1#1",
+        "slot": 1,
+        "node": "n1",
+        "state": "running",
+        "ready": True,
+        "restarts": 0,
+        "pending_reason": None,
+        "last_end": None,
+        "instance": {
+            "id": "web.1-1.1-ab",
+            "pid": 101,
+            "started_at": "2025-11-24T16:00:00.000+00:00",
+            "ports": {"http": 20001},
+        },
+        "probes": {
+            "liveness": {
+                "verdict": "healthy",
+                "consecutive_failures": 0,
+                "consecutive_successes": 4,
+                "stale": False,
+                "last": {
+                    "outcome": "pass",
+                    "detail": "200 OK",
+                    "at": "2025-11-24T16:00:58.000+00:00",
+                    "duration_ms": 1.2,
+                },
+            }
+        },
+    }
+    assert tasks[1]["state"] == "backoff"
+    assert tasks[1]["instance"] is None
+    assert tasks[1]["probes"]["liveness"]["stale"] is True
+    assert tasks[1]["probes"]["liveness"]["last"]["detail"] == NASTY
+    assert tasks[1]["last_end"] == {
+        "reason": "probe failed",
+        "exit_code": None,
+        "signal": "SIGTERM",
+        "message": f"liveness failed: {NASTY}",
+        "at": "2025-11-24T16:00:31.000+00:00",
+    }
+    assert tasks[2]["node"] is None
+    assert tasks[2]["probes"] == {}
+    assert tasks[2]["pending_reason"] == "n1: port 80 is taken by db.1"
+
+
+def test_service_ls_shows_the_same_of_every_service(person: Person, web: FakeCluster) -> None:
+    web.have(replace(SPEC, name="a", command=None, image="nginx", replicas=0))
+    assert person.types("service", "ls") == 0
+    assert [squeezed(line) for line in person.out.splitlines()] == [
+        "NAME  HEALTH  RUNS",
+        "a  0/0 healthy  nginx",
+        "web  1/3 healthy, 1/3 restarting  serve 'a b'",
+    ]
+    assert person.types("service", "ls", "--json") == 0
+    listed = json.loads(person.out)
+    person.types("service", "inspect", "web", "--json")
+    assert listed[1] == json.loads(person.out)
+
+
+def test_nothing_there_is_an_empty_answer(person: Person) -> None:
+    assert person.types("service", "ls") == 0
+    assert person.out == "NAME  HEALTH  RUNS\n"
+    for command in (["service", "ls"], ["task", "ls"]):
+        assert person.types(*command, "--json") == 0
+        assert json.loads(person.out) == []
+
+
+def test_slots_that_are_to_go_do_not_count(person: Person, web: FakeCluster) -> None:
+    web.rows["web"] = replace(web.rows["web"], spec=replace(SPEC, replicas=1))
+    person.types("service", "inspect", "web")
+    assert "Health: 1/1 healthy\n" in person.out
+
+
+def test_a_service_that_is_being_removed_says_so(person: Person, web: FakeCluster) -> None:
+    web.rows["web"] = replace(web.rows["web"], is_removing=True)
+    person.types("service", "ls")
+    assert "(being removed)" in person.out
+
+
+def test_ps_and_task_ls_show_tasks_and_with_all_those_that_have_ended(
+    person: Person, web: FakeCluster
+) -> None:
+    web.have(replace(SPEC, name="db"))
+    web.run_task("db", 1)
+    gone = web.rows["db"].tasks[0]
+    web.past.append(replace(gone, id=TaskId("web", 1, 9)))
+    assert person.types("service", "ps", "web") == 0
+    assert [line.split()[0] for line in person.out.splitlines()] == [
+        "TASK", "web.1#1", "web.2#7", "web.3#1",
+    ]  # fmt: skip
+    assert person.types("service", "ps", "web", "--all") == 0
+    assert "web.1#9" in person.out
+    assert person.types("task", "ls", "--json") == 0
+    assert [task["id"] for task in json.loads(person.out)] == [
+        "db.1#1", "web.1#1", "web.2#7", "web.3#1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("phase", "fields", "state"),
+    [
+        (Phase.PENDING, {}, "pending"),
+        (Phase.ASSIGNED, {}, "pending"),
+        (Phase.STARTING, {}, "starting"),
+        (Phase.RUNNING, {"restart_at": BORN + 99}, "backoff"),
+        (Phase.STOPPING, {}, "stopping"),
+        (Phase.COMPLETE, {}, "complete"),
+        (Phase.FAILED, {}, "failed"),
+        (Phase.CRASHED, {}, "crashed"),
+        (Phase.STOPPED, {}, "stopped"),
+    ],
+)
+def test_state_is_one_stable_word(
+    person: Person, web: FakeCluster, phase: Phase, fields: dict[str, Any], state: str
+) -> None:
+    web.put_task("web", 1, phase=phase, **fields)
+    assert person.types("service", "ps", "web", "--json") == 0
+    assert json.loads(person.out)[0]["state"] == state
+
+
+def test_task_inspect_shows_the_outcomes_that_are_kept(person: Person, web: FakeCluster) -> None:
+    task = TaskId("web", 2, 7)
+    web.history[task] = {
+        LIVE: (
+            sample(Result.PASS, "200 OK", at=BORN + 20),
+            sample(Result.FAIL, NASTY, at=BORN + 30, seconds=0.5),
+        )
+    }
+    assert person.types("task", "inspect", "web.2#7") == 0
+    lines = [squeezed(line) for line in person.out.splitlines()]
+    assert "State: backoff 4s (stale: the node does not answer)" in lines
+    assert "Restarts: 4" in lines
+    assert lines[-4:] == [
+        "liveness: unhealthy, 3 fails and 0 passes in a row (stale: the node does not answer)",
+        "  warning: liveness could not be asked 3 times: no file descriptors left",
+        "  2025-11-24 16:00:20  pass  1.2 ms  200 OK",
+        "  2025-11-24 16:00:30  fail  500.0 ms  502 Bad\N{REPLACEMENT CHARACTER}[31m Gateway",
+    ]
+    assert person.types("task", "inspect", "web.2#7", "--json") == 0
+    shape = json.loads(person.out)
+    assert (shape["service"], shape["stale"], shape["desired"]) == ("web", True, "run")
+    assert [one["outcome"] for one in shape["probes"]["liveness"]["history"]] == ["pass", "fail"]
+    assert "no file descriptors left" in shape["probes"]["liveness"]["warning"]
+
+
+@pytest.mark.parametrize("written", ["web", "web.2", "web.2#", "Web.2#7", "web.0#1", ""])
+def test_what_is_no_task_is_refused(person: Person, written: str) -> None:
+    for command in ("inspect", "logs"):
+        assert person.types("task", command, written) == 2
+        assert f"TASK: {written!r}: want SERVICE.SLOT#NUMBER such as web.2#7" in person.err
+
+
+def test_every_check_is_shown_with_its_numbers(person: Person, cluster: FakeCluster) -> None:
+    cluster.have(
+        ServiceSpec(
+            name="web",
+            command=Argv(["x"]),
+            startup=Probe(exec=ExecCheck(Argv(["pg_isready", "-U", "a b"])), retries=30),
+            liveness=Probe(tcp=TcpCheck(80), start_period=Duration(5), fast_interval=Duration(0.1)),
+            readiness=Probe(tcp=TcpCheck("http"), successes=2),
+            ports={"http": 80},
+        )
+    )
+    person.types("service", "inspect", "web")
+    for line in (
+        "Startup: exec pg_isready -U 'a b', every 30s, timeout 10s, retries 30",
+        "Liveness: tcp port 80, every 30s, timeout 10s, retries 3, start period 5s, "
+        "fast interval 100ms",
+        "Readiness: tcp port http, every 30s, timeout 10s, retries 3, successes 2",
+    ):
+        assert line in person.out.splitlines()
+
+
+def test_nodes_are_shown(person: Person, web: FakeCluster) -> None:
+    web.known_nodes.append(
+        NodeView(name="n2", state=NodeState.DOWN, joined_at=BORN, lost_at=BORN + 20, warren="0.1.0")
+    )
+    assert person.types("node", "ls") == 0
+    assert [squeezed(line) for line in person.out.splitlines()] == [
+        "NODE  STATE  TASKS  WARREN",
+        "n1  ready  0",
+        "n2  down 40s  0  0.1.0",
+    ]
+    assert person.types("node", "ls", "--json") == 0
+    assert json.loads(person.out)[1] == {
+        "name": "n2",
+        "state": "down",
+        "joined_at": "2025-11-24T16:00:00.000+00:00",
+        "lost_at": "2025-11-24T16:00:20.000+00:00",
+        "warren": "0.1.0",
+        "tasks": 0,
+    }
+    assert person.types("node", "inspect", "n1") == 0
+    assert person.out.splitlines()[:2] == ["Node: n1", "State: ready"]
+    assert person.out.splitlines()[-1].startswith("web.2#7  n1")
+    assert person.types("node", "inspect", "n1", "--json") == 0
+    assert [task["id"] for task in json.loads(person.out)["placed"]] == ["web.1#1", "web.2#7"]
+    assert person.types("node", "inspect", "n3") == 3
+    assert person.err == "warren: node 'n3': there is none of that name; there is: n1, n2\n"
+
+
+def test_status_of_what_is_well_is_0(person: Person, web: FakeCluster) -> None:
+    assert person.types("status") == 0
+    assert person.out == (
+        "Warren 0.1.0, pid 4321, up 1m00s\n0 services, 0 tasks, 1/1 nodes ready\n"
+    )
+    assert person.types("status", "--json") == 0
+    assert json.loads(person.out)["well"] is True
+
+
+def test_status_of_what_is_not_well_is_1_with_a_line_for_each(
+    person: Person, web: FakeCluster
+) -> None:
+    web.manager = replace(web.manager, trouble=("the disk is full",))
+    web.known_nodes[:] = [
+        NodeView(name="n1", state=NodeState.UNREACHABLE, joined_at=BORN, lost_at=BORN + 50)
+    ]
+    assert person.types("status") == 1
+    assert person.out.splitlines()[2:] == [
+        "trouble: the disk is full",
+        "trouble: node n1 is unreachable 10s",
+    ]
+    web.known_nodes.clear()
+    assert person.types("status", "--json") == 1
+    assert json.loads(person.out)["trouble"][1] == "there is no node: nothing can run"
+
+
+def test_columns_are_aligned_whatever_the_text() -> None:
+    assert columns.table(["A", "B"], [["xy", "1"], ["日本", "2"], ["é", "3"]]) == [
+        "A     B",
+        "xy    1",
+        "日本  2",
+        "é     3",
+    ]
+    assert columns.aligned([]) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "shown"),
+    [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("日本語", 4, "日…"), ("", 3, "")],
+)
+def test_lines_are_cut_to_the_columns_of_a_terminal(line: str, width: int, shown: str) -> None:
+    assert columns.cut(line, width) == shown

@@ -1,0 +1,309 @@
+"""`warren service create|update|scale|restart|rm` and `apply`: what they ask for, and waiting."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import deque
+from pathlib import Path
+
+import msgspec
+import pytest
+from fake_cluster import BORN, FakeCluster, Person, Step
+
+from warren.model.check import Argv
+from warren.model.errors import LinkLostError, OverloadedError, UnavailableError
+from warren.model.service import Condition, Restart, ServiceSpec
+from warren.model.task import End, Phase, Reason
+from warren.model.view import ServiceView
+
+SPEC = ServiceSpec(name="web", command=Argv(["run"]), replicas=2)
+replace = msgspec.structs.replace
+
+
+def ready(slot: int, number: int = 1) -> Step:
+    return lambda cluster: cluster.run_task("web", slot, number=number)
+
+
+def pending(slot: int, reason: str) -> Step:
+    def step(cluster: FakeCluster) -> None:
+        cluster.put_task("web", slot, node=None, pending_reason=reason)
+        cluster.say("pending", f"web.{slot}#1", reason)
+
+    return step
+
+
+def ended(slot: int, phase: Phase, end: End) -> Step:
+    def step(cluster: FakeCluster) -> None:
+        cluster.put_task("web", slot, phase=phase, last_end=end)
+        cluster.say("finished", f"web.{slot}#1", end.message)
+
+    return step
+
+
+def cut(_: FakeCluster) -> None:
+    raise LinkLostError("the peer has gone")
+
+
+def test_create_asks_for_the_service_and_says_so(person: Person) -> None:
+    assert person.types("service", "create", "web", "--replicas=2", "--", "run") == 0
+    assert (person.out, person.err) == ("web: created\n", "")
+    assert person.cluster.rows["web"].spec == SPEC
+
+
+def test_create_waits_and_says_what_for(person: Person) -> None:
+    person.cluster.script.extend(
+        [pending(2, "no node has room"), ready(1), ready(1), ready(2)]  # one says nothing new
+    )
+    assert person.types("service", "create", "web", "--replicas=2", "--wait", "--", "run") == 0
+    assert person.out == "web: created\nweb: 2/2 healthy\n"
+    assert person.err.splitlines() == [
+        "web: 0/2 healthy, waiting for web.1, web.2",
+        "web: 0/2 healthy, waiting for web.2#1 (pending: no node has room), web.1",
+        "web: 1/2 healthy, waiting for web.2#1 (pending: no node has room)",
+    ]
+
+
+def test_wait_names_a_few_tasks_and_ctrl_c_ends_it(person: Person) -> None:
+    person.cluster.have(replace(SPEC, replicas=5))
+    assert person.types("service", "scale", "web", "5", "--wait") == 130
+    assert "waiting for web.1, web.2, web.3 and 2 more" in person.err
+
+
+def test_wait_gives_up_when_it_will_never_be(person: Person) -> None:
+    end = End(reason=Reason.EXITED, message="exited with code 3", at=BORN, exit_code=3)
+    person.cluster.script.append(ended(1, Phase.FAILED, end))
+    never = ["--restart=never", "--wait"]
+    assert person.types("service", "create", "web", *never, "--", "run") == 1
+    assert person.err.splitlines()[-1] == "warren: web: web.1#1 has failed: exited with code 3"
+
+
+def test_wait_takes_a_job_that_is_complete(person: Person) -> None:
+    end = End(reason=Reason.EXITED, message="exited with code 0", at=BORN, exit_code=0)
+    person.cluster.script.append(ended(1, Phase.COMPLETE, end))
+    assert person.types("service", "create", "web", "--restart=never", "--wait", "--", "run") == 0
+    assert person.out == "web: created\nweb: 1/1 complete\n"
+
+
+def test_wait_goes_on_where_a_failed_task_is_replaced(person: Person) -> None:
+    end = End(reason=Reason.EXITED, message="exited with code 3", at=BORN, exit_code=3)
+    person.cluster.script.extend([ended(1, Phase.FAILED, end), ready(1, 2)])
+    assert person.types("service", "create", "web", "--wait", "--", "run") == 0
+
+
+def test_wait_ends_at_its_timeout_and_says_what_was_missing(person: Person) -> None:
+    person.cluster.have(SPEC)
+    person.cluster.script.extend(ready(1) for _ in range(100_000))
+    assert person.types("service", "scale", "web", "2", "--wait", "--timeout=50ms") == 1
+    assert person.err.splitlines()[-1] == (
+        "warren: not healthy after 50ms: web: 1/2 healthy, waiting for web.2"
+    )
+
+
+def test_wait_survives_the_manager(person: Person) -> None:
+    person.cluster.have(SPEC)
+    person.cluster.script.extend([ready(1), cut, ready(2)])
+    person.cluster.closed.extend([])
+    assert person.types("service", "scale", "web", "2", "--wait") == 0
+    assert person.out == "web: scaled to 2\nweb: 2/2 healthy\n"
+    assert "the link to the manager was lost (the peer has gone); trying again" in person.err
+    assert person.err.count("warren: the manager is back") == 1
+
+
+def test_wait_of_a_service_that_is_removed_meanwhile_fails(person: Person) -> None:
+    person.cluster.have(SPEC)
+    person.cluster.script.append(lambda cluster: cluster.drop("web"))
+    assert person.types("service", "restart", "web", "--wait") == 1
+    assert person.err.splitlines()[-1] == "warren: web: was removed while it was waited for"
+
+
+def test_update_waits_for_tasks_of_the_new_spec(person: Person) -> None:
+    person.cluster.have(replace(SPEC, replicas=1))
+    person.cluster.run_task("web", 1)
+    person.cluster.script.append(ready(1, 2))
+    assert person.types("service", "update", "web", "--user=me", "--wait") == 0
+    assert person.err == "web: 1/1 healthy, waiting for web.1#1 (outdated)\n"
+
+
+def test_scale_down_waits_for_those_that_go(person: Person) -> None:
+    person.cluster.have(SPEC)
+    person.cluster.run_task("web", 1)
+    person.cluster.run_task("web", 2)
+    person.cluster.script.append(lambda cluster: cluster.drop_task("web", 2))
+    assert person.types("service", "scale", "web", "1", "--wait") == 0
+    assert person.out == "web: scaled to 1\nweb: 1/1 healthy\n"
+    assert person.err == "web: 1/1 healthy, waiting for web.2#1 (to go)\n"
+
+
+@pytest.mark.parametrize("number", ["-1", "10001", "x", "1.5", ""])
+def test_scale_refuses_what_is_no_number_of_replicas(person: Person, number: str) -> None:
+    person.cluster.have(SPEC)
+    assert person.types("service", "scale", "web", "--", number) == 2
+    assert f"REPLICAS: {number!r}: want a whole number from 0 to 10,000" in person.err
+
+
+def test_rm_waits_until_it_is_gone(person: Person) -> None:
+    person.cluster.have(SPEC)
+    person.cluster.run_task("web", 1)
+    person.cluster.script.extend(
+        [lambda cluster: cluster.drop_task("web", 1), lambda cluster: cluster.drop("web")]
+    )
+    assert person.types("service", "rm", "web") == 0
+    assert person.out == "web: removed\n"
+    assert person.err.splitlines() == [
+        "web: waiting for the end of web.1#1",
+        "web: waiting for the end of everything",
+    ]
+
+
+def test_rm_without_waiting_returns_at_once(person: Person) -> None:
+    person.cluster.have(SPEC)
+    assert person.types("service", "rm", "web", "--no-wait") == 0
+    assert person.out == "web: to be removed\n"
+    assert person.cluster.rows["web"].is_removing
+
+
+def test_rm_asks_again_where_the_link_was_lost_before_the_answer(person: Person) -> None:
+    person.cluster.have(SPEC)
+    person.cluster.refusals["remove"] = deque([LinkLostError("gone")])
+    person.cluster.script.append(lambda cluster: cluster.drop("web"))
+    assert person.types("service", "rm", "web") == 0
+    assert person.cluster.calls.count("remove") == 2
+
+
+def test_rm_that_was_done_before_the_link_was_lost_is_done(person: Person) -> None:
+    person.cluster.have(SPEC)
+
+    def vanish(cluster: FakeCluster) -> None:
+        cluster.drop("web")
+        raise LinkLostError("gone")
+
+    person.cluster.script.append(vanish)
+    assert person.types("service", "rm", "web") == 0
+    assert person.out == "web: removed\n"
+
+
+def test_rm_is_done_when_there_is_another_one_of_that_name(person: Person) -> None:
+    person.cluster.have(SPEC)
+
+    def again(cluster: FakeCluster) -> None:
+        cluster.drop("web")
+        cluster.rows["web"] = ServiceView(
+            spec=SPEC, version=1, created_at=BORN + 9, updated_at=BORN
+        )
+        cluster.say("created", "web")
+
+    person.cluster.script.append(again)
+    assert person.types("service", "rm", "web") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call"),
+    [
+        (["service", "inspect", "web"], "service"),
+        (["service", "ps", "web"], "tasks"),
+        (["service", "update", "web", "--replicas=1"], "service"),
+        (["service", "scale", "web", "1"], "scale"),
+        (["service", "restart", "web"], "restart"),
+        (["service", "rm", "web"], "service"),
+        (["service", "logs", "web"], "service"),
+        (["service", "logs", "web", "--follow"], "service"),
+        (["task", "inspect", "web.1#1"], "task"),
+        (["task", "logs", "web.1#1"], "log"),
+    ],
+)
+def test_what_is_not_there_is_3(person: Person, arguments: list[str], call: str) -> None:
+    assert person.types(*arguments) == 3
+    assert "there is no such" in person.err
+    assert person.err.count("\n") == 1
+    assert call in person.cluster.calls
+
+
+def test_names_that_are_taken_disks_that_are_full_and_crowds_are_1(person: Person) -> None:
+    person.cluster.have(SPEC)
+    assert person.types("service", "create", "web", "--", "run") == 1
+    assert person.err == "warren: service 'web': exists already\n"
+    for error in (UnavailableError("the disk is full"), OverloadedError("too many calls")):
+        person.cluster.refusals["restart"] = deque([error])
+        assert person.types("service", "restart", "web") == 1
+        assert person.err == f"warren: {error}\n"
+
+
+def test_no_manager_is_4(person: Person) -> None:
+    for arguments in (["service", "ls"], ["events", "--follow"], ["service", "scale", "web", "1"]):
+        person.cluster.closed.append(LinkLostError("no manager at unix:/x: is it running?"))
+        assert person.types(*arguments) == 4
+        assert person.err == "warren: no manager at unix:/x: is it running?\n"
+
+
+FILE = """\
+services:
+  web: {command: run, replicas: 2}
+  db: {command: [postgres, -D, data]}
+"""
+
+
+def test_apply_says_what_became_of_every_service(person: Person, file: Path) -> None:
+    file.write_text(FILE, encoding="utf-8")
+    person.cluster.have(replace(SPEC, replicas=1, cwd=str(file.parent)))
+    person.cluster.have(replace(SPEC, name="old"))
+    assert person.types("apply", "-f", str(file)) == 0
+    assert person.out == "web: scaled\ndb: created\n"
+    assert person.types("apply", "-f", str(file), "--prune", "--dry-run") == 0
+    assert person.out == "web: unchanged\ndb: unchanged\nold: would be removed\n"
+    assert set(person.cluster.rows) == {"web", "db", "old"}
+    assert person.types("apply", "--file", str(file), "--prune", "--json") == 0
+    assert json.loads(person.out)[2] == {"service": "old", "action": "removed"}
+    assert set(person.cluster.rows) == {"web", "db"}
+
+
+def test_apply_reads_standard_input_as_if_the_file_were_here(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO(FILE))
+    assert person.types("apply", "-f", "-") == 0
+    assert person.cluster.rows["web"].spec.cwd == str(tmp_path)
+
+
+def test_apply_waits_for_every_service_of_the_file(person: Person, file: Path) -> None:
+    file.write_text("services: {web: {command: run}}", encoding="utf-8")
+    person.cluster.script.append(ready(1))
+    assert person.types("apply", "-f", str(file), "--wait") == 0
+    assert person.out == "web: created\nweb: 1/1 healthy\n"
+    assert person.types("apply", "-f", str(file), "--wait", "--json") == 0
+    assert json.loads(person.out) == [{"service": "web", "action": "unchanged"}]
+    assert person.err == "web: 1/1 healthy\n"
+
+
+def test_wait_of_several_services_is_for_each(person: Person, file: Path) -> None:
+    file.write_text(FILE, encoding="utf-8")
+    person.cluster.script.extend(
+        [ready(1), lambda cluster: cluster.run_task("db", 1), ready(2)]
+    )  # fmt: skip
+    assert person.types("apply", "-f", str(file), "--wait") == 0
+    assert person.out.splitlines()[2:] == ["web: 2/2 healthy", "db: 1/1 healthy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("", [], "warren.yaml: services: is missing"),
+        ("services: {web: {command: x, replica: 1}}", [], "no such field; want one of"),
+        ("services: {web: {command: x, health: {tcp: {port: db}}}}", [], "no such port"),
+        ("services: {web: {command: x}}", ["--dry-run", "--wait"], "--wait: want either this or"),
+        ("services: {web: {command: x}}", ["--timeout=1s"], "--timeout: '1s': want --wait"),
+    ],
+)
+def test_apply_refuses(
+    person: Person, file: Path, text: str, options: list[str], said: str
+) -> None:  # S25
+    file.write_text(text, encoding="utf-8")
+    assert person.types("apply", "-f", str(file), *options) == 2
+    assert said in person.err
+    assert not person.cluster.rows
+
+
+def test_restart_condition_of_the_fake_is_what_the_command_asks_for(person: Person) -> None:
+    assert person.types("service", "create", "web", "--restart=never", "--", "run") == 0
+    assert person.cluster.rows["web"].spec.restart == Restart(condition=Condition.NEVER)
