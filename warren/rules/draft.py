@@ -1,0 +1,266 @@
+"""A plan in the making: the world as it will be, the rows that make it so, and what to tell.
+
+The world itself is not changed; what the draft does not have is the world's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import msgspec
+
+from warren.model.cluster import (
+    AddEvent,
+    Change,
+    Desired,
+    DropService,
+    DropTask,
+    Entry,
+    NodeRow,
+    PutTask,
+    ServiceRow,
+    TaskRow,
+)
+from warren.model.identity import TaskId
+from warren.model.task import End, Phase, Reason, TaskStatus
+from warren.rules.occupancy import fixed_ports
+from warren.rules.placement import Refusal, Spread, explain
+from warren.rules.world import World
+
+
+class Draft:
+    """Plays `Places`. `now` is wall time, `lease` in seconds."""
+
+    def __init__(
+        self, world: World, *, now: float, connected: Collection[str], lease: float
+    ) -> None:
+        self.now = now
+        self._world = world
+        self._connected = connected
+        self._lease = lease
+        self._rows: dict[TaskId, TaskRow] = {}
+        self._created: dict[str, dict[int, TaskRow]] = {}  # service -> slot -> its new task
+        self._given_up: dict[str, set[int]] = {}  # service -> slots it has no more
+        self._ended: dict[str, int] = {}  # service -> how many tasks
+        self._dropped: list[TaskId] = []
+        self._purged: list[str] = []
+        self._entries: list[Entry] = []
+        self._counts: dict[tuple[str, str | None], int] = {}
+        self._holders: dict[tuple[str, int], TaskId] = {}
+        self._spreads: dict[str, Spread] = {}
+        self._refusals: dict[str, Refusal] = {}
+
+    def __repr__(self) -> str:
+        return f"<Draft on {self._world.generation}: {len(self._rows)} tasks>"
+
+    def changes(self) -> tuple[Change, ...]:
+        """Rows first; events last, as a service's removal purges those before it."""
+        return (
+            *(PutTask(row) for row in self._rows.values()),
+            *(DropTask(task) for task in self._dropped),
+            *(DropService(name) for name in self._purged),
+            *(AddEvent(entry) for entry in self._entries),
+        )
+
+    # The world as it will be
+
+    @property
+    def nodes(self) -> Mapping[str, NodeRow]:
+        return self._world.nodes
+
+    def count_on(self, node: str, service: str | None = None) -> int:
+        return self._world.count_on(node, service) + self._counts.get((node, service), 0)
+
+    def holder(self, node: str, port: int) -> TaskId | None:
+        return self._holders.get((node, port)) or self._world.holder(node, port)
+
+    def is_down(self, node: str | None) -> bool:
+        """Whether it has lost its session, and its lease has run out (S20)."""
+        if node is None or node in self._connected:
+            return False
+        row = self._world.nodes.get(node)
+        if row is None:
+            return True
+        return row.lost_at is not None and self.now >= row.lost_at + self._lease
+
+    def row(self, task: TaskId) -> TaskRow:
+        """A task as it will be."""
+        return self._rows.get(task) or self._world.tasks[task]
+
+    def chain(self, service: str, slot: int) -> list[TaskRow]:
+        """The tasks of a slot, oldest first."""
+        rows = [self.row(row.id) for row in self._world.slot(service, slot)]
+        created = self._created.get(service, {}).get(slot)
+        return rows if created is None else [*rows, self.row(created.id)]
+
+    def created(self, service: str | None = None) -> list[TaskRow]:
+        """The new tasks, of one service or all."""
+        names = self._created if service is None else (service,)
+        found = (row for name in names for row in self._created.get(name, {}).values())
+        return [self.row(row.id) for row in found]
+
+    def given_up(self, service: str) -> Collection[int]:
+        """The slots that are the service's no more."""
+        return self._given_up.get(service, ())
+
+    def alive(self, service: str) -> int:
+        """How many tasks of a service that gets no new ones have not ended."""
+        return self._world.slots(service).alive - self._ended.get(service, 0)
+
+    # Changes
+
+    def put(self, row: TaskRow) -> None:
+        """A task's row is to be this."""
+        if row.has_ended and not self.row(row.id).has_ended:
+            service = row.id.service
+            self._ended[service] = self._ended.get(service, 0) + 1
+        self._rows[row.id] = row
+
+    def create(
+        self,
+        service: ServiceRow,
+        slot: int,
+        *,
+        failed_before: int = 0,
+        last_end: End | None = None,
+        not_before: float | None = None,
+        reason: str | None = None,
+    ) -> TaskRow:
+        """A new task in a slot, of the service's present spec; not placed yet."""
+        chain = self.chain(service.name, slot)
+        number = max(service.first_number, chain[-1].id.number + 1 if chain else 1)
+        task = TaskId(service.name, slot, number)
+        row = TaskRow(
+            id=task,
+            revision=service.revision,
+            spec=service.spec,
+            status=TaskStatus(
+                id=task,
+                phase=Phase.PENDING,
+                failed_before=failed_before,
+                last_end=last_end,
+                pending_reason=reason,
+                restart_at=not_before,
+            ),
+            created_at=self.now,
+            not_before=not_before,
+            failed_before=failed_before,
+        )
+        self._created.setdefault(service.name, {})[slot] = row
+        self._rows[task] = row
+        return row
+
+    def stop(self, row: TaskRow, reason: str) -> None:
+        """A task is to end. One that no node knows of, or whose node is down, has ended."""
+        row = self.to_stop(row, reason)
+        is_lost = self.is_down(row.node)
+        if row.has_ended or not (row.node is None or is_lost):
+            self.put(row)
+        else:
+            self.end(row, Phase.STOPPED, self.loss(row) if is_lost else row.status.last_end)
+
+    def give_up(self, row: TaskRow, reason: str) -> None:
+        """Stop a slot's current task for good."""
+        self._given_up.setdefault(row.id.service, set()).add(row.id.slot)
+        self.stop(row, reason)
+
+    def end(self, row: TaskRow, phase: Phase, end: End | None) -> None:
+        """Declare a task's end."""
+        status = msgspec.structs.replace(
+            row.status,
+            phase=phase,
+            ready=False,
+            last_end=end,
+            pending_reason=None,
+            restart_at=None,
+        )
+        self.put(msgspec.structs.replace(row, status=status))
+
+    def to_stop(self, row: TaskRow, reason: str) -> TaskRow:
+        """The row of a task that is to stop."""
+        return msgspec.structs.replace(row, desired=Desired.STOP, stop_reason=reason)
+
+    def loss(self, row: TaskRow) -> End:
+        """How a task has ended whose node is down."""
+        return End(reason=Reason.LOST, message=f"node {row.node} is down", at=self.now)
+
+    def drop(self, task: TaskId) -> None:
+        """Forget a task that has ended."""
+        self._dropped.append(task)
+
+    def purge(self, service: str) -> None:
+        """Forget a service and everything of it."""
+        self._purged.append(service)
+        self.say("removed", service, f"service {service} is removed", service=service)
+
+    # Places
+
+    def choose(self, service: ServiceRow) -> str | Refusal:
+        """A node for a task of this service's present spec."""
+        spread = self._spreads.get(service.name)
+        if spread is None:
+            spread = Spread(self, service.spec, connected=self._connected)
+            self._spreads[service.name] = spread
+        best = spread.best()
+        return self._refusal(service) if best is None else best
+
+    def assign(self, row: TaskRow, node: str) -> None:
+        """Place a task."""
+        status = msgspec.structs.replace(
+            row.status, phase=Phase.ASSIGNED, pending_reason=None, restart_at=None
+        )
+        self.put(msgspec.structs.replace(row, node=node, status=status))
+        for key in ((node, None), (node, row.id.service)):
+            self._counts[key] = self._counts.get(key, 0) + 1
+        for port in fixed_ports(row.spec).values():
+            self._holders[node, port] = row.id
+        self.tell(row, "placed", f"placed on {node}")
+
+    def hold_back(self, row: TaskRow, reason: str) -> bool:
+        """Say why a task is not placed; whether that is news."""
+        status = row.status
+        if status.pending_reason == reason and status.restart_at is None:
+            return False
+        status = msgspec.structs.replace(status, pending_reason=reason, restart_at=None)
+        self.put(msgspec.structs.replace(row, status=status))
+        return True
+
+    def _refusal(self, service: ServiceRow) -> Refusal:
+        if service.name not in self._refusals:
+            self._refusals[service.name] = explain(
+                self, service.spec, connected=self._connected, is_down=self.is_down
+            )
+        return self._refusals[service.name]
+
+    # Events
+
+    def tell(self, row: TaskRow, kind: str, message: str, *, reason: str = "") -> None:
+        """Something a task's reader wants to know."""
+        self.say(kind, str(row.id), message, reason=reason, service=row.id.service)
+
+    def say(self, kind: str, subject: str, message: str, *, reason: str = "", service: str) -> None:
+        """Keep an event. Its message is one line, whatever ended a task."""
+        line = " ".join(message.split())
+        entry = Entry(
+            at=self.now, kind=kind, subject=subject, message=line, reason=reason, service=service
+        )
+        self._entries.append(entry)
+
+    # Time
+
+    def wake_at(self) -> float | None:
+        """When there is something to plan even if nothing changes."""
+        return min(self._deadlines(), default=None)
+
+    def _deadlines(self) -> Iterator[float]:
+        for name in self._world.absent:
+            row = self._world.nodes.get(name)
+            if row is not None and row.lost_at is not None and not self.is_down(name):
+                yield row.lost_at + self._lease
+        for not_before, task in self._world.waiting.later(self.now):
+            if not self.row(task).has_ended:
+                yield not_before
+                break
+        for row in self.created():
+            if row.node is None and row.not_before is not None and not row.has_ended:
+                yield row.not_before

@@ -1,0 +1,36 @@
+"""What a node reports of a task, merged into the row that is kept.
+
+The greater (epoch, sequence) wins: news that is told twice, or late, changes nothing. A phase only
+grows, and after an end nothing changes. What no decision and no reader of the row depends on, the
+probes' counters and last outcomes, is no reason to write (design: edges are persisted, samples are
+not); the node has them when somebody asks.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from warren.model.cluster import TaskRow
+from warren.model.probe import ProbeKind, Verdict
+from warren.model.task import TaskStatus
+
+
+def merge(row: TaskRow, status: TaskStatus, *, epoch: int) -> TaskRow | None:
+    """The row after this status, reported by a session of this epoch; None where there is
+    nothing to write."""
+    if row.has_ended or (epoch, status.sequence) < (row.epoch, row.status.sequence):
+        return None
+    status = msgspec.structs.replace(status, phase=max(row.phase, status.phase))
+    new = msgspec.structs.replace(
+        row, status=status, epoch=epoch, failed_before=status.failed_before
+    )
+    return None if _material(new) == _material(row) else new
+
+
+def _material(row: TaskRow) -> tuple[object, ...]:
+    bare = msgspec.structs.replace(row.status, sequence=0, probes={})
+    return (bare, row.failed_before, _verdicts(row.status))
+
+
+def _verdicts(status: TaskStatus) -> dict[ProbeKind, tuple[Verdict, str | None]]:
+    return {kind: (probe.verdict, probe.warning) for kind, probe in status.probes.items()}

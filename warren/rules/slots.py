@@ -1,0 +1,118 @@
+"""One service's slots, indexed so that a change costs the same however many there are.
+
+A slot's current task is the one with the highest number. **A slot is the service's while its
+current task is to run**: a task that is replaced gets its successor in the same plan, which then
+waits for its end, so a slot whose current task is to stop is one that is given up. Slots have
+unique numbers, survivors of a scale-down keep theirs, and a new slot takes the lowest free one.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+from collections.abc import Sequence
+
+from warren.model.cluster import Desired, TaskRow
+from warren.model.service import Condition
+from warren.model.task import Phase
+
+
+class Slots:
+    """The kept tasks of one service, by slot. `held` has the slots that are the service's; of
+    these `ready`, `outdated` (of another revision) and `unsettled` (of this revision, and neither
+    ready nor ended for good). `shown` has those that are held or not empty yet, and `alive`
+    counts the tasks that have not ended."""
+
+    def __init__(self) -> None:
+        self.held = set[int]()
+        self.shown = set[int]()
+        self.ready = set[int]()
+        self.outdated = set[int]()
+        self.unsettled = set[int]()
+        self.alive = 0
+        self._revision: int | None = None
+        self._chains: dict[int, list[TaskRow]] = {}
+        self._top = 0  # the highest slot there has been
+        self._free = set[int]()  # slots up to it that are not held
+
+    def __repr__(self) -> str:
+        return f"<Slots {len(self.held)} held, {self.alive} alive>"
+
+    def __len__(self) -> int:
+        return len(self._chains)
+
+    def chain(self, slot: int) -> Sequence[TaskRow]:
+        """The kept tasks of a slot, oldest first."""
+        return self._chains.get(slot, ())
+
+    def numbers(self) -> list[int]:
+        """The slots that have tasks, in order."""
+        return sorted(self._chains)
+
+    def free(self, count: int) -> list[int]:
+        """The lowest free slots, in order."""
+        found = heapq.nsmallest(count, self._free)
+        return found + list(range(self._top + 1, self._top + 1 + count - len(found)))
+
+    def set_revision(self, revision: int | None) -> None:
+        """The service's revision; None while there is no such service."""
+        if revision != self._revision:
+            self._revision = revision
+            for slot in self._chains:
+                self._index(slot)
+
+    def put(self, row: TaskRow) -> None:
+        """A task is new or has changed."""
+        slot = row.id.slot
+        chain = self._chains.setdefault(slot, [])
+        at = bisect.bisect_left(chain, row.id.number, key=_number)
+        if at < len(chain) and chain[at].id == row.id:
+            self.alive -= not chain[at].has_ended
+            chain[at] = row
+        else:
+            chain.insert(at, row)
+        self.alive += not row.has_ended
+        self._index(slot)
+
+    def drop(self, row: TaskRow) -> None:
+        """A task is forgotten."""
+        chain = self._chains[row.id.slot]
+        del chain[bisect.bisect_left(chain, row.id.number, key=_number)]
+        self.alive -= not row.has_ended
+        self._index(row.id.slot)
+        if not chain:
+            del self._chains[row.id.slot]
+
+    def _index(self, slot: int) -> None:
+        chain = self._chains[slot]
+        current = chain[-1] if chain else None
+        held = current is not None and current.desired is Desired.RUN
+        ready = held and current is not None and current.status.ready
+        outdated = held and current is not None and current.revision != self._revision
+        final = current is not None and is_final(current)
+        _mark(self.held, slot, held)
+        _mark(self.ready, slot, ready)
+        _mark(self.outdated, slot, outdated)
+        _mark(self.unsettled, slot, held and not (outdated or ready or final))
+        _mark(self.shown, slot, held or (current is not None and not current.has_ended))
+        self._free.update(range(self._top + 1, slot + 1))
+        self._top = max(self._top, slot)
+        _mark(self._free, slot, not held)
+
+
+def is_final(row: TaskRow) -> bool:
+    """Whether the task has ended and nothing but a new spec will have another follow (S17)."""
+    if row.phase in (Phase.FAILED, Phase.CRASHED):
+        return row.spec.restart.condition is Condition.NEVER
+    return row.phase is Phase.COMPLETE
+
+
+def _number(row: TaskRow) -> int:
+    return row.id.number
+
+
+def _mark(members: set[int], slot: int, belongs: bool) -> None:
+    if belongs:
+        members.add(slot)
+    else:
+        members.discard(slot)

@@ -1,0 +1,97 @@
+"""Who follows a task in its slot, and when (S17), and a change of spec, slot by slot.
+
+current task              of this revision                      of an older one
+COMPLETE                  stays                                 replaced
+FAILED, CRASHED           with backoff; `never`: stays          replaced
+STOPPED, not asked for    with backoff                          replaced
+not placed yet            stays                                 replaced
+on a node                 stays                                 one slot at a time, next when ready
+
+A successor is made at once, in the same plan, and waits for the end of the one before it: so a slot
+whose current task is to run is the service's, and one whose current task is to stop is given up.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from warren.model.cluster import Desired, ServiceRow, TaskRow
+from warren.model.duration import format_duration
+from warren.model.identity import TaskId
+from warren.model.task import Phase
+from warren.rules.draft import Draft
+from warren.rules.restart import replacement_delay
+from warren.rules.schedule import phase
+from warren.rules.slots import Slots, is_final
+
+CHANGED = "the spec has changed"
+ASKED = "restart asked"
+
+
+def succeed(draft: Draft, service: ServiceRow, slot: int) -> None:
+    """Give a slot a new task where its current one has ended, or never began and is outdated."""
+    chain = draft.chain(service.name, slot)
+    row = chain[-1] if chain else None
+    if row is None or row.desired is Desired.STOP:
+        return
+    if row.revision != service.revision:
+        if row.has_ended or row.node is None:
+            _renew(draft, service, row)
+    elif row.has_ended and not is_final(row):
+        _retry(draft, service, row)
+
+
+def roll(draft: Draft, service: ServiceRow, slots: Slots) -> None:
+    """Take the next slot of a change of spec, unless one is under way: those that are not ready
+    first, then the lowest."""
+    if not slots.outdated or draft.created(service.name):
+        return
+    given_up = set(draft.given_up(service.name))
+    outdated = slots.outdated - given_up
+    if not outdated or not slots.unsettled <= given_up:
+        return
+    slot = min(outdated - slots.ready or outdated)
+    _renew(draft, service, draft.chain(service.name, slot)[-1])
+
+
+def replace_slot(draft: Draft, service: ServiceRow, lost: TaskRow) -> TaskRow:
+    """The successor of a task whose node is down. That is not the task's failure."""
+    loss = draft.loss(lost)
+    draft.end(draft.to_stop(lost, loss.message), Phase.FAILED, loss)
+    new = draft.create(
+        service, lost.id.slot, failed_before=lost.status.failed_before, last_end=loss
+    )
+    _tell(draft, new, lost, loss.message, "lost")
+    return new
+
+
+def _renew(draft: Draft, service: ServiceRow, old: TaskRow) -> None:
+    """A task of the new revision, with nothing held against it."""
+    same = msgspec.structs.replace(old.spec, replicas=service.spec.replicas) == service.spec
+    why = ASKED if same else CHANGED
+    if not old.has_ended:
+        draft.stop(old, why)
+    _tell(draft, draft.create(service, old.id.slot), old, why, "outdated")
+
+
+def _retry(draft: Draft, service: ServiceRow, old: TaskRow) -> None:
+    """The same again, after a while if it is not the first time."""
+    slot, failed_before = old.id.slot, old.status.failed_before
+    next_id = TaskId(service.name, slot, old.id.number + 1)
+    delay = replacement_delay(failed_before, jitter=phase(str(next_id)))
+    word = old.phase.name.lower()
+    wait = format_duration(round(delay))
+    new = draft.create(
+        service,
+        slot,
+        failed_before=failed_before + 1,
+        last_end=old.status.last_end,
+        not_before=draft.now + delay if delay else None,
+        reason=f"{old.id} {word}: starts after {wait}" if delay else None,
+    )
+    why = word if old.status.last_end is None else old.status.last_end.message
+    _tell(draft, new, old, f"{why}; starts in {wait}" if delay else why, word)
+
+
+def _tell(draft: Draft, new: TaskRow, old: TaskRow, why: str, reason: str) -> None:
+    draft.tell(new, "replaced", f"{new.id} replaces {old.id}: {why}", reason=reason)

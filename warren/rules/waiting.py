@@ -1,0 +1,69 @@
+"""Tasks that are not placed yet, by when they are due.
+
+A wall clock may be set back between two lives of the manager: what would be due later than any
+rule says is due now.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Iterator
+
+from warren.model.cluster import TaskRow
+from warren.model.identity import TaskId
+from warren.rules.restart import JITTER, REPLACEMENT_MAX_DELAY
+
+LONGEST_WAIT = REPLACEMENT_MAX_DELAY * (1 + JITTER)  # seconds
+
+
+class Waiting:
+    """Unplaced tasks in the order in which they are due."""
+
+    def __init__(self) -> None:
+        self._at_once = set[TaskId]()
+        self._later: list[tuple[float, TaskId]] = []
+
+    def __repr__(self) -> str:
+        return f"<Waiting {len(self)}>"
+
+    def __len__(self) -> int:
+        return len(self._at_once) + len(self._later)
+
+    def add(self, row: TaskRow) -> None:
+        """A task waits to be placed."""
+        if row.not_before is None:
+            self._at_once.add(row.id)
+        else:
+            bisect.insort(self._later, (row.not_before, row.id))
+
+    def remove(self, row: TaskRow) -> None:
+        """A task that waited does so no more."""
+        if row.not_before is None:
+            self._at_once.remove(row.id)
+        else:
+            del self._later[bisect.bisect_left(self._later, (row.not_before, row.id))]
+
+    def due(self, now: float) -> list[TaskId]:
+        """Those that may be placed at wall time `now`, in no order."""
+        first, last = self._bounds(now)
+        late = itertools.chain(self._later[:first], self._later[last:])
+        return [*self._at_once, *(task for _, task in late)]
+
+    def later(self, now: float) -> Iterator[tuple[float, TaskId]]:
+        """Those that are due after `now`, and when: the first first."""
+        first, last = self._bounds(now)
+        return itertools.islice(self._later, first, last)
+
+    def _bounds(self, now: float) -> tuple[int, int]:
+        first = bisect.bisect_right(self._later, now, key=_due)
+        return first, bisect.bisect_right(self._later, now + LONGEST_WAIT, key=_due)
+
+
+def is_due(not_before: float | None, now: float) -> bool:
+    """Whether a task may be placed at wall time `now`."""
+    return not_before is None or not now < not_before <= now + LONGEST_WAIT
+
+
+def _due(entry: tuple[float, TaskId]) -> float:
+    return entry[0]

@@ -1,0 +1,273 @@
+"""The world: all rows in memory, with the indexes the manager asks. Only `apply` changes it.
+
+    snapshot --of--> World --apply(changes)--> Touched: what a commit has touched
+
+A change costs the same however many rows there are, but for a new revision of a service, which
+looks at the service's slots once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from warren.model.cluster import (
+    AddEvent,
+    Change,
+    DropNode,
+    DropService,
+    DropTask,
+    NodeRow,
+    PutNode,
+    PutService,
+    PutTask,
+    ServiceRow,
+    Snapshot,
+    TaskRow,
+)
+from warren.model.identity import TaskId
+from warren.rules.occupancy import Occupancy
+from warren.rules.slots import Slots
+from warren.rules.waiting import Waiting
+
+_NO_SLOTS = Slots()  # of a service that has none; never changed
+
+
+@dataclass(eq=True)
+class Touched:
+    """What commits have touched; two of them are merged by `|=`.
+
+    `slots`: the slots of each service to look at again; an empty set: its row, so how many there
+    are; None: all of it. `nodes`: nodes that have changed, or what is on them. `tasks` and
+    `services`: rows that were put or dropped.
+    """
+
+    slots: dict[str, set[int] | None] = field(default_factory=dict[str, set[int] | None])
+    nodes: set[str] = field(default_factory=set[str])
+    tasks: set[TaskId] = field(default_factory=set[TaskId])
+    services: set[str] = field(default_factory=set[str])
+
+    @classmethod
+    def everything(cls, world: World) -> Touched:
+        """All there is: what a manager begins with."""
+        return cls(
+            slots=dict.fromkeys(world.services),
+            nodes=set(world.nodes),
+            tasks=set(world.tasks),
+            services=set(world.services),
+        )
+
+    def __ior__(self, other: Touched) -> Touched:
+        for service, slots in other.slots.items():
+            self._add(service, slots)
+        self.nodes |= other.nodes
+        self.tasks |= other.tasks
+        self.services |= other.services
+        return self
+
+    def add_task(self, task: TaskId) -> None:
+        """A task's row was put or dropped."""
+        self.tasks.add(task)
+        self._add(task.service, (task.slot,))
+
+    def add_service(self, service: str, *, whole: bool) -> None:
+        """A service's row was put or dropped; `whole`: that concerns every slot."""
+        self.services.add(service)
+        self._add(service, None if whole else ())
+
+    def _add(self, service: str, slots: Iterable[int] | None) -> None:
+        known = self.slots.setdefault(service, set())
+        if slots is None:
+            self.slots[service] = None
+        elif known is not None:
+            known.update(slots)
+
+
+class World:
+    """All services, tasks and nodes at one generation."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._services: dict[str, ServiceRow] = {}
+        self._tasks: dict[TaskId, TaskRow] = {}
+        self._nodes: dict[str, NodeRow] = {}
+        self._slots: dict[str, Slots] = {}
+        self._occupancy = Occupancy()
+        self._waiting = Waiting()
+        self._absent = set[str]()
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> World:
+        """The world that these rows are."""
+        world = cls()
+        changes: list[Change] = [PutNode(row) for row in snapshot.nodes]
+        changes += [PutService(row) for row in snapshot.services]
+        changes += [PutTask(row) for row in snapshot.tasks]
+        world.apply(changes, snapshot.generation)
+        return world
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {what}" for what, count in self.statistics().items())
+        return f"<World at {self.generation}: {counts}>"
+
+    def statistics(self) -> dict[str, int]:
+        """How many there are of what."""
+        return {
+            "services": len(self._services),
+            "tasks": len(self._tasks),
+            "alive": sum(slots.alive for slots in self._slots.values()),
+            "unplaced": len(self._waiting),
+            "nodes": len(self._nodes),
+        }
+
+    # Rows
+
+    @property
+    def services(self) -> Mapping[str, ServiceRow]:
+        """By name."""
+        return self._services
+
+    @property
+    def tasks(self) -> Mapping[TaskId, TaskRow]:
+        """All that are kept, ended ones too."""
+        return self._tasks
+
+    @property
+    def nodes(self) -> Mapping[str, NodeRow]:
+        """By name."""
+        return self._nodes
+
+    @property
+    def absent(self) -> Collection[str]:
+        """Nodes that have lost their session, and those no longer known that have tasks."""
+        return self._absent
+
+    @property
+    def waiting(self) -> Waiting:
+        """The tasks that are not placed."""
+        return self._waiting
+
+    def slots(self, service: str) -> Slots:
+        """A service's slots, indexed."""
+        return self._slots.get(service, _NO_SLOTS)
+
+    def current(self, service: str) -> list[TaskRow]:
+        """The current task of every slot that is the service's or not empty yet, in the order of
+        slots."""
+        slots = self.slots(service)
+        return [slots.chain(slot)[-1] for slot in sorted(slots.shown)]
+
+    def slot(self, service: str, slot: int) -> Sequence[TaskRow]:
+        """The kept tasks of a slot, oldest first."""
+        return self.slots(service).chain(slot)
+
+    def of_service(self, service: str) -> list[TaskRow]:
+        """All kept tasks of a service, ended ones too, by id."""
+        slots = self.slots(service)
+        return [row for slot in slots.numbers() for row in slots.chain(slot)]
+
+    def on_node(self, node: str) -> Collection[TaskId]:
+        """The tasks that are placed there and have not ended."""
+        return self._occupancy.on(node)
+
+    def count_on(self, node: str, service: str | None = None) -> int:
+        """How many `on_node` has, of one service or all."""
+        return self._occupancy.count(node, service)
+
+    def holder(self, node: str, port: int) -> TaskId | None:
+        """The task that holds a fixed port of a node."""
+        return self._occupancy.holder(node, port)
+
+    # Changes
+
+    def apply(self, changes: Iterable[Change], generation: int) -> Touched:
+        """Take over what was committed as this generation."""
+        touched = Touched()
+        for change in changes:
+            self._apply(change, touched)
+        self.generation = generation
+        return touched
+
+    def _apply(self, change: Change, touched: Touched) -> None:
+        match change:
+            case PutTask(row):
+                self._change_task(row.id, row, touched)
+            case DropTask(task):
+                self._change_task(task, None, touched)
+            case PutService(row):
+                self._put_service(row, touched)
+            case DropService(name):
+                self._drop_service(name, touched)
+            case PutNode(row):
+                self._nodes[row.name] = row
+                self._note_node(row.name, touched)
+            case DropNode(name):
+                self._nodes.pop(name, None)
+                self._note_node(name, touched)
+            case AddEvent():
+                pass
+
+    def _put_service(self, row: ServiceRow, touched: Touched) -> None:
+        before = self._services.get(row.name)
+        self._services[row.name] = row
+        self._slots.setdefault(row.name, Slots()).set_revision(row.revision)
+        is_resized = before is not None and _but_for_size(before) == _but_for_size(row)
+        touched.add_service(row.name, whole=not is_resized)
+
+    def _drop_service(self, name: str, touched: Touched) -> None:
+        for row in self.of_service(name):
+            self._change_task(row.id, None, touched)
+        self._services.pop(name, None)
+        self._slots.pop(name, None)
+        touched.add_service(name, whole=True)
+
+    def _change_task(self, task: TaskId, row: TaskRow | None, touched: Touched) -> None:
+        before = self._tasks.pop(task, None)
+        if row is not None:
+            self._tasks[task] = row
+            self._slots.setdefault(task.service, Slots()).put(row)
+        elif before is not None:
+            self._slots[task.service].drop(before)
+        touched.add_task(task)
+        if _standing(before) != _standing(row):
+            self._settle(before, row, touched)
+
+    def _settle(self, before: TaskRow | None, row: TaskRow | None, touched: Touched) -> None:
+        """Where a task is has changed, or what is wanted of it there."""
+        for old in _alive(before):
+            if old.node is None:
+                self._waiting.remove(old)
+            else:
+                self._occupancy.remove(old, old.node)
+                self._note_node(old.node, touched)
+        for new in _alive(row):
+            if new.node is None:
+                self._waiting.add(new)
+            else:
+                self._occupancy.add(new, new.node)
+                self._note_node(new.node, touched)
+
+    def _note_node(self, name: str, touched: Touched) -> None:
+        touched.nodes.add(name)
+        row = self._nodes.get(name)
+        if row.lost_at is not None if row is not None else self._occupancy.on(name):
+            self._absent.add(name)
+        else:
+            self._absent.discard(name)
+
+
+def _alive(row: TaskRow | None) -> Iterator[TaskRow]:
+    """The task, if there is one and it has not ended."""
+    if row is not None and not row.has_ended:
+        yield row
+
+
+def _standing(row: TaskRow | None) -> tuple[object, ...] | None:
+    """What the nodes' indexes and assignments depend on."""
+    if row is None or row.has_ended:
+        return None
+    return (row.node, row.not_before, row.desired)
+
+
+def _but_for_size(row: ServiceRow) -> tuple[int, bool]:
+    return (row.revision, row.is_removing)
