@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from warren.cli.logs import LogLevel, set_up_logging
@@ -23,11 +23,7 @@ DataDir = Annotated[Path | None, Parameter(env_var="WARREN_DATA_DIR", metavar="D
 Listen = Annotated[list[str] | None, Parameter(negative=())]
 Flag = Parameter(negative=())
 
-manager_app = App(name="manager", help="The manager, by itself.")
-node_app = App(name="node", help="Nodes, and this machine as one.")
 
-
-@manager_app.command
 def run(
     *,
     data_dir: DataDir = None,
@@ -57,6 +53,8 @@ def run(
     _log_to_stderr(log_level, as_json=json_log)
 
     async def program(stopped: Callable[[], Awaitable[None]]) -> None:
+        from functools import partial
+
         import trio
 
         from warren.cli.compose import open_manager_here
@@ -64,15 +62,15 @@ def run(
 
         async with open_manager_here(directory) as manager, trio.open_nursery() as nursery:
             for address in addresses:
-                await nursery.start(serve_gate, manager.gate, address)
-                logging.getLogger("warren.manager").info("listening at %s", address)
+                serve = partial(serve_gate, manager.gate, address, insecure=insecure)
+                bound = await nursery.start(serve)
+                logging.getLogger("warren.manager").info("listening at %s", bound)
             await stopped()
             nursery.cancel_scope.cancel()
 
     return until_stopped(program)
 
 
-@node_app.command(name="run")
 def run_node(
     *,
     manager: Annotated[str | None, Parameter(env_var="WARREN_ADDR")] = None,
@@ -139,14 +137,17 @@ def places(
     data_dir: Path | None, listen: list[str] | None, *, insecure: bool
 ) -> tuple[Path, list[Address]]:
     """The data directory, and where a manager listens: its own socket first."""
-    from warren.cli.options import SOCKET
     from warren.cli.datadir import default_data_dir
-    from warren.model.address import parse_address, refuse_insecure
+    from warren.cli.options import SOCKET
+    from warren.model.address import TcpAddress, parse_address
+    from warren.model.errors import SpecError
 
     directory = (data_dir or default_data_dir()).absolute()
-    further = [parse_address(one) for one in listen or []]
+    further = [parse_address(one, field="--listen") for one in listen or []]
     for address in further:
-        refuse_insecure(address, insecure=insecure)
+        if isinstance(address, TcpAddress) and not insecure:
+            wanted = "want --insecure beside it: whoever connects to TCP may start processes"
+            raise SpecError("--listen", wanted, value=str(address))
     return directory, [parse_address(f"unix:{directory / SOCKET}"), *further]
 
 

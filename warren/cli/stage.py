@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -23,7 +24,7 @@ from warren.model.link import Gate
 from warren.model.service import ServiceSpec
 from warren.node.program import Node
 from warren.store.upnote import UpNote, read_note, write_note
-from warren.transport.memory import open_memory_gate
+from warren.transport.memory import memory_gate
 from warren.transport.server import serve_gate
 
 
@@ -34,6 +35,7 @@ class StageOptions:
     data_dir: Path
     node: str
     addresses: Sequence[Address]
+    insecure: bool = False
     specs: Sequence[ServiceSpec] | None = None
     network_checks: int = NETWORK_CHECKS
     exec_checks: int | None = None
@@ -55,10 +57,11 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
         note = await _apply(manager, options)
         feed.begin()
         for address in options.addresses:
-            await nursery.start(serve_gate, manager.gate, address)
+            serve = partial(serve_gate, manager.gate, address, insecure=options.insecure)
+            await nursery.start(serve)
 
         def dial() -> AbstractAsyncContextManager[Gate]:
-            return open_memory_gate(manager.gate)
+            return memory_gate(manager.gate)
 
         async with open_node_here(
             options.data_dir,

@@ -80,6 +80,7 @@ def up(
         data_dir=directory,
         node=node,
         addresses=addresses,
+        insecure=insecure,
         specs=specs,
         network_checks=network_checks,
         exec_checks=exec_checks,

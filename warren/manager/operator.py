@@ -17,9 +17,8 @@ from warren.model.cluster import (
     ServiceRow,
     TaskRow,
 )
-from warren.model.decode import DecodeError, decode
-from warren.model.errors import ConflictError, InvalidError, SpecError
-from warren.model.service import Replicas, ServiceSpec
+from warren.model.errors import ConflictError, InvalidError
+from warren.model.service import ServiceSpec
 from warren.model.task import Phase
 from warren.model.view import Action, Applied, ServiceView
 from warren.rules.admission import admit
@@ -50,12 +49,8 @@ class Operator(Viewer):
     async def scale(self, name: str, replicas: int) -> ServiceView:
         await trio.lowlevel.checkpoint()
         row = self._editable(name)
-        try:
-            replicas = decode(replicas, Replicas)
-        except DecodeError:
-            said = "want 0 to 10000"
-            raise SpecError(f"services.{name}.replicas", said, value=replicas) from None
-        self._books.commit(self._changed(row, msgspec.structs.replace(row.spec, replicas=replicas)))
+        spec = admit(msgspec.structs.replace(row.spec, replicas=replicas))
+        self._books.commit(self._changed(row, spec))
         return await self.service(name)
 
     async def restart(self, name: str) -> ServiceView:

@@ -40,6 +40,7 @@ class Reconciler:
         self._wake = trio.Event()
         self._wake.set()
         self._due = math.inf  # in Trio's time
+        self._met = trio.Event()
         self.trouble: str | None = None
         self.plans = 0
         books.on_commit.append(self._note)
@@ -51,9 +52,13 @@ class Reconciler:
         """A node's session has come or gone."""
         self._touched.nodes.add(name)
         self._wake.set()
+        self._met.set()
 
-    async def run(self) -> NoReturn:
-        """Plan whenever there is something to plan, for ever."""
+    async def run(self, patience: float = 0.0) -> NoReturn:
+        """Plan whenever there is something to plan, for ever. The first plan waits for the first
+        node, for at most `patience` seconds: nothing is called pending that is about to run."""
+        with trio.move_on_after(patience):
+            await self._met.wait()
         while True:
             with trio.move_on_at(self._due):
                 await self._wake.wait()

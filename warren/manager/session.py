@@ -109,7 +109,7 @@ class Session:
 
     async def _push_once(self) -> None:
         dirty, purged = self._dirty, self._purged
-        self._dirty, self._purged = set(), set()
+        self._dirty, self._purged = set[TaskId](), set[str]()
         assignments = self._difference(dirty, purged) if self._accepted else self._whole()
         if assignments is None:
             return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -12,10 +13,12 @@ from warren import __version__
 from warren.manager.books import Books
 from warren.manager.desk import Desk
 from warren.manager.reconciler import Reconciler
+from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
 from warren.model.errors import LinkLostError, NotFoundError, UnavailableError
 from warren.model.identity import TaskId
 from warren.model.link import EVENTS_AT_ONCE
+from warren.model.probe import ProbeKind
 from warren.model.task import TaskStatus
 from warren.model.view import (
     LogChunk,
@@ -73,13 +76,11 @@ class Viewer:
         row = self._task_row(task)
         fresh = await self._ask([row])
         session = self._desk.session(row.node)
-        samples = {}
+        samples: Mapping[ProbeKind, tuple[Sample, ...]] = {}
         if session is not None and not row.has_ended:
             with trio.move_on_after(1.0):
-                try:
+                with suppress(NotFoundError, LinkLostError):
                     samples = await session.agent.samples(task)
-                except (NotFoundError, LinkLostError):
-                    samples = {}
         return TaskDetail(task=self._task(row, fresh), spec=row.spec, samples=samples)
 
     async def nodes(self) -> list[NodeView]:

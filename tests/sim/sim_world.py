@@ -1,0 +1,318 @@
+"""A whole cluster in one Trio run, from one seed: manager, nodes, links that fail, instances that
+crash, hang and lie (design 10). Everything is the real code but processes, checks and the wire.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import trio
+import yaml
+
+from tests.scripted import FAIL, PASS, Script, ScriptedPorts, ScriptedRuntime
+from warren.manager.operator import Operator
+from warren.manager.program import Manager, open_manager
+from warren.model.check import Check, Outcome, Sample
+from warren.model.errors import LinkLostError, NotFoundError
+from warren.model.identity import TaskId
+from warren.model.link import Agent, NodeSession
+from warren.model.probe import ProbeKind
+from warren.model.report import Assignments, NodeHello, Report
+from warren.model.seams import Launch, Target
+from warren.model.service import ServiceSpec
+from warren.model.specfile import load_text
+from warren.model.task import TaskEvent, TaskStatus
+from warren.model.view import LogChunk
+from warren.node.program import Node, open_node
+from warren.nursery.surroundings import Surroundings
+from warren.store.journal import MemoryJournal
+from warren.store.state import StateStore
+
+T = TypeVar("T")
+
+
+def spec(name: str, **fields: object) -> ServiceSpec:
+    """A spec from the fields of a file."""
+    fields.setdefault("command", ["x"])
+    return load_text(yaml.safe_dump({"services": {name: fields}}))[0]
+
+
+class NoLogs:
+    """Plays `LogSource` with nothing in it."""
+
+    def read(self, task: TaskId, *, cursor: str = "", tail: int = 0) -> LogChunk:
+        raise NotFoundError(f"task {task} has written nothing")
+
+    def services(self) -> set[str]:
+        return set()
+
+    def purge(self, service: str) -> None:
+        """Nothing to purge."""
+
+
+@dataclass
+class Link:
+    """One connection that may be cut. A call may be delayed, and lost before or after it has done
+    its work on the far side."""
+
+    chance: random.Random
+    faults: Faults
+    closed: trio.Event = field(default_factory=trio.Event)
+
+    def cut(self) -> None:
+        """Now."""
+        self.closed.set()
+
+    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do this on the far side."""
+        result: list[T] = []
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                await self.closed.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            await self._delay()
+            done = await work()
+            await self._delay()
+            result.append(done)
+            nursery.cancel_scope.cancel()
+        if not result:
+            raise LinkLostError("the link was cut")
+        return result[0]
+
+    async def _delay(self) -> None:
+        await trio.sleep(self.chance.random() * self.faults.delay)
+        if self.chance.random() < self.faults.cuts:
+            self.cut()
+            await trio.sleep_forever()
+
+
+@dataclass
+class Faults:
+    """How bad it is: seconds of delay at most, chances of a cut per call and of a sick check."""
+
+    delay: float = 0.0
+    cuts: float = 0.0
+    sick: float = 0.0
+    crash: float = 0.0
+
+
+@dataclass
+class FarAgent:
+    """The manager's side of an agent behind a link."""
+
+    link: Link
+    agent: Agent
+
+    async def assign(self, assignments: Assignments) -> None:
+        await self.link.call(lambda: self.agent.assign(assignments))
+
+    async def look(self, tasks: Sequence[TaskId]) -> list[TaskStatus]:
+        return await self.link.call(lambda: self.agent.look(tasks))
+
+    async def samples(self, task: TaskId) -> Mapping[ProbeKind, tuple[Sample, ...]]:
+        return await self.link.call(lambda: self.agent.samples(task))
+
+    async def log(
+        self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
+    ) -> LogChunk:
+        raise NotFoundError("no logs here")
+
+
+@dataclass
+class FarSession:
+    """The node's side of a session behind a link."""
+
+    link: Link
+    session: NodeSession
+
+    @property
+    def epoch(self) -> int:
+        return self.session.epoch
+
+    async def report_task_health(self, report: Report) -> None:
+        await self.link.call(lambda: self.session.report_task_health(report))
+
+    async def renew(self) -> None:
+        await self.link.call(self.session.renew)
+
+
+@dataclass
+class FarGate:
+    """The node's side of the manager's gate."""
+
+    link: Link
+    gate: Any
+
+    async def login(self) -> Any:
+        raise NotImplementedError("nodes do not log in")  # pragma: no cover
+
+    view = login
+
+    async def enroll(self, hello: NodeHello, agent: Agent) -> FarSession:
+        far = FarAgent(self.link, agent)
+        return FarSession(self.link, await self.link.call(lambda: self.gate.enroll(hello, far)))
+
+
+@dataclass
+class Machine:
+    """What of a node outlives its supervisor: its instances, its journal, its ports."""
+
+    name: str
+    sim: Sim
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
+    node: Node | None = None
+    links: list[Link] = field(default_factory=list[Link])
+    scope: trio.CancelScope | None = None
+    down: trio.Event = field(default_factory=trio.Event)
+    events: list[TaskEvent] = field(default_factory=list[TaskEvent])
+
+    def __post_init__(self) -> None:
+        self.runtime = ScriptedRuntime(self._script)
+        self.down.set()
+
+    def surroundings(self) -> Surroundings:
+        return Surroundings(
+            node=self.name,
+            runtime=self.runtime,
+            check=self._check,
+            ports=ScriptedPorts(),
+            journal=self.journal,
+            publish=self._publish,
+            wall=self.runtime.wall,
+            chance=random.Random(self.sim.chance.random()),
+        )
+
+    async def run(self) -> None:
+        """A supervisor's life, until `kill`."""
+        self.down = trio.Event()
+        with trio.CancelScope() as self.scope:
+            async with open_node(
+                self.surroundings(), NoLogs(), self._dial, stops_tasks=False
+            ) as self.node:
+                await trio.sleep_forever()
+        self.node = None
+        self.down.set()
+
+    async def kill(self) -> None:
+        """`kill -9` of the supervisor: its instances run on, its journal is as it is."""
+        if self.node is None or self.scope is None:
+            return
+        for task in list(self.node.agent._tasks.values()):
+            task.leave()
+        self.cut()
+        self.scope.cancel()
+        await self.down.wait()
+
+    def cut(self) -> None:
+        """Cut every link."""
+        for link in self.links:
+            link.cut()
+        self.links.clear()
+
+    def alive(self) -> list[TaskId]:
+        """The tasks of the instances that run here."""
+        return [running.instance.task for running in self.runtime.alive.values()]
+
+    @asynccontextmanager
+    async def _dial(self) -> AsyncGenerator[FarGate, None]:
+        await trio.lowlevel.checkpoint()
+        if self.sim.manager is None:
+            raise LinkLostError("no manager is there")
+        link = Link(self.sim.chance, self.sim.faults)
+        self.links.append(link)
+        try:
+            yield FarGate(link, self.sim.manager.gate(link))
+        finally:
+            link.cut()
+
+    def _script(self, launch: Launch, number: int) -> Script:
+        chance, faults = self.sim.chance, self.sim.faults
+        crashes = chance.random() < faults.crash
+        return Script(
+            exits_after=chance.uniform(0, 20) if crashes else None,
+            exit_code=chance.choice([0, 1]),
+            ignores_signal=chance.random() < faults.crash / 2,
+            start_delay=chance.random() * faults.delay,
+            start_error="no such program" if chance.random() < faults.crash / 4 else None,
+        )
+
+    async def _check(self, check: Check, target: Target, *, timeout: float) -> Outcome:
+        await trio.sleep(self.sim.chance.random() * min(timeout, 0.2))
+        return FAIL if self.sim.chance.random() < self.sim.faults.sick else PASS
+
+    def _publish(self, status: TaskStatus, event: TaskEvent) -> None:
+        self.events.append(event)
+
+
+@dataclass
+class Sim:
+    """The cluster. `manager` is None while it is down; its store outlives it."""
+
+    seed: int
+    nodes: int
+    nursery: trio.Nursery
+    faults: Faults = field(default_factory=Faults)
+    manager: Manager | None = None
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+        self.store = StateStore.open(None)
+        self.machines = [Machine(f"n{number}", self) for number in range(1, self.nodes + 1)]
+        self._scope: trio.CancelScope | None = None
+        self._gone = trio.Event()
+        self._gone.set()
+
+    @property
+    def operator(self) -> Operator:
+        assert self.manager is not None
+        return self.manager.operator
+
+    async def start_manager(self) -> None:
+        """A manager's life begins."""
+        await self.nursery.start(self._manage)
+
+    async def kill_manager(self) -> None:
+        """`kill -9` of the manager: links go, the store is as it is."""
+        if self._scope is not None and self.manager is not None:
+            self.manager = None
+            for machine in self.machines:
+                machine.cut()
+            self._scope.cancel()
+            await self._gone.wait()
+
+    def start_node(self, machine: Machine) -> None:
+        """A supervisor's life begins."""
+        self.nursery.start_soon(machine.run)
+
+    async def _manage(self, task_status: trio.TaskStatus[None]) -> None:
+        self._gone = trio.Event()
+        with trio.CancelScope() as self._scope:
+            async with open_manager(
+                self.store, wall=lambda: 1_000_000.0 + trio.current_time()
+            ) as self.manager:
+                task_status.started()
+                await trio.sleep_forever()
+        self.manager = None
+        self._gone.set()
+
+
+@asynccontextmanager
+async def open_sim(seed: int, *, nodes: int = 2) -> AsyncGenerator[Sim, None]:
+    """A cluster with its manager and every node up."""
+    with trio.fail_after(1_000_000):
+        async with trio.open_nursery() as nursery:
+            sim = Sim(seed, nodes, nursery)
+            await sim.start_manager()
+            for machine in sim.machines:
+                sim.start_node(machine)
+            yield sim
+            sim.faults = Faults()
+            nursery.cancel_scope.cancel()
+    sim.store.close()
