@@ -51,3 +51,7 @@ picture:
 # Draw the diagram in docs/architecture.md from the table of a task's life
 diagram:
     python tools/diagram.py
+
+# Write docs/cli.md from the command itself
+cli-docs:
+    python tools/cli_docs.py

@@ -33,14 +33,47 @@ STATUSES = {
     LinkLostError: UNREACHABLE,
 }
 
+# What `--help` of a command says below its first line. It stands here, since a command's own module
+# is not loaded for the list of commands, and one text is enough.
+_UP = (
+    "A first Ctrl-C stops every task, a second one kills them. With a file its services are made "
+    "so, and those of the last file that it no longer has are removed; what was created by command "
+    "stays. It ends by itself when every service of the file has ended for good: with 0 if all are "
+    "complete, else 1."
+)
+_MANAGER = "It listens at DATA_DIR/warren.sock. Tasks go on without it."
+_NODE = "Its tasks go on when it stops, and the next one on the same data directory adopts them."
+_CREATE = (
+    "A command, as often as --replicas says, under the probes asked for: --health-* alone, or any "
+    "of --startup-*, --liveness-* and --readiness-*. In PATH:PORT the port follows the last "
+    "colon. In path=/,port=80 a comma ends a value where a word and = follow; \\, is a comma that "
+    "does not. A check without a port asks the only --port."
+)
+_UPDATE = (
+    "What is removed goes first. Numbers of a probe keep its check, and a check keeps the numbers. "
+    "Tasks are replaced one slot at a time, the next when the last is ready."
+)
+_APPLY = (
+    "All in one step; the same file again changes nothing. Services that the file does not have "
+    "stay, unless there is --prune."
+)
+_STATUS = (
+    "The manager answers, its disk can be written, its nodes are ready. Exit status: 0 it is well, "
+    "1 there is trouble, 4 the manager cannot be reached."
+)
+_DB_CHECK = "Nothing is changed. Exit status: 0 it is well, 1 it is not."
+
 app = App(
     name="warren",
     help="Keep services alive: probes, restarts, and nothing left behind.",
     version=f"warren {__version__}",
+    version_flags=["--version"],
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # `main` has the status
 )
-app.command("warren.cli.up:up", name="up", help="Manager and node in one process, until Ctrl-C.")
+app.command(
+    "warren.cli.up:up", name="up", help=f"Manager and node in one process, until Ctrl-C.\n\n{_UP}"
+)
 app.command(
     "warren.cli.check:app", name="check", help="Ask one check by hand, as a probe would ask it."
 )
@@ -58,18 +91,23 @@ _group(
     "service",
     "Make, look at and change services.",
     {
-        "create": ("edit:create", "Make a service."),
+        "create": ("edit:create", f"Make a service.\n\n{_CREATE}"),
         "ls": ("look:service_ls", "Every service, and how healthy it is."),
         "inspect": ("look:service_inspect", "One service: its probes, its health, and its tasks."),
         "ps": ("look:service_ps", "The tasks of a service."),
         "scale": ("edit:scale", "Change how many there are."),
-        "update": ("edit:update", "Change what is given of a service, and nothing else."),
+        "update": (
+            "edit:update",
+            f"Change what is given of a service, and nothing else.\n\n{_UPDATE}",
+        ),
         "restart": ("edit:restart", "Replace every task, one slot at a time."),
         "logs": ("output:service_logs", "The output of a service's tasks."),
         "rm": ("edit:rm", "End a service and everything of it."),
     },
 )
-app.command("warren.cli.applying:apply", name="apply", help="Make the services of a file so.")
+app.command(
+    "warren.cli.applying:apply", name="apply", help=f"Make the services of a file so.\n\n{_APPLY}"
+)
 _group(
     "task",
     "Look at tasks.",
@@ -83,23 +121,25 @@ _group(
     "node",
     "Nodes, and this machine as one.",
     {
-        "run": ("programs:run_node", "Run this machine as a node."),
+        "run": ("programs:run_node", f"Run this machine as a node.\n\n{_NODE}"),
         "ls": ("look:node_ls", "Every node."),
         "inspect": ("look:node_inspect", "One node, and the tasks that are placed on it."),
     },
 )
 app.command("warren.cli.events:events", name="events", help="What happened, and what happens.")
-app.command("warren.cli.look:status", name="status", help="Whether Warren itself is well.")
+app.command(
+    "warren.cli.look:status", name="status", help=f"Whether Warren itself is well.\n\n{_STATUS}"
+)
 _group(
     "manager",
     "The manager, by itself.",
-    {"run": ("programs:run", "Run the manager until it is told to stop.")},
+    {"run": ("programs:run", f"Run the manager until it is told to stop.\n\n{_MANAGER}")},
 )
 _group(
     "db",
     "Care for the manager's database.",
     {
-        "check": ("db:check", "Say what is wrong with it."),
+        "check": ("db:check", f"Say what is wrong with it.\n\n{_DB_CHECK}"),
         "backup": ("db:backup", "Copy it, beside a running manager."),
         "restore": ("db:restore", "Put a backup in its place."),
     },

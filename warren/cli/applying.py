@@ -32,7 +32,7 @@ def apply(
     wait: Wait = NO_WAIT,
     where: Where = HERE,
 ) -> int:
-    """Make the services of a file so, all in one step. The same file again changes nothing.
+    """Make the services of a file so.
 
     Parameters
     ----------

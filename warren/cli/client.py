@@ -69,7 +69,7 @@ async def open_cluster(address: str) -> AsyncGenerator[Cluster, None]:
         if opened:
             raise
         wanted = "is `warren up` or `warren manager run` running?"
-        raise LinkLostError(f"no manager at {address}: {wanted} ({error})") from None
+        raise LinkLostError(f"{error}; {wanted}") from None
 
 
 def say(line: str) -> None:

@@ -101,9 +101,7 @@ def update(
     wait: Wait = NO_WAIT,
     where: Where = HERE,
 ) -> int:
-    """Change what is given of a service, and nothing else; its tasks are replaced one by one.
-
-    Numbers of a probe alone keep its check, and a new check keeps the numbers.
+    """Change what is given of a service, and nothing else.
 
     Parameters
     ----------

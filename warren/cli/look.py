@@ -159,10 +159,7 @@ def node_inspect(name: str, /, *, as_json: AsJson = False, where: Where = HERE) 
 
 
 def status(*, as_json: AsJson = False, where: Where = HERE) -> int:
-    """Whether Warren itself is well: the manager answers, its disk can be written, nodes are ready.
-
-    Exit status: 0 well, 1 there is trouble, 4 the manager cannot be reached.
-    """
+    """Whether Warren itself is well."""
 
     async def question(cluster: Cluster) -> int:
         seen = await cluster.status()
