@@ -13,10 +13,9 @@ from warren.cli.board import Board
 from warren.cli.screen import Brush
 from warren.cli.table import View, chosen, lines, room_for_tasks
 from warren.cli.words import ago, event_json, event_line, last_sample, one_line, span, state_of, why
-from warren.model.check import Argv, Outcome, Result, Sample
+from warren.model.check import Outcome, Result, Sample
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
-from warren.model.service import ServiceSpec
 from warren.model.task import (
     End,
     EventKind,
@@ -161,11 +160,14 @@ def web(slot: int, **more: object) -> TaskStatus:
 
 
 def test_board_counts_the_newest_task_of_every_slot() -> None:
-    board = Board([ServiceSpec(name="web", command=Argv(["x"]), replicas=2)])
+    board = Board()
+    board.set_service("web", 2)
     assert str(board.health("web")) == "0/2 healthy"
     board.note(web(1, ready=True))
     board.note(web(2, last_end=CRASH))
-    board.note(web(3, ready=True))  # no longer wanted
+    board.note(web(3, ready=True))
+    board.forget(web(3).id)  # no longer wanted
+    board.forget(web(3).id)
     board.note(status(TaskId("gone", 1, 1), ready=True))
     assert str(board.health("web")) == "1/2 healthy, 1/2 restarting"
     board.note(status(TaskId("web", 2, 2), ready=True))
@@ -173,6 +175,10 @@ def test_board_counts_the_newest_task_of_every_slot() -> None:
     assert board.healths() == {"web": Health(2, 2, 0)}
     assert [str(task.id) for task in board.tasks()] == ["web.1#1", "web.2#2"]
     assert board.health("gone") is None
+    board.set_service("web", 3)
+    assert str(board.health("web")) == "2/3 healthy"
+    board.drop_service("web")
+    assert board.healths() == {}
 
 
 def test_table_shows_trouble_first_when_there_is_no_room() -> None:

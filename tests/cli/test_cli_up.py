@@ -154,8 +154,9 @@ def test_up_replaces_tasks_whose_spec_has_changed(file: Path, data: Path) -> Non
     write_services(file, {name: {"command": ["sleep", "1001"], "replicas": 2}})
     with up(file, data) as command:
         command.read_until(f"{name}.1#1 stopping: the spec has changed")
-        command.read_until(f"{name}: 2/2 healthy")
-        assert any(f"{name}.1#2 started" in line for line in command.lines)
+        command.read_until(f"{name}.1#2 ready")
+        command.read_until(f"{name}.2#1 stopping: the spec has changed")
+        command.read_until(f"{name}.2#2 ready")
         assert [line.split()[-1] for line in marked(name).values()] == ["1001", "1001"]
 
 
@@ -225,7 +226,7 @@ def test_up_says_that_its_data_directory_is_in_use(file: Path, data: Path) -> No
         second = run("up", file, "--data-dir", data)
         assert second.returncode == 1
         assert second.stderr == (
-            f"warren: data directory {data} is in use by another warren, "
+            f"warren: data directory {data} is in use by another warren manager, "
             f"pid {command.pid}; want another --data-dir\n"
         )
         assert second.stdout == ""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 NETWORK_CHECKS = 256  # in flight at once on a node (S10)
 JOURNAL = "journal.sqlite"
 STATE = "manager.sqlite"
+PATIENCE = 2.0  # seconds
 
 Publish = Callable[[TaskStatus, TaskEvent], None]
 
@@ -79,7 +80,7 @@ async def open_manager_here(data_dir: Path) -> AsyncGenerator[Manager, None]:
         locked(data_dir, role="manager"),
         closing(StateStore.open(data_dir / STATE)) as store,
     ):
-        async with open_manager(store, wall=time.time) as manager:
+        async with open_manager(store, wall=time.time, patience=PATIENCE) as manager:
             yield manager
 
 

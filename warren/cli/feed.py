@@ -9,8 +9,17 @@ from collections.abc import Sequence
 from warren.cli.reporter import Reporter
 from warren.cli.words import ago
 from warren.manager.books import Books
-from warren.model.cluster import Change, Desired, DropService, PutService, PutTask, TaskRow
-from warren.model.task import EventKind, TaskEvent
+from warren.model.cluster import (
+    Change,
+    Desired,
+    DropService,
+    DropTask,
+    PutService,
+    PutTask,
+    TaskRow,
+)
+from warren.model.identity import TaskId
+from warren.model.task import EventKind, TaskEvent, TaskStatus
 from warren.rules.world import Touched
 
 
@@ -20,6 +29,7 @@ class Feed:
     def __init__(self, books: Books, reporter: Reporter) -> None:
         self._books = books
         self._reporter = reporter
+        self._ended = set[TaskId]()  # told of by their node
 
     def begin(self) -> None:
         """Tell what there is, and then what changes."""
@@ -31,6 +41,12 @@ class Feed:
                     self._tell_old(row)
         self._books.on_commit.append(self._note)
 
+    def publish(self, status: TaskStatus, event: TaskEvent) -> None:
+        """News of the node."""
+        if event.kind is EventKind.FINISHED:
+            self._ended.add(status.id)
+        self._reporter.note(status, event)
+
     def _note(self, changes: Sequence[Change], _touched: Touched) -> None:
         for change in changes:
             match change:
@@ -40,18 +56,24 @@ class Feed:
                     self._reporter.drop_service(name)
                 case PutTask(row):
                     self._note_task(row)
+                case DropTask(task):
+                    self._ended.discard(task)
                 case _:
                     pass
 
     def _note_task(self, row: TaskRow) -> None:
         if row.has_ended and row.desired is Desired.STOP:
+            self._ended.discard(row.id)
             self._reporter.forget(row.id)
+        elif row.has_ended and row.id not in self._ended:
+            self._tell_old(row)
         elif row.node is None and not row.has_ended and row.status.pending_reason:
             message = f"pending: {row.status.pending_reason}"
             self._tell(row, EventKind.PENDING, message)
 
     def _tell_old(self, row: TaskRow) -> None:
         """A task that had ended before: of it there is no other news."""
+        self._ended.add(row.id)
         message = row.phase.name.lower()
         end = row.status.last_end
         if end is not None:

@@ -68,7 +68,7 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
             dial,
             node=options.node,
             stops_tasks=True,
-            publish=reporter.note,
+            publish=feed.publish,
             network_checks=options.network_checks,
             exec_checks=options.exec_checks,
         ) as node:

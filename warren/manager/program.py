@@ -60,9 +60,12 @@ class ManagerGate:
 
 
 @asynccontextmanager
-async def open_manager(store: Store, *, wall: Callable[[], float]) -> AsyncGenerator[Manager, None]:
+async def open_manager(
+    store: Store, *, wall: Callable[[], float], patience: float = 0.0
+) -> AsyncGenerator[Manager, None]:
     """A manager on this store. `wall` gives seconds since the epoch, and is asked once: from then
-    on time is the process's own, so that a clock that jumps moves no deadline.
+    on time is the process's own, so that a clock that jumps moves no deadline. `patience` is how
+    many seconds the first plan waits for the first node.
 
     Leaving the block ends every session; the tasks on the nodes go on. Raises UnavailableError
     where the store cannot be written.
@@ -72,7 +75,7 @@ async def open_manager(store: Store, *, wall: Callable[[], float]) -> AsyncGener
         manager = Manager(store, nursery, lambda: since + trio.current_time())
         manager.desk.begin()
         nursery.start_soon(manager.books.serve_reports)
-        nursery.start_soon(manager.reconciler.run)
+        nursery.start_soon(manager.reconciler.run, patience)
         nursery.start_soon(manager.desk.serve_leases)
         yield manager
         nursery.cancel_scope.cancel()

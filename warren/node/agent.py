@@ -215,13 +215,12 @@ class NodeAgent:
     # News
 
     def _published(self, status: TaskStatus, event: TaskEvent) -> None:
-        if self._is_closing and event.task in self._tasks:
-            status = self._outward(self._tasks[event.task])
-        self.outbox.note(status, event)
+        held = self._tasks.get(event.task)
+        self.outbox.note(status if held is None else self._outward(held), event)
         self._outer_publish(status, event)
 
     def _outward(self, task: TaskNursery) -> TaskStatus:
-        """A task's status for others: stopped by our own shutdown, it has not ended."""
+        """A task's status for the manager: stopped by our own shutdown, it has not ended."""
         status = task.status()
         if self._is_closing and status.phase in _NOT_AN_END and not task.record.phase.is_end:
             return msgspec.structs.replace(status, phase=task.record.phase)
