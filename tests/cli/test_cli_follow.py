@@ -30,6 +30,14 @@ def writes(slot: int, data: bytes, node: str = "n1") -> Step:
     return lambda cluster: cluster.write("web", slot, data, node=node)
 
 
+def unplaced(slot: int, number: int) -> Step:
+    def step(cluster: FakeCluster) -> None:
+        cluster.put_task("web", slot, number=number, node=None)
+        cluster.say("replaced", f"web.{slot}#{number}")
+
+    return step
+
+
 def refusing(*errors: UnavailableError) -> deque[RefusedError | LinkLostError]:
     return deque(errors)
 
@@ -173,6 +181,7 @@ def test_following_logs_takes_up_what_comes(person: Person, web: FakeCluster) ->
             writes(1, b"one\nhal"),
             writes(2, b"two\n"),
             writes(1, b"f\n"),
+            unplaced(1, 2),
             lambda cluster: cluster.run_task("web", 1, number=2),  # the slot's log goes on
             writes(1, b"of the next\n"),
             lambda cluster: cluster.run_task("web", 3),

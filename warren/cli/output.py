@@ -64,7 +64,7 @@ def task_logs(
     from warren.cli.slotlog import SlotLog
 
     asked = task_id(task)
-    log = SlotLog(asked, None, _put, tail=_lines(tail))
+    log = SlotLog(asked, "", _put, tail=_lines(tail))
 
     async def question(cluster: Cluster) -> int:
         if follow:
@@ -93,7 +93,7 @@ class _Service:
             if task.node is None:
                 continue  # it has written nothing
             try:
-                await self._log(task).read(cluster)
+                await self._log(task, task.node).read(cluster)
             except RefusedError as error:
                 say(f"warren: {error}")
                 status = 1
@@ -129,17 +129,17 @@ class _Service:
                 if known is not None:
                     await known.move(cluster, task.id, task.node)
                 elif task.node is not None:
-                    nursery.start_soon(self._log(task).follow, cluster)
+                    nursery.start_soon(self._log(task, task.node).follow, cluster)
             self._after = after
             self._tail = 0  # a slot that comes later is read from its beginning
             await next_event(cluster, after)
 
-    def _log(self, task: TaskView) -> SlotLog:
+    def _log(self, task: TaskView, node: str) -> SlotLog:
         from warren.cli.slotlog import Lines, SlotLog
 
         slot = task.id.slot
         lines = self._lines[slot] = Lines(f"{task.id.service}.{slot}", _put)
-        log = self._logs[slot] = SlotLog(task.id, task.node, lines.take, tail=self._tail)
+        log = self._logs[slot] = SlotLog(task.id, node, lines.take, tail=self._tail)
         return log
 
 

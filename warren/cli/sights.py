@@ -49,7 +49,7 @@ def task(detail: TaskDetail, now: float) -> list[str]:
         f"Ready: {_yes(status.ready)}",
         f"Restarts: {status.restarts}",
     ]
-    if view.is_outdated:
+    if view.is_outdated and not status.phase.is_end:
         lines.append("Outdated: its service has a newer spec; it will be replaced")
     if status.instance is not None:
         one = status.instance
@@ -150,6 +150,9 @@ def _last_check(view: TaskView, now: float) -> str:
 
 
 def _why(view: TaskView, now: float) -> str:
+    end = view.status.last_end
+    if view.status.phase.is_end:
+        return one_line(end.message) if end is not None else ""
     said = [one_line(why(view.status, now) or "")]
     if view.is_outdated:
         said.append("outdated")

@@ -27,7 +27,7 @@ Take = Callable[[bytes], None]
 class SlotLog:
     """The output of one slot, as far as it has been read."""
 
-    def __init__(self, task: TaskId, node: str | None, take: Take, *, tail: int = 0) -> None:
+    def __init__(self, task: TaskId, node: str, take: Take, *, tail: int = 0) -> None:
         self.task = task
         self.node = node
         self._take = take
@@ -58,16 +58,15 @@ class SlotLog:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     async def move(self, cluster: Cluster, task: TaskId, node: str | None) -> None:
-        """The slot's task is another one now, or has been placed."""
-        if (task, node) == (self.task, self.node):
+        """The slot's task is another one now. One that is not placed yet has written nothing."""
+        if node is None or (task, node) == (self.task, self.node):
             return
-        if node != self.node and self.node is not None:
-            self._call.cancel()
+        self._call.cancel()
+        if node != self.node:
             with suppress(RefusedError):
                 await self.read(cluster)  # what the old node still has
             self._cursor, self._tail = "", 0
         self.task, self.node = task, node
-        self._call.cancel()
         self._moved.set()
         self._moved = trio.Event()
 

@@ -12,7 +12,8 @@ import msgspec
 
 from warren.cli import shapes
 from warren.cli.progress import Progress
-from warren.cli.words import one_line
+from warren.cli.words import last_sample, one_line
+from warren.model.check import Result
 from warren.model.errors import NotFoundError, RefusedError
 from warren.model.service import Condition
 from warren.model.task import Phase
@@ -42,7 +43,7 @@ def judge_health(view: ServiceView, now: float) -> Verdict:
     slots = {task.id.slot: task for task in view.tasks if task.id.slot <= replicas}
     for task in slots.values():
         if _is_lost_for_good(view, task):
-            return Verdict(False, f"{name}: {task.id} has failed{_because(task, now)}", True)
+            return Verdict(False, f"{name}: {task.id} has failed{_because(task)}", True)
     health = shapes.health(view)
     missing = [f"{name}.{slot}" for slot in range(1, replicas + 1) if slot not in slots]
     late = [_told(task, now) for task in slots.values() if not _is_good(task)]
@@ -121,16 +122,19 @@ def _outcome(view: ServiceView, health: str) -> str:
 def _told(task: TaskView, now: float) -> str:
     state = shapes.state(task, now)
     said = "outdated" if task.is_outdated else state
-    return f"{task.id} ({said}{_because(task, now)})"
+    return f"{task.id} ({said}{_because(task)})"
 
 
-def _because(task: TaskView, now: float) -> str:
-    reason = task.status.pending_reason
-    if reason is None:
-        # Not `ended 3s ago`: the line would change with the clock and say nothing new.
-        end = task.status.last_end
-        warned = next((p.warning for p in task.status.probes.values() if p.warning), None)
-        reason = warned or (end.message if end is not None and end.is_failure else None)
+def _because(task: TaskView) -> str:
+    """Why it is not there yet. Not when: that would change with the clock and say nothing new."""
+    status = task.status
+    warned = next((probe.warning for probe in status.probes.values() if probe.warning), None)
+    reason = status.pending_reason or warned
+    sample = last_sample(status)
+    if reason is None and status.instance is not None and sample is not None:
+        reason = None if sample.outcome.result is Result.PASS else sample.outcome.detail
+    elif reason is None and status.last_end is not None and status.last_end.is_failure:
+        reason = status.last_end.message
     return f": {one_line(reason)}" if reason else ""
 
 
