@@ -108,19 +108,31 @@ def schema_of(kind: type) -> Any:
 @functools.cache
 def record(kind: type, schema_id: int) -> Record:
     """How a model's struct is written to a struct of this id, and read from it."""
-    schema = _structs()[schema_id]
-    fields = {f.name: f.type for f in msgspec.structs.fields(kind)}
+    module = _structs()[schema_id]
+    hints = {f.name: f.type for f in msgspec.structs.fields(kind)}
     if kind is Assignments:
-        return _Assignments({n: _field(h, schema, n) for n, h in fields.items() if n != "tasks"})
-    made = {name: _field(hint, schema, name) for name, hint in fields.items()}
-    return pieces.Named(made) if kind is TaskId else Record(made)
+        del hints["tasks"]
+    fields = {name: _field(hint, module.schema, name) for name, hint in hints.items()}
+    made = {TaskId: pieces.Named, Assignments: _Assignments}.get(kind, Record)
+    return made(fields, _defaults(kind, module, fields))
+
+
+def _defaults(kind: type, module: Any, fields: Mapping[str, Field]) -> Mapping[str, object]:
+    """What the model's defaults read as, from a message they were written to."""
+    message = module.new_message()
+    found: dict[str, object] = {}
+    for each in msgspec.structs.fields(kind):
+        if each.name in fields and each.default is not msgspec.NODEFAULT:
+            fields[each.name].write(message, each.default)
+            found[each.name] = fields[each.name].read(message.as_reader())
+    return found
 
 
 class _Assignments(Record):
     """Specs stand once, however many tasks are made of them."""
 
-    def __init__(self, fields: Mapping[str, Field]) -> None:
-        super().__init__(fields)
+    def __init__(self, fields: Mapping[str, Field], defaults: Mapping[str, object]) -> None:
+        super().__init__(fields, defaults)
         schema = wire.Assignment.schema
         self._spec = record(ServiceSpec, wire.ServiceSpec.schema.node.id)
         self._task = Record(
@@ -282,8 +294,8 @@ def _bare(hint: Any) -> Any:
 @functools.cache
 def _structs() -> Mapping[int, Any]:
     modules = (getattr(wire, name) for name in dir(wire))
-    found = [module.schema for module in modules if hasattr(module, "new_message")]
-    return {schema.node.id: schema for schema in found}
+    found = [module for module in modules if hasattr(module, "new_message")]
+    return {module.schema.node.id: module for module in found}
 
 
 def _expect(holds: bool, otherwise: str) -> None:

@@ -34,7 +34,7 @@ KINDS: dict[str, type[WarrenError]] = {
 }
 _WORDS = {kind: word for word, kind in reversed(KINDS.items())}
 # Libraries put these before what the far side wrote.
-_TEXT = re.compile(r"(?s)(?:remote exception: |message = )*(?P<word>[a-z-]+): (?P<message>.*)")
+_PREFIX = re.compile(r"\A(?:remote exception: |message = )*")
 _log = logging.getLogger("warren.transport")
 
 
@@ -66,10 +66,9 @@ def fault_of(error: Exception, doing: str) -> Fault:
 
 def parse_fault(description: str) -> Fault:
     """Read a fault from an exception's description; what is none of ours has failed."""
-    match = _TEXT.match(description)
-    if match and match["word"] in KINDS:
-        return Fault(match["word"], match["message"].rstrip("\n"))
-    return Fault("failed", description.strip())
+    text = _PREFIX.sub("", description, count=1).rstrip("\n")
+    word, _, message = text.partition(": ")
+    return Fault(word, message) if word in KINDS else Fault("failed", text)
 
 
 async def answer(target: object, name: str, arguments: dict[str, Any]) -> tuple[Fault | None, Any]:

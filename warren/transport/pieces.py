@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -19,6 +20,8 @@ from warren.model.identity import TaskId
 from warren.transport.schema import capnp
 
 INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+NONE: Mapping[str, object] = MappingProxyType({})
+_MISSING = object()
 
 
 class Item(Protocol):
@@ -105,10 +108,12 @@ class Sequenced:
 
 
 class Record:
-    """A struct."""
+    """A struct. What reads as a field's default is left out: the model's own default stands then,
+    and a spec that says no more than its defaults does not begin to name them on its way."""
 
-    def __init__(self, fields: Mapping[str, Field]) -> None:
+    def __init__(self, fields: Mapping[str, Field], defaults: Mapping[str, object] = NONE) -> None:
         self._fields = tuple(fields.items())
+        self._defaults = defaults
 
     def write(self, owner: Any, place: Any, value: Any) -> None:
         self.fill(owner.init(place) if isinstance(place, str) else owner._get(place), value)
@@ -122,7 +127,9 @@ class Record:
         plain: dict[str, object] = {}
         with At() as at:
             for at.step, field in self._fields:
-                plain[at.step] = field.read(raw)
+                value = field.read(raw)
+                if value != self._defaults.get(at.step, _MISSING):
+                    plain[at.step] = value
         return plain
 
 

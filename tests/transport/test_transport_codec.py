@@ -1,0 +1,268 @@
+"""What a message says is what was meant, or is refused by field, value and what would be right."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.model.specs import WEIRD, probes, specs
+from tests.transport.wire_values import VALUES, values
+from warren.model.check import Argv, ExecCheck, HttpCheck, TcpCheck
+from warren.model.cluster import Entry
+from warren.model.decode import DecodeError, decode
+from warren.model.duration import Duration
+from warren.model.identity import TaskId
+from warren.model.probe import Probe
+from warren.model.report import Assignment, Assignments
+from warren.model.service import Resources, Restart, ServiceSpec, Stop
+from warren.model.specfile import dump_text
+from warren.model.task import TaskStatus
+from warren.transport.codec import record
+from warren.transport.schema import capnp, schema_path, wire
+
+generous = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+def written(value: msgspec.Struct) -> bytes:
+    """The value as a message."""
+    schema = getattr(wire, type(value).__name__)
+    message = schema.new_message()
+    record(type(value), schema.schema.node.id).fill(message, value)
+    return message.to_bytes()
+
+
+def read(message: bytes, kind: type[Any]) -> Any:
+    """The value a message means."""
+    schema = getattr(wire, kind.__name__)
+    with schema.from_bytes(message) as reader:
+        return decode(record(kind, schema.schema.node.id).read(reader), kind)
+
+
+def spec_message(**fields: Any) -> Any:
+    """A message as a stock client might make it."""
+    return wire.ServiceSpec.new_message(**{"name": "web", "command": ["run"], **fields})
+
+
+def refusal(message: Any, kind: type[Any] = ServiceSpec) -> str:
+    with pytest.raises(DecodeError) as caught:
+        read(message.to_bytes(), kind)
+    return str(caught.value.named("spec"))
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@generous
+@given(data=st.data())
+def test_any_value_comes_back_from_its_message(kind: type[msgspec.Struct], data: Any) -> None:
+    value = data.draw(values(kind))
+    assert read(written(value), kind) == value
+
+
+@generous
+@given(specs())
+def test_a_spec_keeps_the_order_of_what_is_a_mapping(spec: ServiceSpec) -> None:
+    back = read(written(spec), ServiceSpec)
+    assert [*back.env.items()] == [*spec.env.items()]
+    assert [*back.ports.items()] == [*spec.ports.items()]
+    if spec.health and spec.health.http:
+        assert back.health.http.headers.items() == spec.health.http.headers.items()
+        assert [*back.health.http.headers] == [*spec.health.http.headers]
+
+
+def test_a_spec_that_names_no_defaults_names_none_on_the_far_side() -> None:
+    spec = ServiceSpec(
+        name="web",
+        command=Argv(["run"]),
+        startup=Probe(tcp=TcpCheck()),
+        readiness=Probe(http=HttpCheck(path="/ready"), interval=Duration(1)),
+        stop=Stop(grace=Duration(3)),
+    )
+    assert dump_text([read(written(spec), ServiceSpec)]) == dump_text([spec])
+
+
+@generous
+@given(probes(successes=True))
+def test_any_probe_comes_back_beside_others(probe: Probe) -> None:
+    spec = ServiceSpec(name="web", image="i", readiness=probe)
+    assert read(written(spec), ServiceSpec).readiness == probe
+
+
+@pytest.mark.parametrize("word", WEIRD)
+def test_a_weird_word_comes_back_wherever_it_stands(word: str) -> None:
+    name = word.replace("=", "") or "A"
+    spec = ServiceSpec(
+        name="web", command=Argv(["run", word]), env={name: word, "B": word}, user=word or None
+    )
+    assert read(written(spec), ServiceSpec) == spec
+
+
+def test_what_a_message_leaves_out_has_warrens_defaults() -> None:
+    assert read(spec_message().to_bytes(), ServiceSpec) == ServiceSpec(
+        name="web", command=Argv(["run"])
+    )
+    message = spec_message()
+    message.init("health").init("http")
+    message.init("restart")
+    message.init("stop")
+    message.init("resources")
+    assert read(message.to_bytes(), ServiceSpec) == ServiceSpec(
+        name="web",
+        command=Argv(["run"]),
+        health=Probe(http=HttpCheck()),
+        restart=Restart(),
+        stop=Stop(),
+        resources=Resources(),
+    )
+
+
+def test_a_text_with_a_lone_surrogate_is_shown_and_breaks_nothing() -> None:
+    told = Entry(at=1.0, kind="ended", subject="web", message="a\udc80b")
+    assert read(written(told), Entry).message == "a\\udc80b"
+
+
+def test_a_spec_that_many_tasks_share_stands_once() -> None:
+    spec = ServiceSpec(name="web", image="i" * 1000)
+    twin = ServiceSpec(name="web", image="i" * 1000)
+    ids = _ids(50)
+    tasks = tuple(Assignment(task=id, spec=twin if id.slot % 2 else spec) for id in ids)
+    message = written(Assignments(generation=1, tasks=tasks))
+    assert len(message) < 10_000
+    back = read(message, Assignments)
+    assert back.tasks == tasks
+    assert len({id(task.spec) for task in back.tasks}) == 1
+
+
+def test_specs_of_another_order_are_told_apart() -> None:
+    one = ServiceSpec(name="web", image="i", env={"A": "1", "B": "2"})
+    two = ServiceSpec(name="web", image="i", env={"B": "2", "A": "1"})
+    first, second = _ids(2)
+    tasks = (Assignment(task=first, spec=one), Assignment(task=second, spec=two))
+    back = read(written(Assignments(generation=1, tasks=tasks)), Assignments)
+    assert [[*task.spec.env] for task in back.tasks] == [["A", "B"], ["B", "A"]]
+
+
+def _ids(count: int) -> list[TaskId]:
+    return [TaskId("web", slot, 1) for slot in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"name": "Web"}, "name: 'Web': want a name of a-z"),
+        ({"name": ""}, "name: '': want a name of a-z"),
+        ({"command": []}, "command: []: want at least the name of a program"),
+        ({"command": ["a", b"\xff"]}, "command[1]: b'\\xff': want UTF-8 text"),
+        ({"image": ""}, "image: '': want a text that is not empty"),
+        ({"replicas": -1}, "replicas: -1: want a whole number >= 0"),
+        ({"replicas": 10_001}, "replicas: 10001: want a whole number <= 10000"),
+        ({"env": [{"name": "A=", "value": ""}]}, "env: 'A=': want a variable's name"),
+        ({"env": [{"name": "A"}, {"name": "A"}]}, "env[1]: 'A': is given twice"),
+        ({"ports": [{"name": "http", "number": 70_000}]}, "ports.http: 70000: want 1 to 65535"),
+        ({"ports": [{"name": "No"}]}, "ports: 'No': want a name of a-z"),
+        ({"stop": {"signal": "HUPP"}}, "stop.signal: 'HUPP': want a signal such as TERM"),
+        ({"stop": {"grace": -1.0}}, "stop.grace: -1.0: want a duration from 0 to 366d"),
+        ({"restart": {"window": math.nan}}, "restart.window: nan: want a finite number"),
+        ({"restart": {"maxAttempts": 0}}, "restart.max_attempts: 0: want a whole number >= 1"),
+        ({"resources": {"cpu": {"value": math.inf}}}, "resources.cpu: inf: want a finite"),
+        ({"resources": {"memory": {"text": b"\xff"}}}, "resources.memory: b'\\xff': want UTF-8"),
+        ({"health": {}}, "health.check: 'none': want exactly one of http, tcp and exec"),
+        ({"health": {"tcp": {}, "interval": math.nan}}, "health.interval: nan: want a finite"),
+        ({"health": {"tcp": {}, "interval": 0.001}}, "health.interval: 1ms: want at least 10ms"),
+        ({"health": {"tcp": {}, "retries": 0}}, "health.retries: 0: want a whole number >= 1"),
+        ({"health": {"tcp": {}, "successes": 2}}, "health.successes: 2: want 1 for this probe"),
+        ({"health": {"tcp": {"port": {"number": 70_000}}}}, "health.tcp.port: 70000: want 1 to"),
+        ({"health": {"http": {"path": "x"}}}, "health.http.path: 'x': want a path such as"),
+        ({"health": {"http": {"status": {"low": 99}}}}, "health.http.status: '99-399': want a"),
+        ({"health": {"exec": {}}}, "health.exec.command: []: want at least the name"),
+        ({"health": {"tcp": {}}, "startup": {"tcp": {}}}, "health: 'beside startup': want"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_in_a_message_is_refused_by_field(fields: Any, said: str) -> None:
+    assert refusal(spec_message(**fields)).startswith(f"spec.{said}")
+
+
+def test_a_spec_with_nothing_to_run_is_refused() -> None:
+    message = wire.ServiceSpec.new_message(name="web")
+    assert refusal(message).startswith("spec.command: want the command to run")
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The schema as it may be one day: more enumerants, members and fields."""
+    text = schema_path().read_text("utf-8")
+    for old, new in (
+        ("never @2;", "never @2; sometimes @3;"),
+        ("exec @3 :ExecCheck;", "exec @3 :ExecCheck; grpc @12 :Text;"),
+        ("    name @3 :Text;", "    name @3 :Text; any @9 :Void;"),
+        ("resources @14 :Resources;", "resources @14 :Resources; colour @15 :Text;"),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path_factory.mktemp("newer") / "warren.capnp"
+    path.write_text(text, "utf-8")
+    return capnp.SchemaParser().load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"restart": {"condition": "sometimes"}},
+            "spec.restart.condition: 3: want one of always, onFailure, never"
+            " (a newer peer may know more)",
+        ),
+        ({"health": {"grpc": "x"}}, "spec.health.check: 'none': want exactly one of http, tcp and"),
+        (
+            {"health": {"http": {"port": {"any": None}}}},
+            "spec.health.http.port: '?': want one of only, number, name"
+            " (a newer peer may know more)",
+        ),
+    ],
+)
+def test_a_word_of_a_newer_peer_is_refused_with_those_known(
+    newer: Any, fields: Any, said: str
+) -> None:
+    message = newer.ServiceSpec.new_message(name="web", command=["run"], **fields)
+    assert refusal(message).startswith(said)
+
+
+def test_a_field_of_a_newer_peer_is_no_hindrance(newer: Any) -> None:
+    message = newer.ServiceSpec.new_message(name="web", command=["run"], colour="red")
+    assert read(message.to_bytes(), ServiceSpec) == ServiceSpec(name="web", command=Argv(["run"]))
+
+
+def test_a_task_that_cannot_be_is_refused() -> None:
+    message = wire.TaskStatus.new_message(id={"service": "Web", "slot": 1, "number": 1})
+    assert refusal(message, TaskStatus) == (
+        "spec.id: 'Web.1#1': want a task's name, SERVICE.SLOT#NUMBER such as web.2#7"
+    )
+
+
+def test_an_index_of_a_spec_that_is_not_there_is_refused() -> None:
+    message = wire.Assignments.new_message(specs=[], tasks=[{"spec": 3, "task": _id("web")}])
+    assert refusal(message, Assignments) == "spec.tasks[0].spec: 3: want an index below 0"
+
+
+def test_a_wrong_spec_among_assignments_is_refused_by_its_place() -> None:
+    message = wire.Assignments.new_message(specs=[{"name": "web"}])
+    assert refusal(message, Assignments).startswith("spec.specs[0].command: want the command to")
+
+
+def _id(service: str) -> dict[str, Any]:
+    return {"service": service, "slot": 1, "number": 1}
+
+
+def test_checks_of_every_kind_are_told_apart() -> None:
+    for probe in (
+        Probe(http=HttpCheck(port="web")),
+        Probe(tcp=TcpCheck(port=80)),
+        Probe(exec=ExecCheck(Argv(["x"]))),
+    ):
+        spec = ServiceSpec(name="web", image="i", liveness=probe)
+        assert read(written(spec), ServiceSpec) == spec
