@@ -195,6 +195,12 @@ def test_removed_service_leaves_the_event_of_its_removal_and_its_last_number(
     assert store.last_number("db") == 0
 
 
+def test_service_removed_and_made_anew_in_one_commit_has_its_tasks(store: StateStore) -> None:
+    new = task_row(2)
+    store.commit([PutTask(task_row(1)), DropService("web"), PutTask(new)], now=1.0)
+    assert store.load().tasks == (new,)
+
+
 def test_plan_from_another_generation_is_refused_and_nothing_is_written(store: StateStore) -> None:
     store.commit([PutTask(task_row(1))], based_on=0, now=1.0)
     before = store.statistics()

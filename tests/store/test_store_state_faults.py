@@ -60,6 +60,11 @@ def test_acknowledged_commit_survives_kill_9_at_any_instant(path: Path) -> None:
             acknowledged = store.generation
 
 
+def test_commit_is_synced_so_that_a_power_cut_loses_none(store: StateStore) -> None:  # S22
+    assert database(store).execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert database(store).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_full_disk_is_refused_whole_and_heals_by_itself(store: StateStore, path: Path) -> None:
     store.commit([PutTask(task_row(1)), event()], now=1.0)
     pages = database(store).execute("PRAGMA page_count").fetchone()[0]

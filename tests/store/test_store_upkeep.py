@@ -189,6 +189,7 @@ def test_restore_after_kill_9_keeps_what_was_in_the_log_and_plays_none_of_it(
     assert path.with_name("state.sqlite-wal").stat().st_size
     copied = generation_of(target)
     kept = restore(path, target)
+    assert not {name for name in names(path.parent) if name.endswith(("-wal", "-shm"))}
     assert generation_of(path) == copied
     assert generation_of(kept) >= acknowledged
 

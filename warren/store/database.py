@@ -96,21 +96,16 @@ def _create(path: Path) -> None:
 
 
 def _migrate(db: sqlite3.Connection, schema: Schema, path: Path | None) -> None:
-    try:
-        db.execute(
-            "BEGIN IMMEDIATE"
-        )  # also where nothing is missing: who cannot write hears it now
-        version = version_of(db, schema, path)
-        for migration in schema.migrations[version:]:
-            for statement in migration:
-                db.execute(statement)
-        if version < schema.version:
-            _refuse_dangling(db, path)
-            db.execute(f"PRAGMA user_version={schema.version}")
-        db.execute("COMMIT")
-    except BaseException:
-        roll_back(db)
-        raise
+    """In one transaction; where it fails, closing the connection undoes it."""
+    db.execute("BEGIN IMMEDIATE")  # also where nothing is missing: who cannot write hears it now
+    version = version_of(db, schema, path)
+    for migration in schema.migrations[version:]:
+        for statement in migration:
+            db.execute(statement)
+    if version < schema.version:
+        _refuse_dangling(db, path)
+        db.execute(f"PRAGMA user_version={schema.version}")
+    db.execute("COMMIT")
 
 
 def _refuse_dangling(db: sqlite3.Connection, path: Path | None) -> None:

@@ -119,9 +119,8 @@ def _copy(db: sqlite3.Connection, copy: Path, target: Path) -> None:
         os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(copy, isolation_level=None)) as into:
             db.backup(into)  # all pages in one step: as of one moment, and no writer waits
-            into.execute(
-                "PRAGMA journal_mode=DELETE"
-            )  # one file, that can be read where nothing can be written
+            # One file, which can be read where nothing can be written.
+            into.execute("PRAGMA journal_mode=DELETE")
 
 
 def _set_aside(path: Path) -> Path | None:
