@@ -39,8 +39,8 @@ class Draft:
         self._connected = connected
         self._lease = lease
         self._rows: dict[TaskId, TaskRow] = {}
-        self._created: dict[str, dict[int, TaskRow]] = {}  # service -> slot -> its new task
-        self._given_up: dict[str, set[int]] = {}  # service -> slots it has no more
+        self._created: dict[str, dict[int, TaskId]] = {}  # service -> slot -> its new task
+        self._touched: dict[str, set[int]] = {}  # service -> slots
         self._ended: dict[str, int] = {}  # service -> how many tasks
         self._dropped: list[TaskId] = []
         self._purged: list[str] = []
@@ -91,17 +91,15 @@ class Draft:
         """The tasks of a slot, oldest first."""
         rows = [self.row(row.id) for row in self._world.slot(service, slot)]
         created = self._created.get(service, {}).get(slot)
-        return rows if created is None else [*rows, self.row(created.id)]
+        return rows if created is None else [*rows, self.row(created)]
 
-    def created(self, service: str | None = None) -> list[TaskRow]:
-        """The new tasks, of one service or all."""
-        names = self._created if service is None else (service,)
-        found = (row for name in names for row in self._created.get(name, {}).values())
-        return [self.row(row.id) for row in found]
+    def created(self) -> list[TaskRow]:
+        """The new tasks."""
+        return [self.row(task) for made in self._created.values() for task in made.values()]
 
-    def given_up(self, service: str) -> Collection[int]:
-        """The slots that are the service's no more."""
-        return self._given_up.get(service, ())
+    def touched(self) -> Mapping[str, set[int]]:
+        """The slots, by service, that have a task that is new or changed."""
+        return self._touched
 
     def alive(self, service: str) -> int:
         """How many tasks of a service that gets no new ones have not ended."""
@@ -114,7 +112,7 @@ class Draft:
         if row.has_ended and not self.row(row.id).has_ended:
             service = row.id.service
             self._ended[service] = self._ended.get(service, 0) + 1
-        self._rows[row.id] = row
+        self._write(row)
 
     def create(
         self,
@@ -146,8 +144,8 @@ class Draft:
             not_before=not_before,
             failed_before=failed_before,
         )
-        self._created.setdefault(service.name, {})[slot] = row
-        self._rows[task] = row
+        self._created.setdefault(service.name, {})[slot] = task
+        self._write(row)
         return row
 
     def stop(self, row: TaskRow, reason: str) -> None:
@@ -158,11 +156,6 @@ class Draft:
             self.put(row)
         else:
             self.end(row, Phase.STOPPED, self.loss(row) if is_lost else row.status.last_end)
-
-    def give_up(self, row: TaskRow, reason: str) -> None:
-        """Stop a slot's current task for good."""
-        self._given_up.setdefault(row.id.service, set()).add(row.id.slot)
-        self.stop(row, reason)
 
     def end(self, row: TaskRow, phase: Phase, end: End | None) -> None:
         """Declare a task's end."""
@@ -193,7 +186,15 @@ class Draft:
         self._purged.append(service)
         self.say("removed", service, f"service {service} is removed", service=service)
 
+    def _write(self, row: TaskRow) -> None:
+        self._rows[row.id] = row
+        self._touched.setdefault(row.id.service, set()).add(row.id.slot)
+
     # Places
+
+    def is_connected(self, node: str | None) -> bool:
+        """Whether it has a session."""
+        return node in self._connected
 
     def choose(self, service: ServiceRow) -> str | Refusal:
         """A node for a task of this service's present spec."""

@@ -1,6 +1,6 @@
 """What is to be changed so that what is comes nearer to what is wanted: pure, and without memory.
 
-    removal -> size -> lost nodes -> ended and outdated -> rolling change -> placing -> history
+    removal -> size -> lost nodes -> ended and outdated -> placing -> rolling change -> history
 
 Each step sees what those before it have done, so that a plan is complete: planned again, with
 nothing else changed, there is nothing left to do. What is looked at is what was touched, the tasks
@@ -22,7 +22,6 @@ from warren.rules.waiting import is_due
 from warren.rules.world import Touched, World
 
 HISTORY = 5  # ended tasks kept of a slot, besides its current one
-_Dirty = dict[str, set[int] | None]
 
 
 def plan(
@@ -32,31 +31,26 @@ def plan(
     process lives. `connected` names the nodes that have a session; `lease` is in seconds (S20).
     """
     draft = Draft(world, now=now, connected=connected, lease=lease)
-    dirty: _Dirty = {
-        name: None if slots is None else set(slots)
-        for name, slots in sorted(touched.slots.items())
-        if name in world.services
-    }
-    lost = list(_settle_lost(draft, world, dirty))
-    for name in dirty:
-        service = world.services[name]
+    lost = list(_settle_lost(draft, world))
+    names = world.services.keys() & {*touched.slots, *draft.touched()}
+    services = [world.services[name] for name in sorted(names)]
+    kept = [service for service in services if not service.is_removing]
+    for service in services:
         if service.is_removing:
             _remove(draft, world, service)
         else:
             _resize(draft, world, service)
-    _move_lost(draft, world, lost, dirty)
-    for name, slots in dirty.items():
-        service = world.services[name]
-        if not service.is_removing:
-            for slot in _in_order(world, name, slots):
-                succeed(draft, service, slot)
-            roll(draft, service, world.slots(name))
+    _move_lost(draft, world, lost)
+    for service in kept:
+        for slot in _slots(world, touched, service.name):
+            succeed(draft, service, slot)
     _place_waiting(draft, world)
-    _forget_old(draft, world, dirty)
+    _roll(draft, world)
+    _forget_old(draft, world, touched)
     return Plan(based_on=world.generation, changes=draft.changes(), wake_at=draft.wake_at())
 
 
-def _settle_lost(draft: Draft, world: World, dirty: _Dirty) -> Iterator[TaskId]:
+def _settle_lost(draft: Draft, world: World) -> Iterator[TaskId]:
     """What was to stop on a node that is down has stopped. Gives what was to run there."""
     for node in sorted(world.absent):
         if not draft.is_down(node):
@@ -67,13 +61,12 @@ def _settle_lost(draft: Draft, world: World, dirty: _Dirty) -> Iterator[TaskId]:
                 yield task
             else:
                 draft.end(row, Phase.STOPPED, draft.loss(row))
-                _add(dirty, world, task)
 
 
 def _remove(draft: Draft, world: World, service: ServiceRow) -> None:
     slots = world.slots(service.name)
     for slot in sorted(slots.held):
-        draft.give_up(slots.chain(slot)[-1], "removed")
+        draft.stop(slots.chain(slot)[-1], "removed")
     if not draft.alive(service.name):
         draft.purge(service.name)
 
@@ -88,14 +81,14 @@ def _resize(draft: Draft, world: World, service: ServiceRow) -> None:
         draft.create(service, slot)
     current = (slots.chain(slot)[-1] for slot in slots.held) if missing < 0 else ()
     for row in heapq.nsmallest(-missing, current, key=_expendable):
-        draft.give_up(row, f"scaled down to {wanted}")
+        draft.stop(row, f"scaled down to {wanted}")
 
 
 def _expendable(row: TaskRow) -> tuple[bool, float, int]:
     return (row.status.ready, -row.created_at, -row.id.slot)
 
 
-def _move_lost(draft: Draft, world: World, lost: Iterable[TaskId], dirty: _Dirty) -> None:
+def _move_lost(draft: Draft, world: World, lost: Iterable[TaskId]) -> None:
     """Replace tasks of nodes that are down, as far as another can take them now; the rest is left
     where it is, in case the node comes back (S20)."""
     for task in lost:
@@ -106,7 +99,6 @@ def _move_lost(draft: Draft, world: World, lost: Iterable[TaskId], dirty: _Dirty
         node = draft.choose(service)
         if not isinstance(node, Refusal):
             draft.assign(replace_slot(draft, service, row), node)
-            _add(dirty, world, task)
 
 
 def _place_waiting(draft: Draft, world: World) -> None:
@@ -132,21 +124,29 @@ def _place(draft: Draft, service: ServiceRow, row: TaskRow) -> None:
         draft.tell(row, "pending", str(node))
 
 
-def _forget_old(draft: Draft, world: World, dirty: _Dirty) -> None:
-    for name, slots in dirty.items():
-        if not world.services[name].is_removing:
-            new = {row.id.slot for row in draft.created(name)}
-            for slot in sorted(new.union(_in_order(world, name, slots))):
+def _roll(draft: Draft, world: World) -> None:
+    """Go on with changes of spec, as far as that can be done now."""
+    for name in sorted(world.changing):
+        service = world.services.get(name)
+        while service is not None and not service.is_removing:
+            new = roll(draft, service, world.slots(name))
+            if new is None:
+                break
+            _place(draft, service, new)
+
+
+def _forget_old(draft: Draft, world: World, touched: Touched) -> None:
+    for name in sorted({*touched.slots, *draft.touched()}):
+        service = world.services.get(name)
+        if service is not None and not service.is_removing:
+            changed = draft.touched().get(name, ())
+            for slot in sorted({*_slots(world, touched, name), *changed}):
                 ended = [row for row in draft.chain(name, slot)[:-1] if row.has_ended]
                 for row in ended[:-HISTORY]:
                     draft.drop(row.id)
 
 
-def _in_order(world: World, service: str, slots: set[int] | None) -> list[int]:
+def _slots(world: World, touched: Touched, service: str) -> list[int]:
+    """The slots of a service that were touched, in order."""
+    slots = touched.slots.get(service, ())
     return world.slots(service).numbers() if slots is None else sorted(slots)
-
-
-def _add(dirty: _Dirty, world: World, task: TaskId) -> None:
-    slots = dirty.setdefault(task.service, set()) if task.service in world.services else None
-    if slots is not None:
-        slots.add(task.slot)

@@ -19,15 +19,16 @@ from warren.model.task import Phase
 
 class Slots:
     """The kept tasks of one service, by slot. `held` has the slots that are the service's; of
-    these `ready`, `outdated` (of another revision) and `unsettled` (of this revision, and neither
-    ready nor ended for good). `shown` has those that are held or not empty yet, and `alive`
-    counts the tasks that have not ended."""
+    these `ready`, `outdated` (of another revision), `stuck` and `unsettled` (see below; of this
+    revision). `shown` has those that are held or not empty yet, and `alive` counts the tasks that
+    have not ended."""
 
     def __init__(self) -> None:
         self.held = set[int]()
         self.shown = set[int]()
         self.ready = set[int]()
         self.outdated = set[int]()
+        self.stuck = set[int]()
         self.unsettled = set[int]()
         self.alive = 0
         self._revision: int | None = None
@@ -89,11 +90,12 @@ class Slots:
         held = current is not None and current.desired is Desired.RUN
         ready = held and current is not None and current.status.ready
         outdated = held and current is not None and current.revision != self._revision
-        final = current is not None and is_final(current)
+        fresh = held and not outdated
         _mark(self.held, slot, held)
         _mark(self.ready, slot, ready)
         _mark(self.outdated, slot, outdated)
-        _mark(self.unsettled, slot, held and not (outdated or ready or final))
+        _mark(self.stuck, slot, fresh and is_stuck(chain))
+        _mark(self.unsettled, slot, fresh and is_unsettled(chain))
         _mark(self.shown, slot, held or (current is not None and not current.has_ended))
         self._free.update(range(self._top + 1, slot + 1))
         self._top = max(self._top, slot)
@@ -105,6 +107,19 @@ def is_final(row: TaskRow) -> bool:
     if row.phase in (Phase.FAILED, Phase.CRASHED):
         return row.spec.restart.condition is Condition.NEVER
     return row.phase is Phase.COMPLETE
+
+
+def is_stuck(chain: Sequence[TaskRow]) -> bool:
+    """Whether the current task is due and has its slot to itself, and no node will take it."""
+    current = chain[-1]
+    waits = current.node is None and not current.has_ended and current.status.restart_at is None
+    return waits and all(row.has_ended for row in chain[:-1])
+
+
+def is_unsettled(chain: Sequence[TaskRow]) -> bool:
+    """Whether the current task is on its way to being ready: what a change of spec waits for."""
+    current = chain[-1]
+    return not (current.status.ready or is_final(current) or is_stuck(chain))
 
 
 def _number(row: TaskRow) -> int:

@@ -20,9 +20,10 @@ from warren.model.duration import format_duration
 from warren.model.identity import TaskId
 from warren.model.task import Phase
 from warren.rules.draft import Draft
+from warren.rules.occupancy import fixed_ports
 from warren.rules.restart import replacement_delay
 from warren.rules.schedule import phase
-from warren.rules.slots import Slots, is_final
+from warren.rules.slots import Slots, is_final, is_stuck, is_unsettled
 
 CHANGED = "the spec has changed"
 ASKED = "restart asked"
@@ -41,17 +42,37 @@ def succeed(draft: Draft, service: ServiceRow, slot: int) -> None:
         _retry(draft, service, row)
 
 
-def roll(draft: Draft, service: ServiceRow, slots: Slots) -> None:
+def roll(draft: Draft, service: ServiceRow, slots: Slots) -> TaskRow | None:
     """Take the next slot of a change of spec, unless one is under way: those that are not ready
-    first, then the lowest."""
-    if not slots.outdated or draft.created(service.name):
-        return
-    given_up = set(draft.given_up(service.name))
-    outdated = slots.outdated - given_up
-    if not outdated or not slots.unsettled <= given_up:
-        return
-    slot = min(outdated - slots.ready or outdated)
-    _renew(draft, service, draft.chain(service.name, slot)[-1])
+    first, then the lowest. Gives the new task.
+
+    One that no node will take does not hold up the rest for ever. But from then on only such slots
+    are taken whose own place will do for the new task: a spec that fits nowhere costs one slot.
+    """
+    touched = draft.touched().get(service.name, set[int]())
+    outdated = slots.outdated - touched
+    chains = [draft.chain(service.name, slot) for slot in touched]
+    fresh = [chain for chain in chains if _is_fresh(chain[-1], service)]
+    if not outdated or slots.unsettled - touched or any(is_unsettled(c) for c in fresh):
+        return None
+    next_slot: int | None = min(outdated - slots.ready or outdated)
+    if slots.stuck - touched or any(is_stuck(c) for c in fresh):
+        ranked = sorted(outdated, key=lambda slot: (slot in slots.ready, slot))
+        rows = (slots.chain(slot)[-1] for slot in ranked)
+        next_slot = next((row.id.slot for row in rows if _makes_room(draft, service, row)), None)
+    return None if next_slot is None else _renew(draft, service, slots.chain(next_slot)[-1])
+
+
+def _is_fresh(row: TaskRow, service: ServiceRow) -> bool:
+    return row.desired is Desired.RUN and row.revision == service.revision
+
+
+def _makes_room(draft: Draft, service: ServiceRow, row: TaskRow) -> bool:
+    """Whether the new spec could be where this task is."""
+    if row.node is None or not draft.is_connected(row.node):
+        return False
+    holders = (draft.holder(row.node, port) for port in fixed_ports(service.spec).values())
+    return all(holder in (None, row.id) for holder in holders)
 
 
 def replace_slot(draft: Draft, service: ServiceRow, lost: TaskRow) -> TaskRow:
@@ -65,13 +86,15 @@ def replace_slot(draft: Draft, service: ServiceRow, lost: TaskRow) -> TaskRow:
     return new
 
 
-def _renew(draft: Draft, service: ServiceRow, old: TaskRow) -> None:
+def _renew(draft: Draft, service: ServiceRow, old: TaskRow) -> TaskRow:
     """A task of the new revision, with nothing held against it."""
     same = msgspec.structs.replace(old.spec, replicas=service.spec.replicas) == service.spec
     why = ASKED if same else CHANGED
     if not old.has_ended:
         draft.stop(old, why)
-    _tell(draft, draft.create(service, old.id.slot), old, why, "outdated")
+    new = draft.create(service, old.id.slot)
+    _tell(draft, new, old, why, "outdated")
+    return new
 
 
 def _retry(draft: Draft, service: ServiceRow, old: TaskRow) -> None:

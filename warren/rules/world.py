@@ -95,6 +95,7 @@ class World:
         self._occupancy = Occupancy()
         self._waiting = Waiting()
         self._absent = set[str]()
+        self._changing = set[str]()
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> World:
@@ -141,6 +142,11 @@ class World:
     def absent(self) -> Collection[str]:
         """Nodes that have lost their session, and those no longer known that have tasks."""
         return self._absent
+
+    @property
+    def changing(self) -> Collection[str]:
+        """Services that have outdated slots."""
+        return self._changing
 
     @property
     def waiting(self) -> Waiting:
@@ -211,6 +217,7 @@ class World:
         before = self._services.get(row.name)
         self._services[row.name] = row
         self._slots.setdefault(row.name, Slots()).set_revision(row.revision)
+        self._note_slots(row.name)
         is_resized = before is not None and _but_for_size(before) == _but_for_size(row)
         touched.add_service(row.name, whole=not is_resized)
 
@@ -219,6 +226,7 @@ class World:
             self._change_task(row.id, None, touched)
         self._services.pop(name, None)
         self._slots.pop(name, None)
+        self._changing.discard(name)
         touched.add_service(name, whole=True)
 
     def _change_task(self, task: TaskId, row: TaskRow | None, touched: Touched) -> None:
@@ -228,6 +236,7 @@ class World:
             self._slots.setdefault(task.service, Slots()).put(row)
         elif before is not None:
             self._slots[task.service].drop(before)
+        self._note_slots(task.service)
         touched.add_task(task)
         if _standing(before) != _standing(row):
             self._settle(before, row, touched)
@@ -246,6 +255,12 @@ class World:
             else:
                 self._occupancy.add(new, new.node)
                 self._note_node(new.node, touched)
+
+    def _note_slots(self, service: str) -> None:
+        if self.slots(service).outdated:
+            self._changing.add(service)
+        else:
+            self._changing.discard(service)
 
     def _note_node(self, name: str, touched: Touched) -> None:
         touched.nodes.add(name)
