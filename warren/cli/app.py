@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
@@ -150,6 +151,7 @@ def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; gives the exit status."""
     if sys.platform != "linux":
         return _refuse(f"Warren runs on Linux; this is {sys.platform}", FAILED)
+    _fill_standard_streams()
     given.note(arguments)
     try:
         status = app(
@@ -165,6 +167,13 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _refuse(f"{error.filename or 'output'}: {error.strerror or error}", FAILED)
     return status if isinstance(status, int) else 0
+
+
+def _fill_standard_streams() -> None:
+    """Else a socket opened next would be what is printed to."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for good
 
 
 def _status(error: WarrenError) -> int:
