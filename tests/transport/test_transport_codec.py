@@ -130,7 +130,7 @@ def test_a_spec_that_many_tasks_share_stands_once() -> None:
     spec = ServiceSpec(name="web", image="i" * 1000)
     twin = ServiceSpec(name="web", image="i" * 1000)
     ids = _ids(50)
-    tasks = tuple(Assignment(task=id, spec=twin if id.slot % 2 else spec) for id in ids)
+    tasks = tuple(Assignment(task=each, spec=twin if each.slot % 2 else spec) for each in ids)
     message = written(Assignments(generation=1, tasks=tasks))
     assert len(message) < 10_000
     back = read(message, Assignments)

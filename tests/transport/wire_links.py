@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -38,10 +39,10 @@ class Played:
 
         async def play(**arguments: Any) -> Any:
             self.calls.append((name, arguments))
-            part = self.script[name]
+            part: Any = self.script[name]
             if isinstance(part, BaseException):
                 raise part
-            return await part(**arguments) if callable(part) else part
+            return await part(**arguments) if inspect.iscoroutinefunction(part) else part
 
         return play
 
@@ -53,7 +54,7 @@ class Hang:
         self.begun = trio.Event()
         self.ended = trio.Event()
 
-    async def __call__(self, **_: Any) -> None:
+    async def play(self, **_: Any) -> None:
         self.begun.set()
         try:
             await trio.sleep_forever()

@@ -46,7 +46,7 @@ ENUMS = (Desired, EventKind, Phase, Action, ProbeKind)
 
 
 def values(hint: Any) -> st.SearchStrategy[Any]:
-    """Any value of this type; every field of a struct is drawn, None too where it may be missing."""
+    """Any value of this type; every field of a struct is drawn, or None where it may be missing."""
     if hint is type(None):
         return st.none()
     if hint in KNOWN:

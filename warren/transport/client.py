@@ -35,15 +35,23 @@ async def open_gate(
     try:
         async with open_portal() as portal, trio.open_nursery() as nursery:
             link = Link(portal, Connection(f"the manager at {address}"), limits)
-            await nursery.start(link.run, sock, None)
+            # A cancelled block still has its link while it cleans up.
+            life = trio.CancelScope(shield=True)
             try:
-                gate = proxy(Gate, link.gate(), lost=link.connection.closed)
-                yield cast("LinkedGate", gate)
+                await nursery.start(_live, life, link, sock)
+                yield cast("LinkedGate", proxy(Gate, link.gate(), lost=link.connection.closed))
             finally:
-                nursery.cancel_scope.cancel()
+                life.cancel()
     except BaseExceptionGroup as group:
         lone = _lone(group)
         raise lone from lone.__cause__
+
+
+async def _live(
+    life: trio.CancelScope, link: Link, sock: socket.socket, *, task_status: trio.TaskStatus[None]
+) -> None:
+    with life:
+        await link.run(sock, None, task_status=task_status)
 
 
 async def _connect(address: Address) -> socket.socket:

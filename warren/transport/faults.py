@@ -30,7 +30,7 @@ KINDS: dict[str, type[WarrenError]] = {
     "refused": RefusedError,
     "failed": WarrenError,
     "internal": WarrenError,
-    "lost": LinkLostError,  # never written: what a caller makes of a connection that is gone
+    "lost": LinkLostError,  # the connection is gone, or about to be
 }
 _WORDS = {kind: word for word, kind in reversed(KINDS.items())}
 # Libraries put these before what the far side wrote.

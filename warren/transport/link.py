@@ -10,7 +10,7 @@ import contextlib
 import functools
 import itertools
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import trio
@@ -71,14 +71,11 @@ class Link:
         """Speak over a connected socket, which it closes, until the connection is gone: a server
         that offers a gate, or a client that asks for one."""
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+            async with self._receiving():
                 await self._portal.run(self._kj_open, sock, offer)
                 task_status.started()
                 await self.connection.closed.wait()
-                nursery.cancel_scope.cancel()
         finally:
-            self._nursery = None
             self.connection.note_closed("closed on this side")
             with trio.CancelScope(shield=True), contextlib.suppress(LinkLostError):
                 await self._portal.run(self._kj_close, sock)
@@ -90,6 +87,7 @@ class Link:
 
     async def call(self, key: int, codec: MethodCodec, arguments: dict[str, Any]) -> Any:
         """Call a capability of the far side. Raises what it refused with, and LinkLostError."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self.connection.closed.is_set():
             raise self._lost()
         fault, value = await self._portal.run(self._kj_call, key, codec, arguments)
@@ -100,6 +98,25 @@ class Link:
     def release(self, key: int) -> None:
         """Let go of a capability. Safe at any moment, in any thread."""
         self._portal.there.put(self._kj_held.pop, key, None)
+
+    async def _answer(
+        self, target: object, name: str, arguments: dict[str, Any]
+    ) -> tuple[Fault | None, Any]:
+        fault, value = await answer(target, name, arguments)
+        if fault is not None and self.connection.closed.is_set():  # whose very link that is
+            fault = Fault("lost", "it is closing")
+        return fault, value
+
+    @contextlib.asynccontextmanager
+    async def _receiving(self) -> AsyncGenerator[None, None]:
+        """What is called here runs in this block, and not after it."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                yield
+            finally:
+                self._nursery = None  # before it closes: it is not asked for more then
+                nursery.cancel_scope.cancel()
 
     def _lost(self, why: str = "") -> LinkLostError:
         why = self.connection.why or why
@@ -187,10 +204,10 @@ class Link:
         except capnp.KjException as error:
             return Fault("invalid", f"want a message as the schema has it: {error.description}")
         answered = await self._portal.answer(
-            lambda: self._nursery, answer, target, codec.method.name, arguments
+            lambda: self._nursery, self._answer, target, codec.method.name, arguments
         )
         if answered is None:
-            return Fault("unavailable", "the connection is closing")
+            return Fault("lost", "it is closing")
         fault, value = answered
         try:
             if fault is None:

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import trio
 
 from warren.model.errors import LinkLostError
+from warren.transport.faults import WireError
 from warren.transport.schema import capnp
 
 T = TypeVar("T")
@@ -221,6 +222,7 @@ class Portal:
 
     def _main(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._loop.set_exception_handler(_note_trouble)
         try:
             self._loop.run_until_complete(self._serve())
         except Exception:
@@ -256,3 +258,10 @@ class Portal:
             self._trio.run_sync_soon(empty)
         except trio.RunFinishedError:
             return
+
+
+def _note_trouble(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio has nobody to tell. An answer to who has cancelled his call is no trouble."""
+    error = context.get("exception")
+    if not isinstance(error, WireError):
+        _log.error("in the RPC thread: %s", context.get("message"), exc_info=error)
