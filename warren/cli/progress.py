@@ -17,6 +17,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.said = ""
+        self._is_shown = False
         self._rewrites = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     def __enter__(self) -> Progress:
@@ -32,14 +33,16 @@ class Progress:
 
     def end(self) -> None:
         """Make room for other output."""
-        if self._rewrites and self.said:
+        if self._is_shown:
             self._write(_REWRITE)
+        self._is_shown = False
 
     def tell(self, line: str) -> None:
         """Show what is waited for now."""
         if line == self.said:
             return
         self.said = line
+        self._is_shown = self._rewrites
         if self._rewrites:
             self._write(_REWRITE + cut(line, terminal_width(sys.stderr.fileno()) - 1))
         else:
