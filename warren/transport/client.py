@@ -14,6 +14,7 @@ from warren.model.address import Address, UnixAddress, check_address
 from warren.model.errors import LinkLostError
 from warren.model.link import Gate
 from warren.transport.connection import Connection, Limits
+from warren.transport.faults import why
 from warren.transport.interfaces import LinkedGate, proxy
 from warren.transport.link import Link
 from warren.transport.portal import open_portal
@@ -62,8 +63,7 @@ async def _connect(address: Address) -> socket.socket:
         else:
             stream = await trio.open_tcp_stream(address.host, address.port)
     except OSError as error:
-        why = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise LinkLostError(f"no manager listens at {address}: {why}") from None
+        raise LinkLostError(f"no manager listens at {address}: {why(error)}") from None
     with stream.socket as found:
         return socket.socket(fileno=found.detach())
 

@@ -6,8 +6,9 @@ What is no WarrenError is a bug here. It is logged here, and the caller is told 
 from __future__ import annotations
 
 import logging
+import os
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from warren.model.errors import (
     ConflictError,
@@ -96,3 +97,14 @@ def wire_error(fault: Fault) -> WireError:
     """The fault as the exception that a server's method raises."""
     text = fault.message.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
     return _WIRE[fault.word](text)
+
+
+def why(error: OSError) -> str:
+    """The kernel's word for what went wrong. Trio puts those of many attempts behind one."""
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
+    if error.errno is None and isinstance(cause, OSError):
+        error = cause
+    has_number = error.errno is not None and error.errno > 0  # the resolver's are below
+    return os.strerror(error.errno).lower() if has_number else error.strerror or str(error)

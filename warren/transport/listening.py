@@ -16,8 +16,9 @@ from pathlib import Path
 
 import trio
 
-from warren.model.address import Address, TcpAddress, UnixAddress, is_loopback
+from warren.model.address import LONGEST_PATH, Address, TcpAddress, UnixAddress, is_loopback
 from warren.model.errors import WarrenError
+from warren.transport.faults import why
 
 BACKLOG = 128
 
@@ -45,7 +46,7 @@ async def listening(
         for listener in listeners:
             listener.socket.close()
         if isinstance(address, UnixAddress) and _identity(address.path) == file:
-            _forget(address.path)
+            _remove(address.path)
 
 
 async def _tcp(address: TcpAddress) -> list[trio.SocketListener]:
@@ -74,16 +75,17 @@ def _unix(address: UnixAddress) -> trio.SocketListener:
             raise WarrenError(f"cannot listen at {address}: another manager listens there")
     with contextlib.ExitStack() as undo:
         sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        # By way of the directory's descriptor the longer name is within the kernel's limit.
         folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
         undo.callback(os.close, folder)
-        draft = f".{path.name[:200]}.{os.getpid()}"
-        _forget(draft, folder)
-        sock.bind(f"/proc/self/fd/{folder}/{draft}")
-        undo.callback(_forget, draft, folder)
-        Path(f"/proc/self/fd/{folder}/{draft}").chmod(0o600)
+        draft = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+        if len(os.fsencode(draft)) > LONGEST_PATH:  # by way of a descriptor it is short enough
+            draft = Path(f"/proc/self/fd/{folder}/{draft.name}")
+        draft.unlink(missing_ok=True)
+        sock.bind(os.fspath(draft))
+        undo.callback(draft.unlink, missing_ok=True)
+        draft.chmod(0o600)
         sock.listen(BACKLOG)
-        os.rename(draft, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        draft.rename(path)
         listener = trio.socket.from_stdlib_socket(socket.socket(fileno=sock.detach()))
     return trio.SocketListener(listener)
 
@@ -116,9 +118,8 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _forget(name: str, folder: int | None = None) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -127,5 +128,4 @@ def _explained(address: Address) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:
-        why = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise WarrenError(f"cannot listen at {address}: {why}") from None
+        raise WarrenError(f"cannot listen at {address}: {why(error)}") from None

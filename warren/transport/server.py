@@ -15,6 +15,7 @@ from warren.model.address import Address, TcpAddress, check_address
 from warren.model.errors import SpecError
 from warren.model.link import Gate
 from warren.transport.connection import Connection, Limits
+from warren.transport.faults import fault_of
 from warren.transport.link import Link
 from warren.transport.listening import listening
 from warren.transport.portal import Portal, open_portal
@@ -87,7 +88,13 @@ class _Door:
             return
         peer = f"the client at {self._address}" + ("" if uid is None else f" (uid {uid})")
         connection = Connection(peer, uid=uid)
-        await Link(self._portal, connection, self._limits).run(sock, self._gate(connection))
+        try:
+            gate = self._gate(connection)
+        except Exception as error:  # a bug, or a refusal: of this connection alone
+            _log.warning("%s: %s", connection, fault_of(error, "making a gate").message)
+            sock.close()
+            return
+        await Link(self._portal, connection, self._limits).run(sock, gate)
 
 
 def _uid(sock: socket.socket) -> int | None:
