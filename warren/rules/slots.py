@@ -33,7 +33,7 @@ class Slots:
         self.alive = 0
         self._revision: int | None = None
         self._chains: dict[int, list[TaskRow]] = {}
-        self._top = 0  # the highest slot there has been
+        self._top = 0  # the highest slot that has tasks
         self._free = set[int]()  # slots up to it that are not held
 
     def __repr__(self) -> str:
@@ -83,6 +83,12 @@ class Slots:
         self._index(row.id.slot)
         if not chain:
             del self._chains[row.id.slot]
+            self._lower_top()
+
+    def _lower_top(self) -> None:
+        if self._top not in self._chains:
+            self._top = max(self._chains, default=0)
+            self._free = {slot for slot in self._free if slot <= self._top}
 
     def _index(self, slot: int) -> None:
         chain = self._chains[slot]
