@@ -17,7 +17,7 @@ from tests.scripted import FAIL, PASS, Script, ScriptedPorts, ScriptedRuntime
 from warren.manager.operator import Operator
 from warren.manager.program import Manager, open_manager
 from warren.model.check import Check, Outcome, Sample
-from warren.model.errors import LinkLostError, NotFoundError
+from warren.model.errors import LinkLostError, NotFoundError, RefusedError
 from warren.model.identity import TaskId
 from warren.model.link import Agent, NodeSession
 from warren.model.probe import ProbeKind
@@ -59,8 +59,7 @@ class Link:
     """One connection that may be cut. A call may be delayed, and lost before or after it has done
     its work on the far side."""
 
-    chance: random.Random
-    faults: Faults
+    sim: Sim
     closed: trio.Event = field(default_factory=trio.Event)
 
     def cut(self) -> None:
@@ -70,6 +69,7 @@ class Link:
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do this on the far side."""
         result: list[T] = []
+        refusal: RefusedError | None = None
         async with trio.open_nursery() as nursery:
 
             async def watch() -> None:
@@ -78,17 +78,26 @@ class Link:
 
             nursery.start_soon(watch)
             await self._delay()
-            done = await work()
-            await self._delay()
-            result.append(done)
+            if self.closed.is_set():  # nothing arrives that is not there by now
+                await trio.sleep_forever()
+            try:
+                done = await work()
+            except RefusedError as error:
+                refusal = error
+            else:
+                await self._delay()
+                result.append(done)
             nursery.cancel_scope.cancel()
+        if refusal is not None:
+            raise refusal
         if not result:
             raise LinkLostError("the link was cut")
         return result[0]
 
     async def _delay(self) -> None:
-        await trio.sleep(self.chance.random() * self.faults.delay)
-        if self.chance.random() < self.faults.cuts:
+        chance, faults = self.sim.chance, self.sim.faults
+        await trio.sleep(chance.random() * faults.delay)
+        if chance.random() < faults.cuts:
             self.cut()
             await trio.sleep_forever()
 
@@ -169,7 +178,7 @@ class Machine:
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     node: Node | None = None
     links: list[Link] = field(default_factory=list[Link])
-    scope: trio.CancelScope | None = None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     down: trio.Event = field(default_factory=trio.Event)
     events: list[TaskEvent] = field(default_factory=list[TaskEvent])
 
@@ -191,8 +200,7 @@ class Machine:
 
     async def run(self) -> None:
         """A supervisor's life, until `kill`."""
-        self.down = trio.Event()
-        with trio.CancelScope() as self.scope:
+        with self.scope:
             async with open_node(
                 self.surroundings(), NoLogs(), self._dial, stops_tasks=False
             ) as self.node:
@@ -202,10 +210,8 @@ class Machine:
 
     async def kill(self) -> None:
         """`kill -9` of the supervisor: its instances run on, its journal is as it is."""
-        if self.node is None or self.scope is None:
-            return
-        for task in list(self.node.agent._tasks.values()):
-            task.leave()
+        if self.node is not None:
+            self.node.agent.let_go()
         self.cut()
         self.scope.cancel()
         await self.down.wait()
@@ -225,7 +231,7 @@ class Machine:
         await trio.lowlevel.checkpoint()
         if self.sim.manager is None:
             raise LinkLostError("no manager is there")
-        link = Link(self.sim.chance, self.sim.faults)
+        link = Link(self.sim)
         self.links.append(link)
         try:
             yield FarGate(link, self.sim.manager.gate(link))
@@ -289,6 +295,8 @@ class Sim:
 
     def start_node(self, machine: Machine) -> None:
         """A supervisor's life begins."""
+        machine.down = trio.Event()
+        machine.scope = trio.CancelScope()
         self.nursery.start_soon(machine.run)
 
     async def _manage(self, task_status: trio.TaskStatus[None]) -> None:
@@ -303,9 +311,17 @@ class Sim:
         self._gone.set()
 
 
+def seed_scheduler(seed: int) -> None:
+    """Make the order in which Trio runs tasks follow from the seed too."""
+    scheduler: Any = trio._core._run  # type: ignore[attr-defined]
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
+    scheduler._r.seed(seed)
+
+
 @asynccontextmanager
 async def open_sim(seed: int, *, nodes: int = 2) -> AsyncGenerator[Sim, None]:
     """A cluster with its manager and every node up."""
+    seed_scheduler(seed)
     with trio.fail_after(1_000_000):
         async with trio.open_nursery() as nursery:
             sim = Sim(seed, nodes, nursery)

@@ -44,6 +44,7 @@ class NodeAgent:
         self._logs = logs
         self._tasks: dict[TaskId, TaskNursery] = {}
         self._dormant: dict[TaskId, TaskRecord] = {}
+        self._slots: dict[tuple[str, int], list[TaskNursery]] = {}
         self._unwanted = set[TaskId]()
         self._generation = 0
         self._is_closing = False
@@ -127,10 +128,14 @@ class NodeAgent:
 
     async def leave_all(self) -> None:
         """Let everything run, for the next supervisor to adopt; checks end."""
+        self.let_go()
+        await self._wait_ended()
+
+    def let_go(self) -> None:
+        """As `leave_all`, without waiting."""
         self._is_closing = True
         for task in self._tasks.values():
             task.leave()
-        await self._wait_ended()
 
     def unended(self) -> int:
         """How many tasks are not over."""
@@ -203,6 +208,8 @@ class NodeAgent:
         self._nursery.start_soon(self._run, task)
 
     async def _run(self, task: TaskNursery) -> None:
+        for older in self._older(task.id):  # a slot is never filled twice on one node
+            await older.ended.wait()
         await task.run()
         if self._is_closing:
             return
@@ -211,6 +218,15 @@ class NodeAgent:
             self._around.journal.save(ended)
         if task.id in self._unwanted:
             self._forget(task.id)
+
+    def _older(self, task: TaskId) -> list[TaskNursery]:
+        """What is not over of the tasks that had the slot before: one that was replaced elsewhere
+        while this node was away is still being ended when the slot comes back."""
+        slot = self._slots.setdefault((task.service, task.slot), [])
+        slot[:] = [held for held in slot if not held.ended.is_set()]
+        before = [held for held in slot if held.id.number < task.number]
+        slot.append(self._tasks[task])
+        return before
 
     # News
 
