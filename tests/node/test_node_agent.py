@@ -213,3 +213,17 @@ async def test_agent_gives_output_that_is_waited_for(autojump_clock: MockClock) 
         nursery.start_soon(write)
         assert (await agent.log(WEB1, cursor=chunk.cursor)).data == b""
         assert (await agent.log(WEB1, cursor=chunk.cursor, wait=True)).data == b"two\n"
+
+
+async def test_agent_ends_a_task_whose_id_was_given_again_after_a_restore(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1", spec(command=["old"]))))
+        await until(lambda: ground.runtime.alive)
+        await agent.assign(whole(3, run("web.1#1", spec(command=["new"]))))
+        await until(lambda: len(ground.runtime.started) == 2)
+        assert ground.runtime.started[0].log[-1] == "kill"
+        assert len(ground.runtime.alive) == 1
+        assert [record.spec.command for record in ground.journal.load()] == [("new",)]

@@ -8,7 +8,8 @@ Reports that wait are one transaction (design: many reports, one commit).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
 import msgspec
@@ -21,6 +22,7 @@ from warren.model.report import Report, Told
 from warren.model.task import EventKind, TaskStatus
 from warren.rules.merge import merge
 from warren.rules.world import Touched, World
+from warren.store.errors import StoreError
 
 _ENDS = (EventKind.RESTARTING, EventKind.FINISHED, EventKind.PROBE_FAILED, EventKind.ENDED)
 _log = logging.getLogger("warren.manager")
@@ -77,13 +79,24 @@ class Books:
         """All of these, or none. Durable when this returns. Raises UnavailableError."""
         if not changes:
             return
-        generation = self.store.commit(changes, based_on=based_on, now=self.now())
+        with _available():
+            generation = self.store.commit(changes, based_on=based_on, now=self.now())
         touched = self.world.apply(changes, generation)
         for tell in self.on_commit:
             tell(changes, touched)
         if any(isinstance(change, AddEvent) for change in changes):
             self._news.set()
             self._news = trio.Event()
+
+    def events(self, *, after: int, since: float, limit: int) -> list[Entry]:
+        """What was kept. Raises UnavailableError."""
+        with _available():
+            return self.store.events(after=after, since=since, limit=limit)
+
+    def last_number(self, service: str) -> int:
+        """The greatest number that a task of this name ever had. Raises UnavailableError."""
+        with _available():
+            return self.store.last_number(service)
 
     async def wait_event(self) -> None:
         """Wait until an event has been added."""
@@ -118,6 +131,15 @@ class Books:
         except UnavailableError as error:
             return UnavailableError(str(error))
         return None
+
+
+@contextmanager
+def _available() -> Generator[None, None, None]:
+    """A file that is damaged or not ours any more is no reason to end: the tasks go on."""
+    try:
+        yield
+    except StoreError as error:
+        raise UnavailableError(str(error)) from None
 
 
 class _Draft:

@@ -112,7 +112,7 @@ class Operator(Viewer):
             revision=1,
             created_at=now,
             updated_at=now,
-            first_number=self._books.store.last_number(spec.name) + 1,
+            first_number=self._books.last_number(spec.name) + 1,
         )
         return [PutService(row), self._event(spec.name, "created", _wanted(spec))]
 

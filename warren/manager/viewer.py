@@ -94,7 +94,7 @@ class Viewer:
         await trio.lowlevel.checkpoint()
         limit = max(1, min(limit, EVENTS_AT_ONCE))
         while True:
-            found = self._books.store.events(after=after, since=since, limit=limit)
+            found = self._books.events(after=after, since=since, limit=limit)
             if found or not wait:
                 return found
             await self._books.wait_event()

@@ -46,6 +46,7 @@ class NodeAgent:
         self._dormant: dict[TaskId, TaskRecord] = {}
         self._slots: dict[tuple[str, int], list[TaskNursery]] = {}
         self._unwanted = set[TaskId]()
+        self._successors: dict[TaskId, TaskRecord] = {}
         self._generation = 0
         self._is_closing = False
 
@@ -148,7 +149,7 @@ class NodeAgent:
     # Holding
 
     def _hold(self, assignments: Iterable[Assignment]) -> None:
-        new = [a for a in assignments if a.desired is Desired.RUN and not self._knows(a.task)]
+        new = [a for a in assignments if a.desired is Desired.RUN and not self._knows(a)]
         records = [_record(assignment) for assignment in new]
         self._around.journal.save_all(records)
         for record in records:
@@ -174,6 +175,7 @@ class NodeAgent:
         """End and forget: these are no longer this node's."""
         for task in list(tasks):
             self._unwanted.add(task)
+            self._successors.pop(task, None)
             self._wake(task)
             held = self._tasks.get(task)
             if held is None or held.ended.is_set():
@@ -186,6 +188,10 @@ class NodeAgent:
         self._tasks.pop(task, None)
         self.outbox.forget(task)
         self._around.journal.forget(task)
+        successor = self._successors.pop(task, None)
+        if successor is not None:
+            self._around.journal.save(successor)
+            self._spawn(successor)
 
     def _purge(self, services: Iterable[str]) -> None:
         """Drop the output of services that are no more; once their tasks are over."""
@@ -194,9 +200,18 @@ class NodeAgent:
             if service not in alive:
                 self._logs.purge(service)
 
-    def _knows(self, task: TaskId) -> bool:
-        self._wake(task)
-        return task in self._tasks
+    def _knows(self, assignment: Assignment) -> bool:
+        """Whether the task is here. A manager whose state was restored from a backup may give an
+        id that it gave before to another spec: then what is here makes way."""
+        self._wake(assignment.task)
+        held = self._tasks.get(assignment.task)
+        if held is None or held.spec == assignment.spec:
+            return held is not None
+        self._dismiss([assignment.task])
+        if assignment.task not in self._tasks:
+            return False
+        self._successors[assignment.task] = _record(assignment)
+        return True
 
     def _wake(self, task: TaskId) -> None:
         record = self._dormant.pop(task, None)
