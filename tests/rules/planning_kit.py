@@ -201,3 +201,18 @@ class Planned:
 
     def told(self, kind: str) -> list[str]:
         return [entry.message for entry in self.events if entry.kind == kind]
+
+
+def running(replicas: int = 1, *nodes: str, **fields: Any) -> Planned:
+    """A service `web` whose tasks are all ready."""
+    planned = Planned(*(nodes or ("n1",)))
+    planned.create(spec(replicas=replicas, **fields))
+    planned.settle()
+    planned.ready(*planned.current())
+    planned.settle()
+    return planned
+
+
+def chain(planned: Planned, slot: int = 1) -> list[str]:
+    rows = planned.world.slot("web", slot)
+    return [f"{row.id} {row.desired.value} {row.phase.name}" for row in rows]

@@ -220,7 +220,7 @@ class Draft:
     def hold_back(self, row: TaskRow, reason: str) -> bool:
         """Say why a task is not placed; whether that is news."""
         status = row.status
-        if status.pending_reason == reason and status.restart_at is None:
+        if status.pending_reason == reason:
             return False
         status = msgspec.structs.replace(status, pending_reason=reason, restart_at=None)
         self.put(msgspec.structs.replace(row, status=status))
@@ -256,7 +256,9 @@ class Draft:
     def _deadlines(self) -> Iterator[float]:
         for name in self._world.absent:
             row = self._world.nodes.get(name)
-            if row is not None and row.lost_at is not None and not self.is_down(name):
+            if row is None or self.is_connected(name) or self.is_down(name):
+                continue
+            if row.lost_at is not None:
                 yield row.lost_at + self._lease
         for not_before, task in self._world.waiting.later(self.now):
             if not self.row(task).has_ended:

@@ -1,0 +1,165 @@
+"""A change of spec: one slot at a time, next when ready."""
+
+from __future__ import annotations
+
+import pytest
+from planning_kit import chain, running, spec
+
+from warren.model.cluster import Desired
+from warren.model.service import Condition, Restart
+from warren.model.task import Phase
+
+
+def test_planner_changes_a_spec_one_slot_at_a_time_next_when_ready() -> None:
+    planned = running(3)
+    planned.update("web")
+    for slot in (1, 2, 3):
+        planned.settle()
+        assert chain(planned, slot) == [f"web.{slot}#1 stop RUNNING", f"web.{slot}#2 run PENDING"]
+        assert planned.row(f"web.{slot}#1").stop_reason == "the spec has changed"
+        alive = [row for row in planned.world.tasks.values() if row.desired is Desired.RUN]
+        assert sum(row.status.ready for row in alive) == 2
+        planned.report(f"web.{slot}#1", Phase.STOPPED)
+        planned.settle()
+        assert planned.row(f"web.{slot}#2").node == "n1"
+        planned.report(f"web.{slot}#2", Phase.RUNNING, ready=False)
+        assert planned.settle().changes == ()
+        planned.ready(f"web.{slot}#2")
+    assert planned.settle().changes == ()
+    assert planned.current() == ["web.1#2", "web.2#2", "web.3#2"]
+    assert planned.told("replaced")[0] == "web.1#2 replaces web.1#1: the spec has changed"
+
+
+def test_planner_changes_what_is_not_ready_first() -> None:
+    planned = running(3)
+    planned.report("web.2#1", Phase.RUNNING, ready=False)
+    planned.update("web")
+    planned.settle()
+    assert planned.current() == ["web.1#1", "web.2#2", "web.3#1"]
+
+
+def test_planner_restarts_a_service_the_same_way() -> None:
+    planned = running(2)
+    planned.scale("web", 3)
+    planned.settle()
+    planned.ready("web.3#1")
+    planned.restart("web")
+    planned.settle()
+    assert planned.row("web.1#1").stop_reason == "restart asked"
+    assert planned.current() == ["web.1#2", "web.2#1", "web.3#1"]
+
+
+def test_planner_holds_nothing_against_a_new_spec() -> None:
+    planned = running()
+    for number in (1, 2, 3):
+        planned.fail(f"web.1#{number}")
+        planned.settle(400)
+    planned.fail("web.1#4")
+    planned.settle()
+    assert planned.row("web.1#5").not_before is not None
+    planned.update("web")
+    planned.settle()
+    row = planned.row("web.1#6")
+    assert (row.node, row.failed_before, row.not_before, row.status.last_end) == (
+        "n1",
+        0,
+        None,
+        None,
+    )
+    assert chain(planned)[-2] == "web.1#5 stop STOPPED"
+
+
+@pytest.mark.parametrize("how", [Phase.COMPLETE, Phase.FAILED])
+def test_planner_runs_a_new_spec_where_the_old_one_has_ended_for_good(how: Phase) -> None:
+    planned = running(2, restart=Restart(condition=Condition.NEVER))
+    planned.report("web.1#1", how)
+    planned.report("web.2#1", how)
+    planned.settle()
+    planned.update("web")
+    planned.settle()
+    assert planned.nodes() == {"web.1#2": "n1", "web.2#2": "n1"}
+
+
+def test_planner_goes_on_with_a_change_when_a_new_task_has_ended_for_good() -> None:
+    planned = running(2, restart=Restart(condition=Condition.ON_FAILURE))
+    planned.update("web")
+    planned.settle()
+    planned.report("web.1#1", Phase.STOPPED)
+    planned.settle()
+    planned.report("web.1#2", Phase.COMPLETE)
+    planned.settle()
+    assert planned.current() == ["web.1#2", "web.2#2"]
+
+
+def test_planner_stays_at_the_slot_where_a_new_spec_fails() -> None:
+    planned = running(2)
+    planned.update("web")
+    planned.settle()
+    planned.report("web.1#1", Phase.STOPPED)
+    planned.settle()
+    for number in (2, 3, 4):
+        planned.fail(f"web.1#{number}")
+        planned.settle(400)
+        assert planned.row("web.2#1").desired is Desired.RUN
+    planned.update("web")  # a better one begins where it is broken
+    planned.settle()
+    planned.report("web.1#5", Phase.STOPPED)
+    planned.settle()
+    assert planned.nodes() == {"web.1#6": "n1", "web.2#1": "n1"}
+
+
+def test_planner_takes_a_change_in_the_middle_of_a_change() -> None:
+    planned = running(2)
+    planned.update("web")
+    planned.settle()
+    planned.update("web")
+    planned.settle()
+    assert chain(planned) == [
+        "web.1#1 stop RUNNING",
+        "web.1#2 stop STOPPED",
+        "web.1#3 run PENDING",
+    ]
+    assert planned.row("web.1#3").status.pending_reason == "waits for web.1#1 to end"
+    assert planned.row("web.2#1").desired is Desired.RUN
+
+
+def test_planner_gives_up_slots_in_the_middle_of_a_change() -> None:
+    planned = running(3)
+    planned.update("web")
+    planned.settle()
+    planned.scale("web", 2)
+    planned.settle()
+    assert planned.current() == ["web.2#2", "web.3#1"]  # the one that is not ready goes first
+    assert chain(planned) == ["web.1#1 stop RUNNING", "web.1#2 stop STOPPED"]
+
+
+def test_planner_changes_a_service_with_a_slot_that_fits_nowhere() -> None:
+    planned = running(3, "n1", "n2", ports={"http": 8080})
+    assert planned.nodes() == {"web.1#1": "n1", "web.2#1": "n2", "web.3#1": None}
+    planned.update("web", env={"V": "2"})
+    for _ in range(10):
+        planned.settle()
+        for task in planned.current():
+            if planned.row(task).node is not None:
+                planned.ready(task)
+        for row in planned.world.of_service("web"):
+            if row.desired is Desired.STOP and not row.has_ended:
+                planned.report(row.id, Phase.STOPPED)
+    placed = [row for row in planned.world.current("web") if row.node is not None]
+    assert {row.revision for row in placed} == {2}
+    assert len(placed) == 2
+
+
+def test_planner_loses_one_slot_to_a_spec_that_fits_nowhere() -> None:
+    planned = running(3, ports={})
+    planned.create(spec("other", ports={"http": 9090}))
+    planned.settle()
+    planned.update("web", ports={"http": 9090})
+    for _ in range(5):
+        planned.settle()
+        for row in planned.world.of_service("web"):
+            if row.desired is Desired.STOP and not row.has_ended:
+                planned.report(row.id, Phase.STOPPED)
+    assert planned.nodes() == {"web.1#2": None, "web.2#1": "n1", "web.3#1": "n1"}
+    reason = planned.row("web.1#2").status.pending_reason
+    assert reason == "n1: port http: 9090 is held by other.1#1"
