@@ -106,5 +106,6 @@ def why(error: OSError) -> str:
         cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
     if error.errno is None and isinstance(cause, OSError):
         error = cause
-    has_number = error.errno is not None and error.errno > 0  # the resolver's are below
-    return os.strerror(error.errno).lower() if has_number else error.strerror or str(error)
+    if error.errno is not None and error.errno > 0:  # the resolver's are below
+        return os.strerror(error.errno).lower()
+    return error.strerror or str(error)
