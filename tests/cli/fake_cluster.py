@@ -18,7 +18,7 @@ import trio.testing
 
 from warren.cli import main
 from warren.model.check import Outcome, Result, Sample
-from warren.model.cluster import Entry
+from warren.model.cluster import Desired, Entry
 from warren.model.errors import (
     ConflictError,
     InvalidError,
@@ -237,7 +237,11 @@ class FakeCluster:
     async def scale(self, name: str, replicas: int) -> ServiceView:
         await self._called("scale")
         row = self._row(name)
-        self.rows[name] = replace(row, spec=replace(row.spec, replicas=replicas))
+        tasks = tuple(
+            replace(task, desired=Desired.RUN if number < replicas else Desired.STOP)
+            for number, task in enumerate(row.tasks)
+        )
+        self.rows[name] = replace(row, spec=replace(row.spec, replicas=replicas), tasks=tasks)
         self.say("scaled", name, f"scaled to {replicas}")
         return self.rows[name]
 

@@ -13,7 +13,8 @@ from support_up import marked, unique
 import warren
 from warren import Argv, ExecCheck, Probe, ServiceSpec, SpecError, WarrenError, open_supervisor
 from warren.cli import compose
-from warren.cli.compose import default_data_dir, unwrapped
+from warren.cli.compose import unwrapped
+from warren.cli.datadir import default_data_dir
 from warren.model.duration import Duration
 from warren.model.task import EventKind, TaskEvent, TaskStatus
 
@@ -55,7 +56,7 @@ async def test_open_supervisor_raises_errors_by_themselves(tmp_path: Path) -> No
         async with open_supervisor() as supervisor:
             supervisor.start(ServiceSpec(name="web", image="nginx"))
     async with open_supervisor(data_dir=tmp_path):
-        with pytest.raises(WarrenError, match="is in use by another warren, pid"):
+        with pytest.raises(WarrenError, match="is in use by another warren node, pid"):
             async with open_supervisor(data_dir=tmp_path):
                 raise AssertionError("two supervisors on one data directory")
 

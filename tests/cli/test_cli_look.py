@@ -12,6 +12,7 @@ from fake_cluster import BORN, FakeCluster, Person, sample
 
 from warren.cli import columns
 from warren.model.check import Argv, ExecCheck, HttpCheck, Result, TcpCheck
+from warren.model.cluster import Desired
 from warren.model.duration import Duration
 from warren.model.identity import TaskId
 from warren.model.probe import Probe, ProbeKind, Verdict
@@ -179,8 +180,12 @@ def test_nothing_there_is_an_empty_answer(person: Person) -> None:
         assert json.loads(person.out) == []
 
 
-def test_slots_that_are_to_go_do_not_count(person: Person, web: FakeCluster) -> None:
-    web.rows["web"] = replace(web.rows["web"], spec=replace(SPEC, replicas=1))
+def test_tasks_that_are_to_go_do_not_count(person: Person, web: FakeCluster) -> None:
+    tasks = tuple(
+        replace(task, desired=Desired.RUN if task.id.slot == 1 else Desired.STOP)
+        for task in web.rows["web"].tasks
+    )
+    web.rows["web"] = replace(web.rows["web"], spec=replace(SPEC, replicas=1), tasks=tasks)
     person.types("service", "inspect", "web")
     assert "Health: 1/1 healthy\n" in person.out
 

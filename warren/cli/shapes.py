@@ -12,7 +12,7 @@ import msgspec
 
 from warren.cli.words import stamp, state_of
 from warren.model.check import Sample
-from warren.model.cluster import Entry
+from warren.model.cluster import Desired, Entry
 from warren.model.decode import plain
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, ProbeStatus
@@ -40,9 +40,9 @@ def line(shape: object) -> str:
 
 
 def health(view: ServiceView) -> Health:
-    """A service's health. Slots that are to go do not count."""
-    replicas = view.spec.replicas
-    return summarize(replicas, (t.status for t in view.tasks if t.id.slot <= replicas))
+    """A service's health. Tasks that are to go do not count."""
+    wanted = (task.status for task in view.tasks if task.desired is Desired.RUN)
+    return summarize(view.spec.replicas, wanted)
 
 
 def service(view: ServiceView, now: float) -> Shape:

@@ -5,6 +5,7 @@ judge(view) -> done | not yet, and what for | never, and why
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from warren.cli import shapes
 from warren.cli.progress import Progress
 from warren.cli.words import last_sample, one_line
 from warren.model.check import Result
+from warren.model.cluster import Desired
 from warren.model.errors import NotFoundError, RefusedError
 from warren.model.service import Condition
 from warren.model.task import Phase
@@ -40,17 +42,19 @@ class Verdict(msgspec.Struct, frozen=True):
 def judge_health(view: ServiceView, now: float) -> Verdict:
     """Every slot has a task of the newest spec that is ready, or complete; none is left over."""
     name, replicas = view.spec.name, view.spec.replicas
-    slots = {task.id.slot: task for task in view.tasks if task.id.slot <= replicas}
-    for task in slots.values():
+    wanted = [task for task in view.tasks if task.desired is Desired.RUN]
+    for task in wanted:
         if _is_lost_for_good(view, task):
             return Verdict(False, f"{name}: {task.id} has failed{_because(task)}", True)
     health = shapes.health(view)
-    missing = [f"{name}.{slot}" for slot in range(1, replicas + 1) if slot not in slots]
-    late = [_told(task, now) for task in slots.values() if not _is_good(task)]
+    late = [_told(task, now) for task in wanted if not _is_good(task)]
+    taken = {task.id.slot for task in wanted}
+    free = (slot for slot in itertools.count(1) if slot not in taken)  # the lowest are filled first
+    missing = [f"{name}.{next(free)}" for _ in range(replicas - len(wanted))]
     leaving = [
         f"{task.id} (to go)"
         for task in view.tasks
-        if task.id.slot > replicas and not task.status.phase.is_end
+        if task.desired is Desired.STOP and not task.status.phase.is_end
     ]
     waits = [*late, *missing, *leaving]
     if waits:

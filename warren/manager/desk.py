@@ -69,7 +69,9 @@ class Desk:
     def begin(self) -> None:
         """After a start of the manager nobody has a session: leases run from now."""
         now = self._books.now()
-        rows = [n for n in self._books.world.nodes.values() if n.lost_at is None]
+        nodes = self._books.world.nodes.values()
+        # In the future, where the clock was set back between two lives: that would never be down.
+        rows = [n for n in nodes if n.lost_at is None or n.lost_at > now]
         self._books.commit([PutNode(_lost(row, now)) for row in rows])
 
     async def enroll(self, hello: NodeHello, agent: Agent, connection: Connection) -> Session:

@@ -79,6 +79,7 @@ class Reconciler:
         if problems:  # a bug of ours: better nothing than this
             self.trouble = f"a plan is unfit: {problems[0]}"
             _log.error("a plan is unfit and is dropped: %s", "; ".join(problems))
+            self._touched |= Touched.everything(world)  # looked at again with the next change
             return
         try:
             self._books.commit(made.changes, based_on=made.based_on)
