@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -76,6 +77,22 @@ def test_readmes_service_files_load() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.name for path in EXAMPLES])
 def test_examples_load(path: Path) -> None:
     assert load_file(path)
+
+
+def test_readmes_commands_run(tmp_path: Path) -> None:
+    (block,) = fenced(section("By command"), "sh")
+    env = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "WARREN_DATA_DIR": str(tmp_path),
+    }
+    said = subprocess.run(
+        ["bash", "-euc", f"set -o monitor\n{block}\nwait %1"],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "Health: 3/3 healthy" in said.stdout
+    assert "web: removed" in said.stdout
 
 
 def test_readmes_library_example_runs(tmp_path: Path) -> None:

@@ -90,6 +90,9 @@ def lines(view: View, width: int, height: int) -> list[Text]:
 
 
 def _header(healths: Mapping[str, Health], width: int, height: int) -> list[Text]:
+    if not healths:
+        said = "no services yet: `warren service create` or `warren apply` makes one"
+        return [Text(said, style="dim")]
     rows = [Text()]
     most = max(1, height // 4)
     for count, (name, health) in enumerate(healths.items()):
