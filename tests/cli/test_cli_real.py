@@ -61,7 +61,7 @@ def test_following_survives_kill_9_of_the_manager_with_nothing_lost_or_doubled(
             events.read_until('"restarted"')
             for follower in (logs, events):
                 follower.send(signal.SIGINT)
-                assert follower.wait() == 130
+                assert follower.wait() == 130, follower.errors
                 assert "Traceback" not in follower.errors
             assert run("service", "rm", name, env=env).returncode == 0
     assert not marked(name)

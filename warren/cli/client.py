@@ -8,6 +8,7 @@ ask(where, question, heals=True) a new link whenever it is lost; the question re
 from __future__ import annotations
 
 import math
+import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -48,7 +49,29 @@ def ask(
         raise LateError(f"no answer within {within:g}s")
 
     with unwrapped():
-        return trio.run(asked)
+        return trio.run(_interruptible, asked)
+
+
+async def _interruptible(work: Callable[[], Awaitable[int]]) -> int:
+    """Ctrl-C cancels the work. Python's way, an exception at any instruction, may come where one
+    thread has told the other half of what it must know."""
+    import trio
+
+    statuses: list[int] = []
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def interrupt() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+                    return
+
+            nursery.start_soon(interrupt)
+            statuses.append(await work())
+            nursery.cancel_scope.cancel()
+    if not statuses:
+        raise KeyboardInterrupt
+    return statuses[0]
 
 
 @asynccontextmanager

@@ -61,21 +61,22 @@ class SlotLog:
         """The slot's task is another one now. One that is not placed yet has written nothing."""
         if node is None or (task, node) == (self.task, self.node):
             return
-        self._call.cancel()
         if node != self.node:
             with suppress(RefusedError):
                 await self.read(cluster)  # what the old node still has
             self._cursor, self._tail = "", 0
         self.task, self.node = task, node
+        self._call.cancel()  # whoever waits at the old one asks anew
         self._moved.set()
         self._moved = trio.Event()
 
     async def _step(self, cluster: Cluster, *, wait: bool) -> bool:
         asked = self._cursor
+        place = (self.node, asked)
         chunk = await cluster.log(
             self.task, cursor=asked, tail=0 if asked else self._tail, wait=wait
         )
-        if self._cursor != asked:
+        if place != (self.node, self._cursor):
             return True  # somebody else has read on meanwhile
         self._cursor = chunk.cursor
         self._tail = 0
