@@ -81,18 +81,32 @@ def test_examples_load(path: Path) -> None:
 
 def test_readmes_commands_run(tmp_path: Path) -> None:
     (block,) = fenced(section("By command"), "sh")
+    said = run_in_bash(f"set -o monitor\n{block}\nwait %1", tmp_path)
+    assert "Health: 3/3 healthy" in said
+    assert "web: removed" in said
+
+
+def test_operations_commands_run(tmp_path: Path) -> None:
+    (block,) = fenced((ROOT / "docs" / "operations.md").read_text("utf-8"), "sh")
+    block = block.replace("/backup/", f"{tmp_path}/")
+    until = "until warren status; do sleep 0.1; done"
+    run_in_bash(f"set -o monitor\nwarren up & {until}\n{block}\nkill %1; wait %1", tmp_path)
+    assert (tmp_path / "warren.sqlite").exists()
+
+
+def run_in_bash(script: str, directory: Path) -> str:
+    """What the script says, which must succeed; `warren` is this one, its data in the directory."""
     env = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "WARREN_DATA_DIR": str(tmp_path),
+        "WARREN_DATA_DIR": str(directory),
     }
     said = subprocess.run(
-        ["bash", "-euc", f"set -o monitor\n{block}\nwait %1"],
-        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120,
+        ["bash", "-euc", script],
+        cwd=directory, env=env, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert said.returncode == 0, said.stdout + said.stderr
-    assert "Health: 3/3 healthy" in said.stdout
-    assert "web: removed" in said.stdout
+    return said.stdout
 
 
 def test_readmes_library_example_runs(tmp_path: Path) -> None:
