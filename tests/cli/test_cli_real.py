@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,12 @@ def up(env: dict[str, str], tmp_path: Path) -> Generator[Command, None, None]:
         yield command
 
 
-def started(env: dict[str, str], folder: Path) -> Command:
+@contextmanager
+def started(env: dict[str, str], folder: Path) -> Generator[Command, None, None]:
     """A manager and a node, that answer."""
-    command = Command("up", "--plain", "--name", "n1", cwd=folder, env=env)
-    wait_until(lambda: run("status", env=env).returncode == 0, "up answers")
-    return command
+    with Command("up", "--plain", "--name", "n1", cwd=folder, env=env) as command:
+        wait_until(lambda: run("status", env=env).returncode == 0, "up answers")
+        yield command
 
 
 def test_following_survives_kill_9_of_the_manager_with_nothing_lost_or_doubled(
