@@ -1,0 +1,132 @@
+"""A manager with its state on disk and one node with scripted instances, joined by a memory link:
+all that `warren up` has, but for processes and checks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from pathlib import Path
+
+import trio
+from scripted import ScriptedRuntime
+
+from warren.checks.caps import Caps
+from warren.manager.program import Manager, open_manager
+from warren.model.check import Check, Outcome, Result
+from warren.model.errors import NotFoundError
+from warren.model.identity import TaskId
+from warren.model.link import Gate
+from warren.model.seams import Target
+from warren.model.service import ServiceSpec
+from warren.model.task import EventKind, TaskEvent, TaskStatus
+from warren.model.view import LogChunk
+from warren.node.program import open_node
+from warren.nursery.surroundings import Surroundings
+from warren.runtime.ports import PortAllocator
+from warren.store.journal import SqliteJournal
+from warren.store.state import StateStore
+from warren.transport.memory import memory_gate
+
+SETTLING = 0.05  # seconds without a commit: nothing more is to come
+
+
+class NoLogs:
+    """Plays `LogSource` with nothing in it."""
+
+    def read(self, task: TaskId, *, cursor: str = "", tail: int = 0) -> LogChunk:
+        raise NotFoundError(f"task {task} has written nothing")
+
+    def services(self) -> set[str]:
+        return set()
+
+    def purge(self, service: str) -> None:
+        """Nothing to purge."""
+
+
+class Staged:
+    """The cluster in the hands of a benchmark."""
+
+    def __init__(self) -> None:
+        self.manager: Manager | None = None
+        self._alive: dict[str, int] = {}
+        self._started_at = 0.0
+        self._changed = trio.Event()
+
+    def publish(self, _status: TaskStatus, event: TaskEvent) -> None:
+        name = event.task.service
+        if event.kind is EventKind.STARTED:
+            self._started_at = time.perf_counter()
+            self._alive[name] = self._alive.get(name, 0) + 1
+        elif event.kind is EventKind.FINISHED:
+            self._alive[name] -= 1
+        self._changed.set()
+
+    async def create(self, spec: ServiceSpec) -> None:
+        """Make a service, and wait until all of it runs and the manager knows."""
+        assert self.manager is not None
+        await self.manager.operator.create(spec)
+        await self._settle(spec.name, spec.replicas)
+
+    async def scale(self, name: str, replicas: int) -> tuple[float, float]:
+        """Times, as `perf_counter` has them, of the answer and of the last start."""
+        assert self.manager is not None
+        await self.manager.operator.scale(name, replicas)
+        answered = time.perf_counter()
+        await self._reach(name, replicas)
+        started = self._started_at
+        await self._settle(name, replicas)
+        return answered, started
+
+    async def scale_down(self, name: str, replicas: int) -> None:
+        """Down again, and wait until it is so."""
+        assert self.manager is not None
+        await self.manager.operator.scale(name, replicas)
+        await self._settle(name, replicas)
+
+    async def _reach(self, name: str, replicas: int) -> None:
+        while self._alive.get(name, 0) != replicas:
+            self._changed = trio.Event()
+            await self._changed.wait()
+
+    async def _settle(self, name: str, replicas: int) -> None:
+        """Until the books say so too, and nobody writes any more."""
+        assert self.manager is not None
+        await self._reach(name, replicas)
+        books = self.manager.books
+        before = -1
+        while before != books.world.generation:
+            before = books.world.generation
+            await trio.sleep(SETTLING)
+
+
+@asynccontextmanager
+async def open_staged(directory: Path) -> AsyncGenerator[Staged]:
+    """The cluster, its files in a directory."""
+    staged = Staged()
+    with (
+        closing(StateStore.open(directory / "manager.sqlite")) as store,
+        closing(SqliteJournal(directory / "journal.sqlite")) as journal,
+    ):
+        async with open_manager(store, wall=time.time) as manager:
+            staged.manager = manager
+            around = Surroundings(
+                node="bench",
+                runtime=ScriptedRuntime(),
+                check=Caps(_pass),
+                ports=PortAllocator(salt="bench"),
+                journal=journal,
+                publish=staged.publish,
+            )
+
+            def dial() -> AbstractAsyncContextManager[Gate]:
+                return memory_gate(manager.gate)
+
+            async with open_node(around, NoLogs(), dial, stops_tasks=True):
+                yield staged
+
+
+async def _pass(check: Check, target: Target, *, timeout: float) -> Outcome:
+    await trio.lowlevel.checkpoint()
+    return Outcome(Result.PASS, "200 OK")
