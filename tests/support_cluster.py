@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,17 @@ class Place:
         """`service inspect NAME --json`."""
         return json.loads(self.ask("service", "inspect", name, "--json"))
 
+    def services(self) -> list[Shape]:
+        """`service ls --json`."""
+        return json.loads(self.ask("service", "ls", "--json"))
+
     def tasks(self, name: str) -> list[Shape]:
         """Its current tasks."""
         return self.inspect(name)["tasks"]
 
-    def wait_tasks(self, name: str, condition: Any, what: str) -> list[Shape]:
+    def wait_tasks(
+        self, name: str, condition: Callable[[list[Shape]], bool], what: str
+    ) -> list[Shape]:
         """Its tasks, once this is true of all of them together."""
         found = list[Shape]()
 
