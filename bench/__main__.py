@@ -48,6 +48,11 @@ BENCHMARKS = {
     "load": Benchmark("load.py", "--seconds 60", "--seconds 5"),
     "fleet": Benchmark("fleet.py", "--seconds 25", "--tasks 2000 --seconds 10"),
     "restart": Benchmark("restart.py", "", "--samples 3 --slow-samples 1"),
+    "replace": Benchmark("replace.py", "", "--samples 3"),
+    "rpc": Benchmark("rpc.py", "", "--runs 1 --seconds 0.5"),
+    "reports": Benchmark("reports.py", "", "--seconds 0.5"),
+    "cold": Benchmark("cold.py", "", "--runs 3"),
+    "planning": Benchmark("planning.py", "", "--rounds 1 --scales 3"),
 }
 
 INTRO = """# Benchmarks
