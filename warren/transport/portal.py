@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import selectors
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
@@ -28,6 +29,7 @@ from warren.transport.faults import WireError
 from warren.transport.schema import capnp
 
 T = TypeVar("T")
+ROUNDS_UNASKED = 4  # so many rounds of callbacks before the kernel is asked again
 _log = logging.getLogger("warren.transport")
 _current: trio.lowlevel.RunVar[Portal | None] = trio.lowlevel.RunVar("warren portal", None)
 
@@ -83,6 +85,30 @@ class Mailbox:
             self._wake(self.empty)
 
 
+class _Selector(selectors.EpollSelector):
+    """Asks the kernel only now and then while there are callbacks to run: asyncio asks before each
+    round of them, and a call takes seven. Before it waits, it does what was put off till then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_waiting: Callable[[], None] | None = None
+        self._unasked = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout <= 0 and self._unasked < ROUNDS_UNASKED:
+            self._unasked += 1
+            return []
+        self._unasked = 0
+        self.catch_up()
+        return super().select(timeout)
+
+    def catch_up(self) -> None:
+        """Do what was put off."""
+        if self.before_waiting is not None:
+            before, self.before_waiting = self.before_waiting, None
+            before()
+
+
 class _Errand:
     """One `run`: a Trio task that waits for a task there."""
 
@@ -117,7 +143,8 @@ class Portal:
     def __init__(self) -> None:
         self.users = 0
         self._trio = trio.lowlevel.current_trio_token()
-        self._loop = asyncio.new_event_loop()
+        self._selector = _Selector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
         self._stop = asyncio.Event()
         self._ended = trio.Event()
         self._errands = set[_Errand]()
@@ -231,6 +258,7 @@ class Portal:
             asyncio.set_event_loop(None)
             self._loop.close()
             self.here.put(self._note_end)
+            self._selector.catch_up()
 
     async def _serve(self) -> None:
         async with capnp.kj_loop():
@@ -254,6 +282,9 @@ class Portal:
             return
 
     def _wake_trio(self, empty: Callable[[], None]) -> None:
+        self._selector.before_waiting = functools.partial(self._wake_trio_now, empty)
+
+    def _wake_trio_now(self, empty: Callable[[], None]) -> None:
         try:
             self._trio.run_sync_soon(empty)
         except trio.RunFinishedError:
