@@ -105,6 +105,9 @@ class ScriptedInstance:
             await trio.lowlevel.checkpoint()
         self._ended.set()
 
+    def leave(self) -> None:
+        pass
+
     async def run(self, argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
         await trio.lowlevel.checkpoint()
         return CommandResult(exit_code=0)

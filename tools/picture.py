@@ -19,7 +19,9 @@ from warren import load_file, open_supervisor
 from warren.cli.outlet import Outlet
 from warren.cli.screen import Screen
 from warren.cli.table import lines
+from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
+from warren.model.task import TaskStatus
 from warren.node.supervisor import Supervisor
 
 ROOT = Path(__file__).parent.parent
@@ -60,16 +62,23 @@ FORMAT = """\
 
 async def watch(specs: list[ServiceSpec]) -> list[Text]:
     """Run the services until there is something to see; gives the table as it stands then."""
-    screen = Screen(specs, Outlet(1))
+    screen = Screen(Outlet(1))
     async with open_supervisor(publish=screen.note) as supervisor, supervisor.watch() as changes:
-        screen.attach(supervisor)
+        screen.attach(lambda task: status_of(supervisor, task))
         for spec in specs:
+            screen.set_service(spec)
             supervisor.start(spec)
         with trio.fail_after(LONGEST):
             async for _ in changes:
                 if is_worth_seeing(supervisor):
                     break
         return lines(screen.view(WIDTH, HEIGHT), WIDTH, HEIGHT)
+
+
+def status_of(supervisor: Supervisor, task: TaskId) -> TaskStatus | None:
+    """A task as it stands now."""
+    statuses = supervisor.services[task.service].statuses()
+    return next((status for status in statuses if status.id == task), None)
 
 
 def is_worth_seeing(supervisor: Supervisor) -> bool:
