@@ -44,6 +44,10 @@ pin:
 bench *arguments:
     python -m bench {{ arguments }}
 
+# Kill managers, nodes and ups under load, 200 times each; arguments go to tools/soak.py
+soak *arguments:
+    python tools/soak.py {{ arguments }}
+
 # Draw the README's picture, docs/up.svg, from a real run
 picture:
     python tools/picture.py

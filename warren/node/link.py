@@ -23,7 +23,7 @@ from warren.node.agent import NodeAgent
 RENEW_EVERY = 5.0  # seconds; a third of the manager's lease
 ANSWER_WITHIN = 10.0  # seconds: who is silent for longer is gone
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0  # with jitter 4: well within the lease, though an attempt or two fail
 _log = logging.getLogger("warren.node")
 
 Dial = Callable[[], AbstractAsyncContextManager[Gate]]
