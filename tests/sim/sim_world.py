@@ -41,6 +41,10 @@ def spec(name: str, **fields: object) -> ServiceSpec:
     return load_text(yaml.safe_dump({"services": {name: fields}}))[0]
 
 
+class KilledError(BaseException):
+    """Where the manager dies: nothing of it runs on, and who had called it has lost the link."""
+
+
 class NoLogs:
     """Plays `LogSource` with nothing in it."""
 
@@ -84,6 +88,9 @@ class Link:
                 done = await work()
             except RefusedError as error:
                 refusal = error
+            except KilledError:
+                self.cut()
+                await trio.sleep_forever()
             else:
                 await self._delay()
                 result.append(done)
@@ -286,7 +293,7 @@ class Sim:
 
     async def kill_manager(self) -> None:
         """`kill -9` of the manager: links go, the store is as it is."""
-        if self._scope is not None and self.manager is not None:
+        if self._scope is not None:
             self.manager = None
             for machine in self.machines:
                 machine.cut()
@@ -302,11 +309,15 @@ class Sim:
     async def _manage(self, task_status: trio.TaskStatus[None]) -> None:
         self._gone = trio.Event()
         with trio.CancelScope() as self._scope:
-            async with open_manager(
-                self.store, wall=lambda: 1_000_000.0 + trio.current_time()
-            ) as self.manager:
-                task_status.started()
-                await trio.sleep_forever()
+            try:
+                async with open_manager(
+                    self.store, wall=lambda: 1_000_000.0 + trio.current_time()
+                ) as self.manager:
+                    task_status.started()
+                    await trio.sleep_forever()
+            except* KilledError:
+                for machine in self.machines:
+                    machine.cut()
         self.manager = None
         self._gone.set()
 
@@ -319,12 +330,15 @@ def seed_scheduler(seed: int) -> None:
 
 
 @asynccontextmanager
-async def open_sim(seed: int, *, nodes: int = 2) -> AsyncGenerator[Sim, None]:
+async def open_sim(
+    seed: int, *, nodes: int = 2, store: StateStore | None = None
+) -> AsyncGenerator[Sim, None]:
     """A cluster with its manager and every node up."""
     seed_scheduler(seed)
     with trio.fail_after(1_000_000):
         async with trio.open_nursery() as nursery:
             sim = Sim(seed, nodes, nursery)
+            sim.store = store or sim.store
             await sim.start_manager()
             for machine in sim.machines:
                 sim.start_node(machine)
