@@ -56,6 +56,11 @@ def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = PAT
         time.sleep(0.02)
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment of a program that loads what it loads, and not what measures coverage."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+
+
 def run(
     *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:

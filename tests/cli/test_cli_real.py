@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support_up import Command, marked, run, unique, wait_until
+from support_up import Command, marked, run, unique, unmeasured, wait_until
 
 COUNTING = (
     "trap '' HUP; i=0; while :; do i=$((i+1)); echo $WARREN_TASK $i; sleep 0.02; done"  # a line
@@ -176,6 +176,7 @@ def test_help_loads_nothing_it_does_not_need(tmp_path: Path) -> None:
             text=True,
             check=True,
             cwd=tmp_path,
+            env=unmeasured(),
         )
         loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
         lean = LEAN if words[-2:] != ["create", "--help"] else ("trio", "capnp", "yaml", "httpx")
@@ -189,7 +190,7 @@ def test_a_read_loads_nothing_it_does_not_need(env: dict[str, str], up: Command)
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, **env},
+        env={**unmeasured(), **env},
     )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"trio", "capnp"} <= loaded
