@@ -464,7 +464,8 @@ interface ClusterView {
 }
 
 interface Cluster extends (ClusterView) {
-  # Every method answers once it is durable, not once it is done.
+  # Every method answers once it is durable, not once it is done; a service as it is wanted now,
+  # without its tasks.
 
   create @0 (spec :ServiceSpec) -> (service :ServiceView);
 

@@ -47,6 +47,8 @@ class Store(Protocol):
     @property
     def trouble(self) -> str | None: ...
 
+    def recheck(self) -> None: ...
+
 
 class _Waiting:
     """A report that waits to be written."""

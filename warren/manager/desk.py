@@ -148,9 +148,14 @@ class Desk:
         self.on_node(row.name)
 
     def _refuse_stranger(self, hello: NodeHello, before: NodeRow | None) -> None:
-        if before is not None and before.id != hello.id and hello.name in self._sessions:
+        if before is None or before.id == hello.id:
+            return
+        if hello.name in self._sessions:
             said = "another supervisor of this name has a session; want another --name"
             raise ConflictError(f"name: {hello.name!r}: {said}")
+        if self.state(before) is not NodeState.DOWN:  # its tasks run, and would run twice (S20)
+            said = f"another supervisor of this name had a session less than {self.lease:g} s ago"
+            raise ConflictError(f"name: {hello.name!r}: {said}; want another --name, or to wait")
 
     def _event(self, node: str, kind: str, message: str) -> AddEvent:
         return AddEvent(Entry(at=self._books.now(), kind=kind, subject=node, message=message))

@@ -34,7 +34,7 @@ class Operator(Viewer):
             self._refuse_removing(spec.name)
             raise ConflictError(f"service {spec.name} exists already; want another name, or update")
         self._books.commit(self._created(spec))
-        return await self.service(spec.name)
+        return self._edited(spec.name)
 
     async def update(self, spec: ServiceSpec, *, base: int = 0) -> ServiceView:
         await trio.lowlevel.checkpoint()
@@ -44,14 +44,14 @@ class Operator(Viewer):
             said = f"service {spec.name} was changed meanwhile: it is at version {row.version}"
             raise ConflictError(f"base: {base}: {said}")
         self._books.commit(self._changed(row, spec))
-        return await self.service(spec.name)
+        return self._edited(spec.name)
 
     async def scale(self, name: str, replicas: int) -> ServiceView:
         await trio.lowlevel.checkpoint()
         row = self._editable(name)
         spec = admit(msgspec.structs.replace(row.spec, replicas=replicas))
         self._books.commit(self._changed(row, spec))
-        return await self.service(name)
+        return self._edited(name)
 
     async def restart(self, name: str) -> ServiceView:
         await trio.lowlevel.checkpoint()
@@ -61,7 +61,7 @@ class Operator(Viewer):
             row, version=version, revision=version, updated_at=self._books.now()
         )
         self._books.commit([PutService(new), self._event(name, "restarted", "restart asked")])
-        return await self.service(name)
+        return self._edited(name)
 
     async def remove(self, name: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -88,6 +88,17 @@ class Operator(Viewer):
         if not dry_run:
             self._books.commit(changes)
         return done
+
+    def _edited(self, name: str) -> ServiceView:
+        """The service as it is wanted now. Its tasks may be thousands, and who edits asks for
+        none of them."""
+        row = self._row(name)
+        return ServiceView(
+            spec=row.spec,
+            version=row.version,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
 
     def run_again(self, services: Iterable[str]) -> None:
         """Give jobs of these services that have ended for good another life, as new tasks."""

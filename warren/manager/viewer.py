@@ -120,6 +120,7 @@ class Viewer:
 
     async def status(self) -> ManagerStatus:
         await trio.lowlevel.checkpoint()
+        self._books.store.recheck()  # trouble that nobody has written since may be over
         world = self._books.world
         return ManagerStatus(
             warren=__version__,

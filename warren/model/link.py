@@ -125,7 +125,8 @@ class ClusterView(Protocol):
 
 
 class Cluster(ClusterView, Protocol):
-    """What an operator may do. Every method returns once it is durable, not once it is done.
+    """What an operator may do. Every method returns once it is durable, not once it is done, and
+    a service as it is wanted now, without its tasks.
 
     All raise UnavailableError where the store cannot be written now.
     """

@@ -2,7 +2,7 @@
 
 Kept until acknowledged: whatever is on its way when a link is lost is told again, and the manager
 keeps it once, by its sequence. Statuses are latest values, so they are as many as there are tasks.
-Events are bounded: while the manager is away for long the oldest are given up, and counted.
+Events are bounded: the oldest are given up, and counted, where too many wait.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from warren.model.identity import TaskId
 from warren.model.report import Report, Told
 from warren.model.task import TaskEvent, TaskStatus
 
-EVENTS_KEPT = 10_000
+EVENTS_KEPT = 50_000
 _log = logging.getLogger("warren.node")
 
 
@@ -87,5 +87,5 @@ class Outbox:
     def _give_up(self) -> None:
         self._events.popleft()
         if self.lost == 0:
-            _log.warning("the manager is away for long: the oldest events are given up")
+            _log.warning("more events wait for the manager than are kept: the oldest go")
         self.lost += 1
