@@ -85,7 +85,7 @@ async def test_reports_that_wait_are_one_transaction(autojump_clock: MockClock) 
         before = sim.store.statistics().commits
         async with trio.open_nursery() as nursery:
             for row in rows:
-                nursery.start_soon(books.report, row.node, row.epoch, change(row.id, row.status))
+                nursery.start_soon(books.report, "n1", row.epoch, change(row.id, row.status))
         assert sim.store.statistics().commits == before + 1
         assert ready(sim) == 0
 

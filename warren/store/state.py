@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,6 +26,7 @@ from warren.store.writing import Writer
 
 KEEP_EVENTS = 100_000
 KEEP_EVENTS_FOR = 30 * 86400.0  # seconds
+ROOM = 256 * 2**10  # bytes: a disk that has them again is not full
 _NEXT_GENERATION = "UPDATE meta SET generation = generation + 1 WHERE generation = ?"
 _EVENTS = f"SELECT seq, {EVENTS} FROM events WHERE seq > ? AND at >= ? ORDER BY seq LIMIT ?"  # noqa: S608
 _LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
@@ -140,6 +141,12 @@ class StateStore:
         """Why the last commit could not be written; None when it could."""
         return self._trouble
 
+    def recheck(self) -> None:
+        """Where the last commit could not be written, find out whether one could be by now."""
+        if self._trouble is not None and self._has_room():
+            with suppress(UnavailableError), self._available():
+                self._touch()
+
     def statistics(self) -> StoreStatistics:
         """What it has done, how it is and how large."""
         return StoreStatistics(
@@ -169,6 +176,26 @@ class StateStore:
             roll_back(db)
             raise
         return last_seq
+
+    def _has_room(self) -> bool:
+        """A page would do for `_touch`, and not for a commit."""
+        if self._path is None:
+            return True
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError:
+            return False
+        return disk.f_bavail * disk.f_frsize >= ROOM
+
+    def _touch(self) -> None:
+        """Write something that changes nothing."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE meta SET generation = generation")
+            self._db.execute("COMMIT")
+        except BaseException:
+            roll_back(self._db)
+            raise
 
     def _count(self) -> None:
         if self._db.execute(_NEXT_GENERATION, (self.generation,)).rowcount != 1:
