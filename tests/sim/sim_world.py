@@ -17,7 +17,7 @@ from tests.scripted import FAIL, PASS, Script, ScriptedPorts, ScriptedRuntime
 from warren.manager.operator import Operator
 from warren.manager.program import Manager, open_manager
 from warren.model.check import Check, Outcome, Sample
-from warren.model.errors import LinkLostError, NotFoundError, RefusedError
+from warren.model.errors import LinkLostError, NotFoundError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.link import Agent, NodeSession
 from warren.model.probe import ProbeKind
@@ -73,7 +73,7 @@ class Link:
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do this on the far side."""
         result: list[T] = []
-        refusal: RefusedError | None = None
+        refusal: WarrenError | None = None
         async with trio.open_nursery() as nursery:
 
             async def watch() -> None:
@@ -86,7 +86,7 @@ class Link:
                 await trio.sleep_forever()
             try:
                 done = await work()
-            except RefusedError as error:
+            except WarrenError as error:
                 refusal = error
             except KilledError:
                 self.cut()

@@ -13,7 +13,7 @@ import trio
 
 from warren.manager.books import Books
 from warren.model.cluster import Change, Desired, DropService, TaskRow
-from warren.model.errors import ConflictError, LinkLostError, RefusedError
+from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.link import Agent
 from warren.model.report import Assignment, Assignments, Report
@@ -76,7 +76,7 @@ class Session:
         with trio.move_on_after(LOOK_WITHIN):
             try:
                 return {status.id: status for status in await self.agent.look(tasks)}
-            except (LinkLostError, RefusedError):
+            except WarrenError:
                 return None
         return None
 
@@ -96,8 +96,8 @@ class Session:
                 await self._push_once()
             except LinkLostError:
                 return
-            except RefusedError as error:
-                if isinstance(error, ConflictError):
+            except WarrenError as error:  # a bug of the node's, too: it ends no manager
+                if isinstance(error, ConflictError) or not isinstance(error, RefusedError):
                     self._accepted = 0
                 _log.info("node %s does not take its assignments: %s", self.name, error)
                 await trio.sleep(pause)
@@ -116,7 +116,7 @@ class Session:
         try:
             with trio.move_on_after(ASSIGN_WITHIN) as scope:
                 await self.agent.assign(assignments)
-        except RefusedError:
+        except WarrenError:
             self._dirty |= dirty
             self._purged |= purged
             raise

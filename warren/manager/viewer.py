@@ -15,7 +15,7 @@ from warren.manager.desk import Desk
 from warren.manager.reconciler import Reconciler
 from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
-from warren.model.errors import LinkLostError, NotFoundError, UnavailableError
+from warren.model.errors import LinkLostError, NotFoundError, UnavailableError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.link import EVENTS_AT_ONCE
 from warren.model.probe import ProbeKind
@@ -79,7 +79,7 @@ class Viewer:
         samples: Mapping[ProbeKind, tuple[Sample, ...]] = {}
         if session is not None and not row.has_ended:
             with trio.move_on_after(1.0):
-                with suppress(NotFoundError, LinkLostError):
+                with suppress(WarrenError):
                     samples = await session.agent.samples(task)
         return TaskDetail(task=self._task(row, fresh), spec=row.spec, samples=samples)
 
