@@ -1,0 +1,248 @@
+"""The desk where nodes enrol, and what is seen of a node that does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+import yaml
+from trio.testing import MockClock
+
+from warren.manager.program import Manager, open_manager
+from warren.manager.session import Session
+from warren.model.check import Sample
+from warren.model.errors import (
+    ConflictError,
+    InvalidError,
+    LinkLostError,
+    NotFoundError,
+    UnavailableError,
+)
+from warren.model.identity import TaskId
+from warren.model.probe import ProbeKind
+from warren.model.report import Assignments, NodeHello, Report
+from warren.model.specfile import load_text
+from warren.model.task import Phase, TaskStatus
+from warren.model.view import LogChunk, NodeState
+from warren.store.state import StateStore
+
+WEB = TaskId("web", 1, 1)
+
+
+@dataclass
+class FakeConnection:
+    """Plays `Connection`."""
+
+    closed: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass
+class FakeAgent:
+    """Plays `Agent`. `refusals` are raised by the next calls, one each; silent, it never says."""
+
+    is_silent: bool = False
+    refusals: list[Exception] = field(default_factory=list[Exception])
+    assigned: list[Assignments] = field(default_factory=list[Assignments])
+    ready: bool = True
+
+    async def assign(self, assignments: Assignments) -> None:
+        await self._answer()
+        self.assigned.append(assignments)
+
+    async def look(self, tasks: Sequence[TaskId]) -> list[TaskStatus]:
+        await self._answer()
+        return [TaskStatus(id=t, phase=Phase.RUNNING, sequence=9, ready=self.ready) for t in tasks]
+
+    async def samples(self, task: TaskId) -> Mapping[ProbeKind, tuple[Sample, ...]]:
+        await self._answer()
+        raise NotFoundError(f"task {task} is not here")
+
+    async def log(
+        self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
+    ) -> LogChunk:
+        await self._answer()
+        return LogChunk(data=b"hello\n", cursor="1")
+
+    async def _answer(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.is_silent:
+            await trio.sleep_forever()
+        if self.refusals:
+            raise self.refusals.pop(0)
+
+
+@asynccontextmanager
+async def managed(store: StateStore | None = None) -> AsyncGenerator[Manager, None]:
+    kept = store or StateStore.open(None)
+    async with open_manager(kept, wall=lambda: 1_000_000.0) as manager:
+        (spec,) = load_text(yaml.safe_dump({"services": {"web": {"command": ["x"]}}}))
+        if "web" not in manager.books.world.services:
+            await manager.operator.create(spec)
+        yield manager
+    if store is None:
+        kept.close()
+
+
+async def enroll(
+    manager: Manager, agent: FakeAgent, *, name: str = "n1", of: str = "a", epoch: int = 0
+) -> tuple[Session, FakeConnection]:
+    connection = FakeConnection()
+    hello = NodeHello(name=name, id=of, epoch=epoch)
+    session = await manager.gate(connection).enroll(hello, agent)
+    await session.report_task_health(Report(is_whole=True))
+    await trio.testing.wait_all_tasks_blocked()
+    return session, connection
+
+
+def kinds(manager: Manager) -> list[str]:
+    return [entry.kind for entry in manager.books.events(after=0, since=0, limit=1000)]
+
+
+async def test_node_is_told_the_whole_and_then_what_changes(autojump_clock: MockClock) -> None:
+    async with managed() as manager:
+        agent = FakeAgent()
+        await enroll(manager, agent)
+        assert agent.assigned[0].base == 0
+        assert [a.task for sent in agent.assigned for a in sent.tasks] == [WEB]
+        await manager.operator.scale("web", 2)
+        await trio.testing.wait_all_tasks_blocked()
+        last = agent.assigned[-1]
+        assert [str(a.task) for a in last.tasks] == ["web.2#1"]
+        assert last.base == agent.assigned[-2].generation
+
+
+async def test_node_that_has_not_the_base_is_told_the_whole_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        agent = FakeAgent()
+        await enroll(manager, agent)
+        agent.refusals = [ConflictError("base"), UnavailableError("full")]
+        await manager.operator.scale("web", 2)
+        await trio.sleep(10)
+        assert agent.assigned[-1].base == 0
+        assert [str(a.task) for a in agent.assigned[-1].tasks] == ["web.1#1", "web.2#1"]
+
+
+async def test_node_that_takes_no_assignment_in_time_loses_its_session(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        agent = FakeAgent()
+        session, _ = await enroll(manager, agent)
+        agent.is_silent = True
+        await manager.operator.scale("web", 2)
+        with trio.fail_after(60):
+            await session.ended.wait()
+
+
+async def test_node_without_a_link_is_unreachable_and_after_its_lease_down(  # S20
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        session, connection = await enroll(manager, FakeAgent())
+        (node,) = await manager.operator.nodes()
+        assert (node.state, node.tasks) == (NodeState.READY, 1)
+        connection.closed.set()
+        await trio.sleep(1)
+        (node,) = await manager.operator.nodes()
+        assert node.state is NodeState.UNREACHABLE
+        with pytest.raises(ConflictError, match="this session of node n1 is over; enrol again"):
+            await session.renew()
+        await trio.sleep(manager.desk.lease)
+        (node,) = await manager.operator.nodes()
+        assert node.state is NodeState.DOWN
+        assert (await manager.operator.status()).trouble == ("node n1 is down",)
+        assert [k for k in kinds(manager) if k in ("joined", "lost")] == ["joined", "lost"]
+
+
+async def test_node_that_is_silent_for_its_lease_loses_its_session(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        session, _ = await enroll(manager, FakeAgent())
+        for _ in range(10):
+            await trio.sleep(5)
+            await session.renew()
+        assert not session.ended.is_set()
+        with trio.fail_after(2 * manager.desk.lease):
+            await session.ended.wait()
+
+
+async def test_node_that_enrols_anew_ends_its_old_session_and_keeps_its_life(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        first, _ = await enroll(manager, FakeAgent())
+        again, connection = await enroll(manager, FakeAgent(), epoch=first.epoch)
+        assert first.ended.is_set()
+        assert again.epoch == first.epoch
+        new, _ = await enroll(manager, FakeAgent())
+        assert new.epoch == first.epoch + 1
+        connection.closed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert manager.desk.session("n1") is new
+
+
+async def test_node_of_a_name_that_another_has_is_refused(autojump_clock: MockClock) -> None:
+    async with managed() as manager:
+        await enroll(manager, FakeAgent())
+        with pytest.raises(ConflictError, match="name: 'n1': another supervisor of this name"):
+            await enroll(manager, FakeAgent(), of="b")
+        with pytest.raises(InvalidError, match="name: 'N 1': want a name of a-z"):
+            await enroll(manager, FakeAgent(), name="N 1")
+
+
+async def test_leases_run_anew_when_the_manager_starts(autojump_clock: MockClock) -> None:
+    store = StateStore.open(None)
+    async with managed(store) as manager:
+        await enroll(manager, FakeAgent())
+    async with managed(store) as manager:
+        (node,) = await manager.operator.nodes()
+        assert node.state is NodeState.UNREACHABLE
+        assert node.lost_at is not None
+    store.close()
+
+
+async def test_view_shows_what_the_node_says_now_and_else_what_it_said_marked_stale(  # S24
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        agent = FakeAgent()
+        session, connection = await enroll(manager, agent)
+        running = TaskStatus(id=WEB, phase=Phase.RUNNING, sequence=3, restarts=2)
+        await session.report_task_health(Report(statuses=(running,)))
+        (task,) = (await manager.operator.service("web")).tasks
+        assert (task.status.ready, task.is_stale) == (True, False)
+        agent.is_silent = True
+        before = trio.current_time()
+        (task,) = (await manager.operator.service("web")).tasks
+        assert trio.current_time() - before == pytest.approx(1.0)
+        assert (task.status.ready, task.status.restarts, task.is_stale) == (False, 2, True)
+        assert (await manager.operator.task(WEB)).samples == {}
+        connection.closed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        (task,) = await manager.operator.tasks()
+        assert task.is_stale
+
+
+async def test_output_of_a_node_that_does_not_answer_is_unavailable(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(NotFoundError, match=r"task web\.1#1 has no output: it is not placed"):
+            await manager.operator.log(WEB)
+        agent = FakeAgent()
+        _, connection = await enroll(manager, agent)
+        assert (await manager.operator.log(WEB)).data == b"hello\n"
+        agent.refusals = [LinkLostError("gone")]
+        with pytest.raises(UnavailableError, match="node n1, which has the output, does not"):
+            await manager.operator.log(WEB)
+        connection.closed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(UnavailableError, match="does not answer"):
+            await manager.operator.log(WEB)
