@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any, cast
 
@@ -326,6 +327,27 @@ async def test_an_agent_whose_connection_is_gone_is_lost(kind: str, tmp_path: Pa
             await met[0].closed.wait()
             with pytest.raises(LinkLostError):
                 await agents[0].look([])
+
+
+async def test_what_nobody_holds_here_is_let_go_there(kind: str, tmp_path: Path) -> None:
+    given: list[weakref.ref[Played]] = []
+
+    async def login() -> Any:
+        cluster = Played(last_event=len(given))
+        given.append(weakref.ref(cluster))
+        return cluster
+
+    gate = gate_of(login=login, view=Played(status=NotFoundError("")))
+    async with serving(kind, tmp_path, gate) as (dial, _), dial() as found:
+        kept = await found.login()
+        for _ in range(5):
+            await (await found.login()).last_event()
+        view = await found.view()
+        with trio.fail_after(2):
+            while any(reference() for reference in given[1:]):
+                with pytest.raises(NotFoundError):
+                    await view.status()  # a round trip, behind which the release is done
+        assert await kept.last_event() == 0
 
 
 async def test_what_a_block_raises_comes_out_alone(kind: str, tmp_path: Path) -> None:
