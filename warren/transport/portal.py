@@ -162,6 +162,8 @@ class Portal:
         await self._ended.wait()
         self._thread.join()
 
+    # Ctrl-C between two of its lines would leave one thread with half of what the other knows.
+    @trio.lowlevel.enable_ki_protection
     async def run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Run a coroutine function there; gives its plain value. Raises LinkLostError when the
         thread has ended."""
