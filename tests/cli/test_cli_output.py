@@ -111,9 +111,8 @@ def test_up_logs_to_standard_error_from_the_level_asked_for(file: Path, data: Pa
         command.read_until(f"{name}: 1/1 healthy")
         command.send(signal.SIGKILL)
         command.wait()
-    (data / "journal.sqlite").unlink()  # with its write-ahead log: no record is left
-    for leftover in data.glob("journal.sqlite-*"):
-        leftover.unlink()
+    for kept in data.glob("*.sqlite*"):  # with their write-ahead logs: no record is left
+        kept.unlink()
     with up(file, data) as command:
         command.read_until(f"{name}: 1/1 healthy")
         assert len(marked(name)) == 1
