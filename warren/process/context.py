@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from warren.model.seams import CannotRunError
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH_SHOWN = 60  # characters: it stands in every restart of what cannot be found
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ class Context:
             path = os.path.join(self.cwd or "/", directory, name)  # noqa: PTH118
             if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112
                 return path
-        raise CannotRunError(f"{name}: not found in PATH {search}")
+        said = search if len(search) <= PATH_SHOWN else f"{search[: PATH_SHOWN - 3]}..."
+        raise CannotRunError(f"{name}: not found in PATH {said}")
 
 
 def credentials_of(user: str | None) -> Credentials | None:
