@@ -49,7 +49,7 @@ pin:
 bench *arguments:
     python -m bench {{ arguments }}
 
-# Kill managers, nodes and ups under load, 200 times each; arguments go to tools/soak.py
+# Kill managers under load 200 times, nodes and ups 50 times; arguments go to tools/soak.py
 soak *arguments:
     python tools/soak.py {{ arguments }}
 

@@ -1,4 +1,4 @@
-"""Kills managers, nodes and `up`s under load for longer than CI does: 200 kills of each.
+"""Kills managers under load for longer than CI does, 200 times; and `node run` and `up`, 50 each.
 
     python tools/soak.py [--kills 200] [--seed N] [--minutes 30]
 
