@@ -173,5 +173,6 @@ class Gate(Protocol):
 
     async def enroll(self, hello: NodeHello, agent: Agent) -> NodeSession:
         """Begin a session as this node; an earlier one of the same supervisor ends. Raises
-        ConflictError where another supervisor of that name has a session, InvalidError."""
+        ConflictError where another supervisor of that name has a session or had one within the
+        lease, InvalidError."""
         ...
