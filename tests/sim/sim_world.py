@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -271,12 +271,12 @@ class Sim:
     seed: int
     nodes: int
     nursery: trio.Nursery
+    store: StateStore
     faults: Faults = field(default_factory=Faults)
     manager: Manager | None = None
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
-        self.store = StateStore.open(None)
         self.machines = [Machine(f"n{number}", self) for number in range(1, self.nodes + 1)]
         self._scope: trio.CancelScope | None = None
         self._gone = trio.Event()
@@ -335,14 +335,12 @@ async def open_sim(
 ) -> AsyncGenerator[Sim, None]:
     """A cluster with its manager and every node up."""
     seed_scheduler(seed)
-    with trio.fail_after(1_000_000):
+    with trio.fail_after(1_000_000), closing(store or StateStore.open(None)) as kept:
         async with trio.open_nursery() as nursery:
-            sim = Sim(seed, nodes, nursery)
-            sim.store = store or sim.store
+            sim = Sim(seed, nodes, nursery, kept)
             await sim.start_manager()
             for machine in sim.machines:
                 sim.start_node(machine)
             yield sim
             sim.faults = Faults()
             nursery.cancel_scope.cancel()
-    sim.store.close()

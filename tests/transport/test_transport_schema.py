@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,7 +117,8 @@ def test_every_protocol_fits_the_schema(kind: type) -> None:
 
 
 def test_the_schema_is_inside_the_wheel(tmp_path: Path) -> None:
-    uv = shutil.which("uv")
+    # Beside this Python, as the development extra puts it there.
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if uv is None:
         pytest.skip("needs uv")
     command = [uv, "build", "--quiet", "--wheel", "--out-dir", str(tmp_path)]
