@@ -135,7 +135,7 @@ class Session:
 
     def _whole(self) -> Assignments:
         world = self._books.world
-        rows = [world.tasks[task] for task in world.on_node(self.name)]
+        rows = [world.tasks[task] for task in sorted(world.on_node(self.name))]
         return Assignments(
             generation=world.generation,
             tasks=tuple(_assignment(row) for row in rows),
