@@ -227,3 +227,22 @@ async def test_agent_ends_a_task_whose_id_was_given_again_after_a_restore(
         assert ground.runtime.started[0].log[-1] == "kill"
         assert len(ground.runtime.alive) == 1
         assert [record.spec.command for record in ground.journal.load()] == [("new",)]
+
+
+async def test_agent_tells_nothing_of_what_the_runtime_knows_an_instance_by(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1")))
+        await until(lambda: ground.runtime.alive)
+        held = ground.journal.load()[0]
+        assert held.instance is not None
+        instance = msgspec.structs.replace(held.instance, handle={"env": "SECRET=x"})
+        ground.journal.save(msgspec.structs.replace(held, instance=instance))
+        await agent.leave_all()
+        ground.runtime.started[0].instance = instance
+    async with ground.agent() as agent:
+        await until(lambda: told(agent).get("web.1#1"))
+        assert "SECRET" in str(ground.journal.load()[0])
+        assert "SECRET" not in str([*told(agent).values(), *await agent.look([WEB1])])

@@ -19,7 +19,7 @@ from warren.model.report import NodeHello, Report
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.node.agent import NodeAgent
 from warren.node.link import ANSWER_WITHIN, LONGEST_PAUSE, Link
-from warren.node.outbox import Outbox
+from warren.node.outbox import AT_ONCE, Outbox
 
 
 @dataclass
@@ -114,9 +114,8 @@ async def test_link_tells_again_what_was_on_its_way_when_it_was_lost(  # S19
         assert link.trouble == "no manager listens at unix:/x"
         manager.is_there = True
         before = len(manager.reports)
-        await until(lambda: len(manager.reports) > before)
+        await until(lambda: any(report.is_whole for report in manager.reports[before:]))
         first = manager.reports[before]
-        assert first.is_whole
         assert first.statuses[0].restarts >= 2
         assert "exited with code 1; restarting" in manager.told()
         assert len(manager.told()) == len(ground.news)
@@ -214,3 +213,20 @@ def test_outbox_forgets_a_task(count: int) -> None:
         outbox.note(status(number))
     outbox.forget(run("web.1#1").task)
     assert outbox.batch() == Report()
+
+
+def test_outbox_tells_in_pieces_and_a_status_with_the_last_of_its_events() -> None:
+    outbox = Outbox()
+    for number in range(1, AT_ONCE + 3):
+        outbox.note(status(number), event(str(number)))
+    first = outbox.batch()
+    assert (len(first.events), first.statuses) == (AT_ONCE, ())
+    assert outbox.whole([status(AT_ONCE + 2)])[-1] == Report(is_whole=True)
+    outbox.acknowledge(first)
+    second = outbox.batch()
+    assert messages([second]) == [str(AT_ONCE + 1), str(AT_ONCE + 2)]
+    assert second.statuses == (status(AT_ONCE + 2),)
+    outbox.acknowledge(second)
+    assert not outbox.has_events()
+    pieces = outbox.whole([status(1)] * (AT_ONCE + 1))
+    assert [(len(p.statuses), p.is_whole) for p in pieces] == [(AT_ONCE, False), (1, True)]

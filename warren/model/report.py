@@ -63,8 +63,7 @@ class Told(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The latest status of tasks, and what happened to them since the last report, oldest first.
 
-    `is_whole`: these are all the tasks of the node; one that is assigned to it and not here is
-    not there (yet).
+    `is_whole`: with this one all tasks of the node have been told of in this session.
     """
 
     statuses: tuple[TaskStatus, ...] = ()

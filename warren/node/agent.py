@@ -30,6 +30,7 @@ from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
 
 LOG_PAUSE = 0.2  # seconds between two looks at a file that somebody follows: files wake nobody
+MESSAGE_LIMIT = 500  # characters of an event that is reported: a check's output may be long
 _NOT_AN_END = (Phase.STOPPING, Phase.STOPPED)
 
 
@@ -247,12 +248,17 @@ class NodeAgent:
 
     def _published(self, status: TaskStatus, event: TaskEvent) -> None:
         held = self._tasks.get(event.task)
-        self.outbox.note(status if held is None else self._outward(held), event)
+        told = msgspec.structs.replace(event, message=event.message[:MESSAGE_LIMIT])
+        self.outbox.note(status if held is None else self._outward(held), told)
         self._outer_publish(status, event)
 
     def _outward(self, task: TaskNursery) -> TaskStatus:
-        """A task's status for the manager: stopped by our own shutdown, it has not ended."""
+        """A task's status for the manager: stopped by our own shutdown, it has not ended. What
+        the runtime knows its instance by stays here: the environment is in it."""
         status = task.status()
+        if status.instance is not None:
+            bare = msgspec.structs.replace(status.instance, handle={})
+            status = msgspec.structs.replace(status, instance=bare)
         if self._is_closing and status.phase in _NOT_AN_END and not task.record.phase.is_end:
             return msgspec.structs.replace(status, phase=task.record.phase)
         return status

@@ -17,7 +17,7 @@ import trio
 
 from warren.model.errors import LinkLostError, RefusedError, WarrenError
 from warren.model.link import Gate, NodeSession
-from warren.model.report import NodeHello
+from warren.model.report import NodeHello, Report
 from warren.node.agent import NodeAgent
 
 RENEW_EVERY = 5.0  # seconds; a third of the manager's lease
@@ -71,8 +71,14 @@ class Link:
             self.is_up = False
 
     async def _report_whole(self, session: NodeSession) -> None:
-        report = self._agent.outbox.whole(self._agent.statuses())
-        with _patience("taking the whole report"):
+        outbox = self._agent.outbox
+        while outbox.has_events():
+            await self._tell(session, outbox.batch())
+        for report in outbox.whole(self._agent.statuses()):
+            await self._tell(session, report)
+
+    async def _tell(self, session: NodeSession, report: Report) -> None:
+        with _patience("taking a report"):
             await session.report_task_health(report)
         self._agent.outbox.acknowledge(report)
 
@@ -83,15 +89,13 @@ class Link:
             await outbox.wait()
             report = outbox.batch()
             try:
-                with _patience("taking a report"):
-                    await session.report_task_health(report)
+                await self._tell(session, report)
             except RefusedError as error:  # its disk is full, say; it is told again
                 _log.warning("the manager does not take a report: %s", error)
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             pause = FIRST_PAUSE
-            outbox.acknowledge(report)
 
     async def _renew(self, session: NodeSession) -> NoReturn:
         while True:

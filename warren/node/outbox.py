@@ -7,6 +7,7 @@ Events are bounded: the oldest are given up, and counted, where too many wait.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from warren.model.report import Report, Told
 from warren.model.task import TaskEvent, TaskStatus
 
 EVENTS_KEPT = 50_000
+AT_ONCE = 2_000  # statuses, and events, of one report
 _log = logging.getLogger("warren.node")
 
 
@@ -51,14 +53,27 @@ class Outbox:
         self._statuses.pop(task, None)
         self._note_room()
 
-    def whole(self, statuses: Iterable[TaskStatus]) -> Report:
-        """Everything: what a session begins with."""
-        return Report(statuses=tuple(statuses), events=tuple(self._events), is_whole=True)
+    def has_events(self) -> bool:
+        """Whether something has happened that was not told."""
+        return bool(self._events)
+
+    def whole(self, statuses: Iterable[TaskStatus]) -> list[Report]:
+        """All tasks, in pieces: what a session begins with, once the events are told. Tasks with
+        events that came since are told of with those."""
+        late = {told.event.task for told in self._events}
+        left = [status for status in statuses if status.id not in late]
+        pieces = [tuple(left[i : i + AT_ONCE]) for i in range(0, len(left), AT_ONCE)] or [()]
+        last = len(pieces) - 1
+        return [Report(statuses=p, is_whole=i == last) for i, p in enumerate(pieces)]
 
     def batch(self) -> Report:
-        """All that waits now. A task's status never goes without its events: the manager takes
-        those that are no newer than a status it has for told before."""
-        return Report(statuses=tuple(self._statuses.values()), events=tuple(self._events))
+        """What waits now, bounded, as a message is. A task's status goes with the last of its
+        events and not before: the manager takes events that are no newer than a status it has
+        for told before."""
+        events = tuple(itertools.islice(self._events, AT_ONCE))
+        late = {told.event.task for told in itertools.islice(self._events, AT_ONCE, None)}
+        ripe = (status for status in self._statuses.values() if status.id not in late)
+        return Report(statuses=tuple(itertools.islice(ripe, AT_ONCE)), events=events)
 
     def acknowledge(self, report: Report) -> None:
         """The manager has written this down."""
