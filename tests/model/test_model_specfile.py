@@ -246,3 +246,10 @@ def test_any_field_with_any_value_loads_or_is_refused(value: str, is_quoted: boo
     for field in ("replicas", "env", "env: {A", "ports: {a", "user", "cwd", "restart", "stop"):
         closing = "}" if "{" in field else ""
         load_or_refuse(f"services:\n  web:\n    command: x\n    {field}: {written}{closing}\n")
+
+
+def test_file_without_end_is_refused() -> None:
+    with pytest.raises(SpecError, match="file: '/dev/zero': want a file of at most 4 MiB"):
+        load_file(Path("/dev/zero"))
+    with pytest.raises(SpecError, match="env_file: '/dev/zero': want a file of at most 4 MiB"):
+        parse_env_file(Path("/dev/zero"))

@@ -16,13 +16,14 @@ from warren.model.identity import NAME_WANTED, is_name
 from warren.model.service import ServiceSpec
 from warren.model.yamltext import Document, write
 
+LONGEST_FILE = 4 << 20  # bytes
 FIELDS = [*ServiceSpec.__struct_fields__[1:], "env_file"]  # the name is the key
 
 
 def load_file(path: Path) -> list[ServiceSpec]:
     """The specs of a file, in its order. Raises SpecError with file and line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _read(path, "file")
     except UnicodeDecodeError:
         raise SpecError("file", "want UTF-8 text", source=str(path)) from None
     except OSError as error:
@@ -60,6 +61,15 @@ def dump_text(specs: Iterable[ServiceSpec]) -> str:
         body = plain(spec)
         services[body.pop("name")] = body
     return write({"services": services})
+
+
+def _read(path: Path, field: str) -> str:
+    """A text that ends: not every file does."""
+    with path.open("rb") as file:
+        data = file.read(LONGEST_FILE + 1)
+    if len(data) > LONGEST_FILE:
+        raise SpecError(field, "want a file of at most 4 MiB", value=str(path))
+    return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _service(document: Document, name: str, body: object, base: Path | None) -> ServiceSpec:
@@ -118,7 +128,7 @@ def parse_env_file(path: Path) -> dict[str, str]:
     Raises SpecError.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _read(path, "env_file")
     except OSError as error:
         said = error.strerror or type(error).__name__
         raise SpecError("env_file", f"want a file to read: {said}", value=str(path)) from None
