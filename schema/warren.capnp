@@ -367,6 +367,13 @@ enum NodeState {
   down @2;                      # and its lease too
 }
 
+struct NodeCondition {
+  # What is not well with a node itself, as long as it is so.
+  kind @0 :Text;                # a short name for programs, such as `starts wait`
+  message @1 :Text;             # one line for people
+  since @2 :Float64;            # wall
+}
+
 struct NodeView {
   name @0 :Text;
   state @1 :NodeState;
@@ -377,6 +384,7 @@ struct NodeView {
   }
   warren @5 :Text;              # version
   tasks @6 :Int64;              # that have not ended
+  conditions @7 :List(NodeCondition);  # as it last told; none without a session
 }
 
 struct Entry {
@@ -489,8 +497,8 @@ interface NodeSession {
   reportTaskHealth @0 (report :Report) -> ();
   # Answers when it is durable.
 
-  renew @1 () -> ();
-  # The node is still there.
+  renew @1 (conditions :List(NodeCondition)) -> ();
+  # The node is still there, and what is not well with it now: at most 32, the rest is dropped.
 }
 
 interface Agent {

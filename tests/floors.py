@@ -14,6 +14,7 @@ from typing import NamedTuple
 FLOORS = {
     "model": 0,
     "rules": 1,
+    "watch": 1,
     "process": 2,
     "checks": 3,
     "runtime": 3,

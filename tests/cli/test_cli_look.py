@@ -13,6 +13,7 @@ from fake_cluster import BORN, FakeCluster, Person, sample
 from warren.cli import columns
 from warren.model.check import Argv, ExecCheck, HttpCheck, Result, TcpCheck
 from warren.model.cluster import Desired
+from warren.model.condition import NodeCondition
 from warren.model.duration import Duration
 from warren.model.identity import TaskId
 from warren.model.probe import Probe, ProbeKind, Verdict
@@ -296,7 +297,7 @@ def test_nodes_are_shown(person: Person, web: FakeCluster) -> None:
     )
     assert person.types("node", "ls") == 0
     assert [squeezed(line) for line in person.out.splitlines()] == [
-        "NODE  STATE  TASKS  WARREN",
+        "NODE  STATE  TASKS  WARREN  CONDITIONS",
         "n1  ready  0",
         "n2  down 40s  0  0.1.0",
     ]
@@ -308,6 +309,7 @@ def test_nodes_are_shown(person: Person, web: FakeCluster) -> None:
         "lost_at": "2025-11-24T16:00:20.000+00:00",
         "warren": "0.1.0",
         "tasks": 0,
+        "conditions": [],
     }
     assert person.types("node", "inspect", "n1") == 0
     assert person.out.splitlines()[:2] == ["Node: n1", "State: ready"]
@@ -316,6 +318,20 @@ def test_nodes_are_shown(person: Person, web: FakeCluster) -> None:
     assert [task["id"] for task in json.loads(person.out)["placed"]] == ["web.1#1", "web.2#7"]
     assert person.types("node", "inspect", "n3") == 3
     assert person.err == "warren: node 'n3': there is none of that name; there is: n1, n2\n"
+
+
+def test_conditions_of_a_node_are_shown(person: Person, web: FakeCluster) -> None:
+    told = (NodeCondition("disk", "it is full\n", BORN), NodeCondition("lag", "late", BORN))
+    web.known_nodes[0] = NodeView(name="n1", state=NodeState.READY, joined_at=BORN, conditions=told)
+    assert person.types("node", "ls") == 0
+    assert squeezed(person.out.splitlines()[1]) == "n1  ready  0  disk, lag"
+    assert person.types("node", "inspect", "n1") == 0
+    assert person.out.splitlines()[5].startswith("Condition: disk since 2025-11-24 ")
+    assert person.out.splitlines()[6].endswith(": late")
+    assert person.types("node", "inspect", "n1", "--json") == 0
+    assert json.loads(person.out)["conditions"][1] == {
+        "kind": "lag", "message": "late", "since": "2025-11-24T16:00:00.000+00:00"
+    }  # fmt: skip
 
 
 def test_status_of_what_is_well_is_0(person: Person, web: FakeCluster) -> None:

@@ -14,6 +14,12 @@ from trio.testing import MockClock
 from warren.manager.program import Manager, open_manager
 from warren.manager.session import Session
 from warren.model.check import Sample
+from warren.model.condition import (
+    CONDITIONS_KEPT,
+    LONGEST_KIND,
+    LONGEST_MESSAGE,
+    NodeCondition,
+)
 from warren.model.errors import (
     ConflictError,
     InvalidError,
@@ -170,6 +176,40 @@ async def test_node_that_is_silent_for_its_lease_loses_its_session(
         assert not session.ended.is_set()
         with trio.fail_after(2 * manager.desk.lease):
             await session.ended.wait()
+
+
+async def test_conditions_of_a_node_are_kept_with_its_session_and_make_status_unwell(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        session, connection = await enroll(manager, FakeAgent())
+        await session.renew([NodeCondition("disk", "it is full", 5.0)])
+        (node,) = await manager.operator.nodes()
+        assert node.conditions == (NodeCondition("disk", "it is full", 5.0),)
+        manager.conditions.set("lag", "the loop is late")
+        assert (await manager.operator.status()).trouble == (
+            "manager: lag: the loop is late",
+            "node n1: disk: it is full",
+        )
+        await session.renew()  # a node of an earlier version tells none
+        manager.conditions.clear("lag")
+        assert (await manager.operator.status()).trouble == ()
+        await session.renew([NodeCondition("disk", "it is full", 5.0)])
+        connection.closed.set()
+        await trio.sleep(1)
+        assert (await manager.operator.nodes())[0].conditions == ()
+
+
+async def test_conditions_that_a_node_tells_are_bounded(autojump_clock: MockClock) -> None:
+    async with managed() as manager:
+        session, _ = await enroll(manager, FakeAgent())
+        await session.renew([NodeCondition(f"{n} " + "k" * 1000, "m" * 10_000, 9e99)
+                             for n in range(1000)])  # fmt: skip
+        kept = (await manager.operator.nodes())[0].conditions
+        assert len(kept) == CONDITIONS_KEPT
+        assert {len(one.kind) for one in kept} == {LONGEST_KIND}
+        assert {len(one.message) for one in kept} == {LONGEST_MESSAGE}
+        assert all(one.since <= manager.books.now() for one in kept)
 
 
 async def test_node_that_enrols_anew_ends_its_old_session_and_keeps_its_life(

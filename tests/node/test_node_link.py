@@ -13,12 +13,13 @@ from node_kit import Ground, run, until, whole
 from trio.testing import MockClock
 
 from tests.scripted import Script, ScriptedRuntime
+from warren.model.condition import NodeCondition
 from warren.model.errors import ConflictError, LinkLostError, UnavailableError
 from warren.model.link import Agent
 from warren.model.report import NodeHello, Report
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.node.agent import NodeAgent
-from warren.node.link import ANSWER_WITHIN, LONGEST_PAUSE, Link
+from warren.node.link import ANSWER_WITHIN, LONGEST_PAUSE, RENEW_EVERY, RENEW_PAUSE, Link
 from warren.node.outbox import AT_ONCE, Outbox
 
 
@@ -33,6 +34,7 @@ class FakeManager:
     reports: list[Report] = field(default_factory=list[Report])
     dialled: list[float] = field(default_factory=list[float])
     renewed: int = 0
+    conditions: Sequence[NodeCondition] = ()
     epoch: int = 7
     lost: trio.Event = field(default_factory=trio.Event)
 
@@ -54,9 +56,10 @@ class FakeManager:
         await self._answer()
         self.reports.append(report)
 
-    async def renew(self) -> None:
+    async def renew(self, conditions: Sequence[NodeCondition] = ()) -> None:
         await self._answer()
         self.renewed += 1
+        self.conditions = conditions
 
     async def _answer(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -131,6 +134,27 @@ async def test_link_keeps_reports_that_the_manager_cannot_write(autojump_clock: 
         await agent.assign(whole(1, run("web.1#1")))
         await until(lambda: "ready" in manager.told())
         assert len(manager.dialled) == 1  # the link itself is well
+
+
+async def test_link_tells_the_conditions_of_the_node_soon_and_when_they_are_over(
+    autojump_clock: MockClock,
+) -> None:
+    manager = FakeManager()
+    async with linked(manager, Ground()) as (agent, _):
+        agent.conditions.set("disk", "the journal cannot be written")
+        await until(lambda: manager.conditions)
+        assert [(c.kind, c.message) for c in manager.conditions] == [
+            ("disk", "the journal cannot be written")
+        ]
+        began = trio.current_time()
+        agent.conditions.clear("disk")
+        await until(lambda: not manager.conditions)
+        assert trio.current_time() - began < RENEW_EVERY / 2
+        renewed = manager.renewed
+        for number in range(100):  # however often they change
+            agent.conditions.set("lag", f"{number} ms")
+            await trio.sleep(0.1)
+        assert manager.renewed - renewed <= 10 / RENEW_PAUSE + 1
 
 
 async def test_link_takes_a_silent_manager_for_lost(autojump_clock: MockClock) -> None:

@@ -17,6 +17,7 @@ from tests.scripted import FAIL, PASS, Script, ScriptedPorts, ScriptedRuntime
 from warren.manager.operator import Operator
 from warren.manager.program import Manager, open_manager
 from warren.model.check import Check, Outcome, Sample
+from warren.model.condition import NodeCondition
 from warren.model.errors import LinkLostError, NotFoundError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.link import Agent, NodeSession
@@ -155,8 +156,8 @@ class FarSession:
     async def report_task_health(self, report: Report) -> None:
         await self.link.call(lambda: self.session.report_task_health(report))
 
-    async def renew(self) -> None:
-        await self.link.call(self.session.renew)
+    async def renew(self, conditions: Sequence[NodeCondition] = ()) -> None:
+        await self.link.call(lambda: self.session.renew(conditions))
 
 
 @dataclass

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.model.specs import ends, instances, specs, tasks, walls, words
 from warren.model.cluster import Desired, Entry
+from warren.model.condition import NodeCondition
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments, NodeHello, Report, Told
@@ -40,7 +41,8 @@ KNOWN: dict[Any, st.SearchStrategy[Any]] = {
 }
 VALUES: tuple[type[msgspec.Struct], ...] = (
     ServiceSpec, TaskId, End, Instance, TaskStatus, TaskEvent, Told, Report, NodeHello, Assignments,
-    TaskView, ServiceView, TaskDetail, NodeView, Entry, Applied, LogChunk, ManagerStatus,
+    TaskView, ServiceView, TaskDetail, NodeView, NodeCondition, Entry, Applied, LogChunk,
+    ManagerStatus,
 )  # fmt: skip
 ENUMS = (Desired, EventKind, Phase, Action, ProbeKind)
 

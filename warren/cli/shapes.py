@@ -122,6 +122,10 @@ def node(view: NodeView) -> Shape:
         "lost_at": None if view.lost_at is None else stamp(view.lost_at),
         "warren": view.warren,
         "tasks": view.tasks,
+        "conditions": [
+            {"kind": one.kind, "message": one.message, "since": stamp(one.since)}
+            for one in view.conditions
+        ],
     }
 
 

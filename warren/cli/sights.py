@@ -66,9 +66,16 @@ def task(detail: TaskDetail, now: float) -> list[str]:
 def nodes(views: Sequence[NodeView], now: float) -> list[str]:
     """`node ls`."""
     rows = [
-        [view.name, node_state(view, now), str(view.tasks), one_line(view.warren)] for view in views
+        [
+            view.name,
+            node_state(view, now),
+            str(view.tasks),
+            one_line(view.warren),
+            one_line(", ".join(one.kind for one in view.conditions)),
+        ]
+        for view in views
     ]
-    return table(["NODE", "STATE", "TASKS", "WARREN"], rows)
+    return table(["NODE", "STATE", "TASKS", "WARREN", "CONDITIONS"], rows)
 
 
 def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
@@ -79,6 +86,10 @@ def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
         f"Joined: {when(view.joined_at)}",
         f"Warren: {one_line(view.warren) or 'unknown'}",
         f"Tasks: {view.tasks}",
+        *(
+            f"Condition: {one_line(one.kind)} since {when(one.since)}: {one_line(one.message)}"
+            for one in view.conditions
+        ),
         *aligned([_told(one, now) for one in placed]),
     ]
 

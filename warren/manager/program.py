@@ -15,6 +15,7 @@ from warren.manager.session import Session
 from warren.manager.viewer import Viewer
 from warren.model.link import Agent
 from warren.model.report import NodeHello
+from warren.watch.conditions import Conditions
 
 LEASE = 15.0  # seconds
 
@@ -23,6 +24,7 @@ class Manager:
     """Made by `open_manager`."""
 
     def __init__(self, store: Store, nursery: trio.Nursery, now: Callable[[], float]) -> None:
+        self.conditions = Conditions(now)
         self.books = Books(store, now=now)
         self.desk = Desk(self.books, nursery, lease=LEASE)
         self.reconciler = Reconciler(

@@ -13,6 +13,7 @@ import trio
 
 from warren.manager.books import Books
 from warren.model.cluster import Change, Desired, DropService, TaskRow
+from warren.model.condition import NodeCondition, bounded
 from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.link import Agent
@@ -35,6 +36,7 @@ class Session:
         self.agent = agent
         self.ended = trio.Event()
         self.heard_at = trio.current_time()
+        self.conditions: tuple[NodeCondition, ...] = ()
         self._epoch = epoch
         self._books = books
         self._is_synced = trio.Event()
@@ -60,10 +62,11 @@ class Session:
         if report.is_whole:
             self._is_synced.set()
 
-    async def renew(self) -> None:
+    async def renew(self, conditions: Sequence[NodeCondition] = ()) -> None:
         await trio.lowlevel.checkpoint()
         self._check_open()
         self.heard_at = trio.current_time()
+        self.conditions = bounded(conditions, now=self._books.now())
 
     def _check_open(self) -> None:
         if self.ended.is_set():

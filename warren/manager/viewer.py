@@ -15,6 +15,7 @@ from warren.manager.desk import Desk
 from warren.manager.reconciler import Reconciler
 from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
+from warren.model.condition import NodeCondition
 from warren.model.errors import LinkLostError, NotFoundError, UnavailableError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.link import EVENTS_AT_ONCE
@@ -29,6 +30,7 @@ from warren.model.view import (
     TaskDetail,
     TaskView,
 )
+from warren.watch.conditions import Conditions
 
 Fresh = dict[TaskId, TaskStatus]
 
@@ -39,6 +41,7 @@ class Inside(Protocol):
     books: Books
     desk: Desk
     reconciler: Reconciler
+    conditions: Conditions
     started_at: float
 
 
@@ -137,10 +140,18 @@ class Viewer:
     def _trouble(self) -> Iterable[str]:
         trouble = (self._books.store.trouble, self._inside.reconciler.trouble)
         yield from dict.fromkeys(said for said in trouble if said)
+        for one in self._inside.conditions.current():
+            yield f"manager: {one.kind}: {one.message}"
         for node in self._books.world.nodes.values():
             state = self._desk.state(node)
             if state is not NodeState.READY:
                 yield f"node {node.name} is {state.value}"
+            for one in self._conditions(node.name):
+                yield f"node {node.name}: {one.kind}: {one.message}"
+
+    def _conditions(self, node: str) -> tuple[NodeCondition, ...]:
+        session = self._desk.session(node)
+        return () if session is None else session.conditions
 
     # From rows to views
 
@@ -188,6 +199,7 @@ class Viewer:
             lost_at=row.lost_at,
             warren=row.warren,
             tasks=self._books.world.count_on(row.name),
+            conditions=self._conditions(row.name),
         )
 
     async def _ask(self, rows: Sequence[TaskRow]) -> Fresh:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from warren.model.check import Sample
 from warren.model.cluster import Entry
+from warren.model.condition import NodeCondition
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
@@ -73,8 +74,9 @@ class NodeSession(Protocol):
         """Returns when it is durable. Raises UnavailableError where it cannot be written now."""
         ...
 
-    async def renew(self) -> None:
-        """The node is still there: asked for regularly, so that both notice a silent peer."""
+    async def renew(self, conditions: Sequence[NodeCondition] = ()) -> None:
+        """The node is still there, and these are its conditions now: asked for regularly, so that
+        both notice a silent peer."""
         ...
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from warren.model.check import Sample
 from warren.model.cluster import Desired
+from warren.model.condition import NodeCondition
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
@@ -57,7 +58,8 @@ class NodeState(enum.Enum):
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
-    """A node. `tasks` counts those placed on it that have not ended."""
+    """A node. `tasks` counts those placed on it that have not ended; `conditions` is what is not
+    well with the node itself, as it last told in its session."""
 
     name: str
     state: NodeState
@@ -65,6 +67,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     lost_at: float | None = None
     warren: str = ""
     tasks: int = 0
+    conditions: tuple[NodeCondition, ...] = ()
 
 
 class Action(enum.Enum):

@@ -39,6 +39,7 @@ class NodeAgent:
 
     def __init__(self, nursery: trio.Nursery, surroundings: Surroundings, logs: LogSource) -> None:
         self.outbox = Outbox()
+        self.conditions = surroundings.conditions
         self._nursery = nursery
         self._around = replace(surroundings, publish=self._published)
         self._outer_publish = surroundings.publish

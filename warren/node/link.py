@@ -21,6 +21,7 @@ from warren.model.report import NodeHello, Report
 from warren.node.agent import NodeAgent
 
 RENEW_EVERY = 5.0  # seconds; a third of the manager's lease
+RENEW_PAUSE = 0.5  # at the least, however often the conditions change
 ANSWER_WITHIN = 10.0  # seconds: who is silent for longer is gone
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0  # with jitter 4: well within the lease, though an attempt or two fail
@@ -98,10 +99,14 @@ class Link:
             pause = FIRST_PAUSE
 
     async def _renew(self, session: NodeSession) -> NoReturn:
+        conditions = self._agent.conditions
         while True:
-            await trio.sleep(RENEW_EVERY)
+            changed = conditions.changed
             with _patience("answering"):
-                await session.renew()
+                await session.renew(conditions.current())
+            await trio.sleep(RENEW_PAUSE)
+            with trio.move_on_after(RENEW_EVERY - RENEW_PAUSE):
+                await changed.wait()
 
     def _note_up(self) -> None:
         if self.trouble is not None:

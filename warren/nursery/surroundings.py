@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from warren.model.seams import Journal, Ports, RunCheck, Runtime
 from warren.model.task import TaskEvent, TaskStatus
+from warren.watch.conditions import Conditions
 
 Publish = Callable[[TaskStatus, TaskEvent], None]
 
@@ -17,7 +18,7 @@ Publish = Callable[[TaskStatus, TaskEvent], None]
 class Surroundings:
     """The outsides of a node's tasks. `wall` gives seconds since the epoch; `publish` is called
     on every transition, must be quick and must not raise. `inherited` is the environment that
-    tasks take PATH, HOME, LANG and TZ from."""
+    tasks take PATH, HOME, LANG and TZ from. `conditions` is where is told what is not well."""
 
     node: str
     runtime: Runtime
@@ -29,3 +30,4 @@ class Surroundings:
     chance: random.Random = field(default_factory=random.Random)
     inherited: Mapping[str, str] = field(default_factory=dict[str, str])
     samples_kept: int = 20
+    conditions: Conditions = field(default_factory=Conditions)
