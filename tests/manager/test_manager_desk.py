@@ -53,6 +53,7 @@ class FakeAgent:
     refusals: list[Exception] = field(default_factory=list[Exception])
     assigned: list[Assignments] = field(default_factory=list[Assignments])
     ready: bool = True
+    tells_of: tuple[TaskId, ...] = ()
 
     async def assign(self, assignments: Assignments) -> None:
         await self._answer()
@@ -60,7 +61,8 @@ class FakeAgent:
 
     async def look(self, tasks: Sequence[TaskId]) -> list[TaskStatus]:
         await self._answer()
-        return [TaskStatus(id=t, phase=Phase.RUNNING, sequence=9, ready=self.ready) for t in tasks]
+        seen = (*tasks, *self.tells_of)
+        return [TaskStatus(id=t, phase=Phase.RUNNING, sequence=9, ready=self.ready) for t in seen]
 
     async def samples(self, task: TaskId) -> Mapping[ProbeKind, tuple[Sample, ...]]:
         await self._answer()
@@ -174,8 +176,76 @@ async def test_node_that_is_silent_for_its_lease_loses_its_session(
             await trio.sleep(5)
             await session.renew()
         assert not session.ended.is_set()
-        with trio.fail_after(2 * manager.desk.lease):
-            await session.ended.wait()
+        heard_at = trio.current_time()
+        await session.ended.wait()
+        assert trio.current_time() - heard_at == pytest.approx(manager.desk.lease)
+
+
+async def test_lease_of_a_silent_node_runs_from_when_it_was_last_heard(  # S20
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        session, _ = await enroll(manager, FakeAgent())
+        await trio.sleep(7)
+        await session.renew()
+        await trio.sleep(manager.desk.lease - 0.1)
+        (node,) = await manager.operator.nodes()
+        assert node.state is NodeState.READY
+        await trio.sleep(0.2)
+        (node,) = await manager.operator.nodes()
+        assert node.state is NodeState.DOWN
+
+
+@pytest.mark.parametrize("spoke", [False, True])
+async def test_node_that_we_did_not_listen_to_is_not_silent(
+    autojump_clock: MockClock, spoke: bool
+) -> None:
+    async with managed() as manager:
+        session, _ = await enroll(manager, FakeAgent())
+        await trio.sleep(1)
+        autojump_clock.jump(100)  # as when this process was stopped meanwhile
+        if spoke:
+            await session.renew()
+        await trio.sleep(manager.desk.lease - 0.1)
+        assert not session.ended.is_set()
+        await trio.sleep(0.2)
+        assert session.ended.is_set()
+
+
+async def test_connection_enrols_one_name(autojump_clock: MockClock) -> None:
+    async with managed() as manager:
+        gate = manager.gate(FakeConnection())
+        await gate.enroll(NodeHello(name="n1", id="a"), FakeAgent())
+        with pytest.raises(ConflictError, match="'n2': this connection is node n1's; want one for"):
+            await gate.enroll(NodeHello(name="n2", id="a"), FakeAgent())
+        await gate.enroll(NodeHello(name="n1", id="a"), FakeAgent())
+        assert list(manager.desk.connected()) == ["n1"]
+
+
+async def test_epoch_that_no_manager_gave_is_refused_and_locks_no_name(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        for epoch in (2**63 - 1, 2**40):
+            with pytest.raises(InvalidError, match=r"epoch: .*: want one that a manager gave"):
+                await enroll(manager, FakeAgent(), epoch=epoch)
+        first, _ = await enroll(manager, FakeAgent(), epoch=7)  # our state is an older one
+        again, _ = await enroll(manager, FakeAgent(), epoch=12)
+        assert (first.epoch, again.epoch) == (7, 13)
+
+
+async def test_node_that_tells_of_tasks_it_was_not_asked_of_is_not_heard(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        await enroll(manager, FakeAgent())
+        await enroll(manager, FakeAgent(tells_of=(WEB,), ready=False), name="n2", of="b")
+        await manager.operator.scale("web", 2)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(10):  # whichever of the two answers last
+            one, two = await manager.operator.tasks()
+            assert (one.node, two.node) == ("n1", "n2")
+            assert (one.status.ready, two.status.ready) == (True, False)
 
 
 async def test_conditions_of_a_node_are_kept_with_its_session_and_make_status_unwell(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -13,6 +14,9 @@ from pathlib import Path
 
 from support_cluster import Place, Shape, pids_of
 from support_up import Command, run, unique, wait_until
+
+from warren.manager.program import LEASE
+from warren.node.link import RENEW_EVERY
 
 KILLS = int(os.environ.get("WARREN_KILLS", "20")) // 4
 SEED = int(os.environ.get("WARREN_SEED", "1"))
@@ -153,3 +157,21 @@ def test_supervisor_whose_clock_has_jumped_restarts_nothing(place: Place, tmp_pa
 def is_anew(before: list[Shape], tasks: list[Shape]) -> bool:
     """Whether it runs anew and is ready."""
     return tasks[0]["ready"] and pids_of(tasks) != pids_of(before)
+
+
+def test_node_that_hangs_is_down_when_its_lease_is_over_and_comes_back(place: Place) -> None:
+    name = unique("hangs")
+    with place.manager(), linked(place) as node:
+        place.ask("service", "create", name, "--wait", "--", "sleep", "99d")
+        node.send(signal.SIGSTOP)
+        since = time.monotonic()
+        wait_until(lambda: _state(place) == "down", "it is down", seconds=60)
+        assert LEASE - RENEW_EVERY - 1 < time.monotonic() - since < LEASE + 3  # S20
+        node.send(signal.SIGCONT)
+        wait_until(lambda: _state(place) == "ready", "it is back")
+        remove(place, name)
+
+
+def _state(place: Place) -> str:
+    (node,) = json.loads(place.ask("node", "ls", "--json"))
+    return node["state"]

@@ -21,6 +21,9 @@ from warren.model.link import Agent
 from warren.model.report import NodeHello
 from warren.model.view import NodeState
 
+LAST_CHANCE = 1.0  # seconds before its lease is over in which a node is still listened for
+STALLED = 0.5  # seconds late: who was not heard then may have spoken, and we did not listen
+FURTHEST = 1 << 32  # epochs that a node may be ahead of us, after our state was restored
 _log = logging.getLogger("warren.manager")
 
 
@@ -103,15 +106,10 @@ class Desk:
         self.on_node(hello.name)
         return session
 
-    async def serve_leases(self) -> NoReturn:
-        """Write down what could not be written when a node was lost; and end silent sessions."""
+    async def serve_unwritten(self) -> NoReturn:
+        """Write down what could not be written when a node was lost."""
         while True:
             await trio.sleep(self.lease / 3)
-            silent = trio.current_time() - self.lease
-            for session in list(self._sessions.values()):
-                if session.heard_at < silent:
-                    _log.warning("node %s is silent: its session ends", session.name)
-                    session.ended.set()
             for row in list(self._unwritten.values()):
                 self._note_lost(row)
 
@@ -121,6 +119,7 @@ class Desk:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_after, connection.closed, session)
                 nursery.start_soon(self._push, session)
+                nursery.start_soon(self._end_silent, session)
                 await session.ended.wait()
                 nursery.cancel_scope.cancel()
         finally:
@@ -128,7 +127,23 @@ class Desk:
         if self._sessions.get(session.name) is session:  # else it has enrolled anew already
             del self._sessions[session.name]
             row = self._books.world.nodes[session.name]
-            self._note_lost(_lost(row, self._books.now()))
+            # A link that has gone is news of the node; else there is none since it was heard.
+            ago = 0.0 if connection.closed.is_set() else trio.current_time() - session.heard_at
+            self._note_lost(_lost(row, self._books.now() - ago))
+
+    async def _end_silent(self, session: Session) -> None:
+        """End a session whose node was not heard for the lease, which runs from then (S20). If it
+        is we who have not listened, it runs from now."""
+        while True:
+            heard_at = session.heard_at
+            for due in (heard_at + self.lease - LAST_CHANCE, heard_at + self.lease):
+                await trio.sleep_until(due)
+                if trio.current_time() > due + STALLED:
+                    session.heard_at = max(session.heard_at, trio.current_time())
+            if session.heard_at == heard_at:
+                _log.warning("node %s is silent: its session ends", session.name)
+                session.ended.set()
+                return
 
     async def _push(self, session: Session) -> None:
         try:
@@ -168,6 +183,10 @@ async def _end_after(event: trio.Event, session: Session) -> None:
 
 def _epoch(hello: NodeHello, before: NodeRow | None) -> int:
     """The same for the same life of a supervisor; greater for a new one."""
+    known = 0 if before is None else before.epoch
+    if hello.epoch > known + FURTHEST:  # it would use up those that there are
+        wanted = f"want one that a manager gave: the last of this name is {known}"
+        raise InvalidError(f"epoch: {hello.epoch}: {wanted}")
     if before is None:
         return max(1, hello.epoch)
     is_same = before.id == hello.id and before.epoch == hello.epoch

@@ -13,6 +13,7 @@ from warren.manager.operator import Operator
 from warren.manager.reconciler import Reconciler
 from warren.manager.session import Session
 from warren.manager.viewer import Viewer
+from warren.model.errors import ConflictError
 from warren.model.link import Agent
 from warren.model.report import NodeHello
 from warren.watch.conditions import Conditions
@@ -48,6 +49,7 @@ class ManagerGate:
     def __init__(self, manager: Manager, connection: Connection) -> None:
         self._manager = manager
         self._connection = connection
+        self._node: str | None = None
 
     async def login(self) -> Operator:
         await trio.lowlevel.checkpoint()
@@ -58,6 +60,10 @@ class ManagerGate:
         return Viewer(self._manager)
 
     async def enroll(self, hello: NodeHello, agent: Agent) -> Session:
+        if self._node not in (None, hello.name):
+            said = f"this connection is node {self._node}'s; want one for each node"
+            raise ConflictError(f"name: {hello.name!r}: {said}")
+        self._node = hello.name
         return await self._manager.desk.enroll(hello, agent, self._connection)
 
 
@@ -78,6 +84,6 @@ async def open_manager(
         manager.desk.begin()
         nursery.start_soon(manager.books.serve_reports)
         nursery.start_soon(manager.reconciler.run, patience)
-        nursery.start_soon(manager.desk.serve_leases)
+        nursery.start_soon(manager.desk.serve_unwritten)
         yield manager
         nursery.cancel_scope.cancel()

@@ -75,10 +75,13 @@ class Session:
     # The manager's side
 
     async def look(self, tasks: Sequence[TaskId]) -> dict[TaskId, TaskStatus] | None:
-        """Tasks as they stand now; None where the node does not answer within a second."""
+        """Tasks as they stand now; None where the node does not answer within a second. What it
+        says of others is nobody's question: they may be another node's."""
+        asked = frozenset(tasks)
         with trio.move_on_after(LOOK_WITHIN):
             try:
-                return {status.id: status for status in await self.agent.look(tasks)}
+                told = await self.agent.look(tasks)
+                return {status.id: status for status in told if status.id in asked}
             except WarrenError:
                 return None
         return None
