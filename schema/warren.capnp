@@ -457,9 +457,11 @@ interface ClusterView {
   nodes @4 () -> (nodes :List(NodeView));
   # By name.
 
-  events @5 (after :Int64, since :Float64, limit :Int64 = 1000, wait :Bool) -> (events :List(Entry));
+  events @5 (after :Int64, since :Float64, limit :Int64 = 1000, wait :Bool, about :Text)
+    -> (events :List(Entry));
   # With a greater `seq` than `after` and no older than `since` (wall), in order, at most `limit`
-  # and 1000. With `wait` it answers when there is one.
+  # and 1000. With `wait` it answers when there is one. `about` (empty: all): a service, whose own
+  # and whose tasks' events are meant, a task such as web.2#7, or a node.
 
   lastEvent @6 () -> (seq :Int64);
   # The greatest `seq` given so far; 0: none.

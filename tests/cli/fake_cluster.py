@@ -178,11 +178,18 @@ class FakeCluster:
         return [*self.known_nodes]
 
     async def events(
-        self, *, after: int = 0, since: float = 0.0, limit: int = EVENTS_AT_ONCE, wait: bool = False
+        self,
+        *,
+        after: int = 0,
+        since: float = 0.0,
+        limit: int = EVENTS_AT_ONCE,
+        wait: bool = False,
+        about: str = "",
     ) -> list[Entry]:
         await self._called("events")
         while True:
             found = [e for e in self.entries if e.seq > after and e.at >= since]
+            found = [e for e in found if not about or about in (e.service, e.subject)]
             if found or not wait:
                 return found[:limit]
             await trio.testing.wait_all_tasks_blocked()  # the other waiters have what there was

@@ -6,6 +6,7 @@ import json
 import time
 from collections import deque
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -123,6 +124,32 @@ def test_following_events_begins_with_what_comes_and_ends_at_ctrl_c(
     assert person.types("events", "--follow", "--json") == INTERRUPTED
     assert [json.loads(line)["seq"] for line in person.out.splitlines()] == [2, 3]
     assert person.err == ""
+
+
+def test_events_of_one_name_are_those(person: Person, cluster: FakeCluster) -> None:
+    for subject in ("web", "web.1#1", "db", "web.2#1", "n1"):
+        cluster.say("said", subject)
+    for name, seqs in (("web", [1, 2, 4]), ("web.2#1", [4]), ("n1", [5]), ("none", [])):
+        assert person.types("events", name, "--json") == 0
+        assert [json.loads(line)["seq"] for line in person.out.splitlines()] == seqs
+    cluster.script.extend([said("a", "db"), said("b", "web.1#1")])
+    assert person.types("events", "web", "--follow", "--json") == INTERRUPTED
+    assert [json.loads(line)["kind"] for line in person.out.splitlines()] == ["b"]
+
+
+def test_following_events_since_goes_on_when_the_clock_was_set_back(
+    person: Person, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def earlier(cluster: FakeCluster) -> None:
+        cluster.say("late", "web")
+        cluster.entries[-1] = msgspec.structs.replace(cluster.entries[-1], at=BORN - 7200)
+
+    for kind in ("old", "new"):
+        cluster.say(kind, "web")
+    cluster.script.extend([earlier, cut, earlier])
+    monkeypatch.setattr("warren.cli.events.time.time", lambda: BORN + 1.5)
+    assert person.types("events", "--follow", "--since=1s", "--json") == INTERRUPTED
+    assert [json.loads(line)["kind"] for line in person.out.splitlines()] == ["new", "late", "late"]
 
 
 def test_following_events_survives_the_manager_with_none_lost_or_doubled(

@@ -69,7 +69,6 @@ class Model:
             case DropService(name):
                 self.services.pop(name, None)
                 self.tasks = {k: v for k, v in self.tasks.items() if k.service != name}
-                self.events = [e for e in self.events if e.service != name]
             case PutTask(row):
                 self.tasks[row.id] = row
                 last = self.numbers.get(row.id.service, 0)
@@ -183,13 +182,13 @@ def test_another_spec_for_the_same_revision_is_a_bug_and_changes_nothing(
     store.commit([PutTask(task_row(3))], now=1.0)
 
 
-def test_removed_service_leaves_the_event_of_its_removal_and_its_last_number(
+def test_removed_service_leaves_its_events_and_its_last_number(
     store: StateStore, path: Path
 ) -> None:
     store.commit([PutService(service_row()), PutTask(task_row(1, 9)), event("made")], now=1.0)
     store.commit([event("other", service="db"), DropService("web"), event("removed")], now=1.0)
     assert store.load() == Snapshot(generation=2)
-    assert [entry.message for entry in store.events()] == ["other", "removed"]
+    assert [entry.message for entry in store.events()] == ["made", "other", "removed"]
     assert count(path, "specs") == 0
     assert store.last_number("web") == 9
     assert store.last_number("db") == 0
@@ -249,6 +248,23 @@ def test_events_are_found_by_number_and_by_time(store: StateStore) -> None:
     assert store.events(after=7) == []
 
 
+def test_events_are_found_by_what_they_are_about(store: StateStore) -> None:
+    subjects = [
+        ("web", "web"),
+        ("web.1#2", "web"),
+        ("web-2", "web-2"),
+        ("n1", ""),
+        ("web.1#3", "web"),
+    ]
+    entries = [Entry(at=1.0, kind="told", subject=s, message="", service=of) for s, of in subjects]
+    store.commit([AddEvent(entry) for entry in entries], now=1.0)
+    assert [entry.seq for entry in store.events(about="web")] == [1, 2, 5]
+    assert [entry.seq for entry in store.events(about="web.1#2")] == [2]
+    assert [entry.seq for entry in store.events(about="n1")] == [4]
+    assert store.events(about="we") == []
+    assert [entry.seq for entry in store.events(about="web", after=1, limit=1)] == [2]
+
+
 def test_events_are_kept_up_to_their_number(path: Path) -> None:
     with closing(StateStore.open(path, keep_events=10)) as store:
         for n in range(25):
@@ -270,12 +286,13 @@ def test_events_are_kept_up_to_their_age_whatever_their_order(path: Path) -> Non
 def test_number_of_an_event_is_not_used_again_when_all_are_gone(path: Path) -> None:
     with closing(StateStore.open(path)) as store:
         store.commit([event(), event()], now=1.0)
-        store.commit([DropService("web")], now=1.0)
-        assert store.events() == []
-    with closing(StateStore.open(path)) as store:
+    with closing(StateStore.open(path, keep_events=0)) as store:
         assert store.last_seq == 2
         store.commit([event()], now=1.0)
-        assert [entry.seq for entry in store.events()] == [3]
+        assert store.events() == []
+    with closing(StateStore.open(path)) as store:
+        store.commit([event()], now=1.0)
+        assert [entry.seq for entry in store.events()] == [4]
 
 
 def test_flapping_service_does_not_fill_the_disk(path: Path) -> None:

@@ -66,8 +66,11 @@ class SlowCluster:
         status = TaskStatus(id=name, phase=Phase.RUNNING, ready=name.slot <= self.ready)
         return TaskView(id=name, status=status, created_at=0.0)
 
-    async def events(self, after: int, since: float, limit: int, wait: bool) -> list[Entry]:
+    async def events(
+        self, after: int, since: float, limit: int, wait: bool, about: str
+    ) -> list[Entry]:
         assert wait
+        assert about == ""
         assert limit == 1000
         if self.last == after:
             await trio.sleep(0.01)

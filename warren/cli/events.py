@@ -20,6 +20,8 @@ HERE = Where()
 
 
 def events(
+    about: Annotated[str, Parameter(name="NAME", show_default=False)] = "",
+    /,
     *,
     follow: Annotated[bool, SWITCH] = False,
     since: Annotated[str | None, Parameter(metavar="DURATION")] = None,
@@ -30,6 +32,8 @@ def events(
 
     Parameters
     ----------
+    about
+        Only of this service and its tasks, of this task such as web.2#7, or of this node.
     follow
         Go on with what happens, until Ctrl-C. Without --since, begin with what comes next.
     since
@@ -41,16 +45,19 @@ def events(
     seen: int | None = None if follow and since is None else 0
 
     async def question(cluster: Cluster) -> int:
-        nonlocal seen
+        nonlocal seen, begin
+        last = await cluster.last_event()
         if seen is None:
-            seen = await cluster.last_event()
+            seen = last
         while True:
             # What has been printed is behind `seen`, so a new link goes on from there.
-            entries = await cluster.events(after=seen, since=begin)
+            entries = await cluster.events(after=seen, since=begin, about=about)
             if not entries:
                 if not follow:
                     return 0
-                entries = await cluster.events(after=seen, since=begin, wait=True)
+                # From here on the number decides: a clock may be set back.
+                seen, begin = max(seen, last), 0.0
+                entries = await cluster.events(after=seen, since=begin, about=about, wait=True)
             put_now(_lines(entries, as_json=as_json))
             seen = entries[-1].seq if entries else seen
 

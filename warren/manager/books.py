@@ -40,7 +40,9 @@ class Store(Protocol):
         self, changes: Sequence[Change], *, based_on: int | None = None, now: float
     ) -> int: ...
 
-    def events(self, *, after: int = 0, since: float = 0.0, limit: int = 1000) -> list[Entry]: ...
+    def events(
+        self, *, after: int = 0, since: float = 0.0, about: str = "", limit: int = 1000
+    ) -> list[Entry]: ...
 
     def last_number(self, service: str) -> int: ...
 
@@ -90,10 +92,10 @@ class Books:
             self._news.set()
             self._news = trio.Event()
 
-    def events(self, *, after: int, since: float, limit: int) -> list[Entry]:
+    def events(self, *, after: int, since: float, limit: int, about: str = "") -> list[Entry]:
         """What was kept. Raises UnavailableError."""
         with _available():
-            return self.store.events(after=after, since=since, limit=limit)
+            return self.store.events(after=after, since=since, about=about, limit=limit)
 
     def last_number(self, service: str) -> int:
         """The greatest number that a task of this name ever had. Raises UnavailableError."""

@@ -92,14 +92,21 @@ class Viewer:
         return [self._node(nodes[name]) for name in sorted(nodes)]
 
     async def events(
-        self, *, after: int = 0, since: float = 0.0, limit: int = EVENTS_AT_ONCE, wait: bool = False
+        self,
+        *,
+        after: int = 0,
+        since: float = 0.0,
+        limit: int = EVENTS_AT_ONCE,
+        wait: bool = False,
+        about: str = "",
     ) -> list[Entry]:
         await trio.lowlevel.checkpoint()
         limit = max(1, min(limit, EVENTS_AT_ONCE))
         while True:
-            found = self._books.events(after=after, since=since, limit=limit)
+            found = self._books.events(after=after, since=since, about=about, limit=limit)
             if found or not wait:
                 return found
+            after = max(after, self._books.store.last_seq)  # up to there nothing is meant
             await self._books.wait_event()
 
     async def last_event(self) -> int:

@@ -118,7 +118,7 @@ class PutService(msgspec.Struct, frozen=True):
 
 
 class DropService(msgspec.Struct, frozen=True):
-    """Purge a service: its row, its tasks, their specs and its events (S: removal)."""
+    """Purge a service: its row, its tasks and their specs. Its events stay as long as any."""
 
     name: str
 
@@ -148,7 +148,7 @@ class DropNode(msgspec.Struct, frozen=True):
 
 
 class AddEvent(msgspec.Struct, frozen=True):
-    """Keep an event. After a DropService of its service it is the one that stays."""
+    """Keep an event. It outlives what it is about."""
 
     entry: Entry
 

@@ -105,9 +105,16 @@ class ClusterView(Protocol):
         ...
 
     async def events(
-        self, *, after: int = 0, since: float = 0.0, limit: int = EVENTS_AT_ONCE, wait: bool = False
+        self,
+        *,
+        after: int = 0,
+        since: float = 0.0,
+        limit: int = EVENTS_AT_ONCE,
+        wait: bool = False,
+        about: str = "",
     ) -> list[Entry]:
-        """Events with a greater `seq` than `after` and no older than wall time `since`, in order.
+        """Events with a greater `seq` than `after` and no older than wall time `since`, in order;
+        with `about` those of that service and its tasks, of that task, or of that node.
         With `wait`, waits until there is one."""
         ...
 

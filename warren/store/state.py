@@ -28,7 +28,9 @@ KEEP_EVENTS = 100_000
 KEEP_EVENTS_FOR = 30 * 86400.0  # seconds
 ROOM = 256 * 2**10  # bytes: a disk that has them again is not full
 _NEXT_GENERATION = "UPDATE meta SET generation = generation + 1 WHERE generation = ?"
-_EVENTS = f"SELECT seq, {EVENTS} FROM events WHERE seq > ? AND at >= ? ORDER BY seq LIMIT ?"  # noqa: S608
+_EVENTS = f"SELECT seq, {EVENTS} FROM events WHERE seq > ? AND at >= ?"  # noqa: S608
+_ABOUT = " AND (service = ? OR subject = ?)"
+_IN_ORDER = " ORDER BY seq LIMIT ?"
 _LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
 _LAST_NUMBER = "SELECT coalesce(max(last), 0) FROM numbers WHERE service = ?"
 
@@ -122,13 +124,19 @@ class StateStore:
         self._rows_written += self._db.total_changes - before
         return self.generation
 
-    def events(self, *, after: int = 0, since: float = 0.0, limit: int = 1000) -> list[Entry]:
-        """Events in order: those numbered above `after`, not older than the wall time `since`.
+    def events(
+        self, *, after: int = 0, since: float = 0.0, about: str = "", limit: int = 1000
+    ) -> list[Entry]:
+        """Events in order: those numbered above `after`, not older than the wall time `since`,
+        and with `about` of that service, task or node alone.
 
         The last hundred are those after `last_seq - 100`. Raises StoreError.
         """
+        query, values = _EVENTS, [after, since]
+        if about:
+            query, values = query + _ABOUT, [*values, about, about]
         with explained(self._path):
-            found = self._db.execute(_EVENTS, (after, since, limit)).fetchall()
+            found = self._db.execute(query + _IN_ORDER, (*values, limit)).fetchall()
         return [entry_of(row) for row in found]
 
     def last_number(self, service: str) -> int:

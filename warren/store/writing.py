@@ -45,7 +45,6 @@ _PURGE = (
     "DELETE FROM services WHERE name = ?",
     "DELETE FROM tasks WHERE service = ?",
     "DELETE FROM specs WHERE service = ?",
-    "DELETE FROM events WHERE service = ?",
 )
 _DROP_UNUSED_SPECS = """
     DELETE FROM specs WHERE service = ? AND NOT EXISTS (
