@@ -77,15 +77,16 @@ def probes(draw: st.DrawFn, *, successes: bool = False) -> Probe:
     )
     paces = durations.filter(lambda pace: pace >= SHORTEST_INTERVAL)
     check: dict[str, Any] = {name: draw(checks)}
+    interval = draw(paces)
     return Probe(
         **check,
-        interval=draw(paces),
+        interval=interval,
         timeout=draw(durations.filter(bool)),
         retries=draw(_counts),
         successes=draw(_counts) if successes else 1,
         start_period=draw(durations),
         initial_delay=draw(durations),
-        fast_interval=draw(st.none() | paces),
+        fast_interval=draw(st.none() | paces.map(lambda pace: min(pace, interval))),
     )
 
 

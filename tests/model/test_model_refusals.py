@@ -76,6 +76,10 @@ FIELDS = [
         "health.interval: [1]: want a duration such as 10s or 500ms",
     ),
     ("health: {tcp: {}, fast_interval: 0}", "health.fast_interval: 0s: want at least 10ms"),
+    (
+        "health: {tcp: {}, interval: 500ms, fast_interval: 1s}",
+        "health.fast_interval: 1s: want at most the interval, 500ms",
+    ),
     ("health: {tcp: {}, timeout: 0}", "health.timeout: 0s: want more than 0"),
     ("health: {tcp: {}, retries: 0}", "health.retries: 0: want a whole number >= 1"),
     ("health: {tcp: {}, successes: 2}", "health.successes: 2: want 1 for this probe"),

@@ -116,7 +116,7 @@ def test_probe_has_the_defaults_of_the_words() -> None:
 
 @pytest.mark.parametrize(
     ("numbers", "pace"),
-    [("interval: 500ms", 0.5), ("interval: 5s", 1), ("interval: 5s, fast_interval: 7s", 7)],
+    [("interval: 500ms", 0.5), ("interval: 5s", 1), ("interval: 9s, fast_interval: 7s", 7)],
 )
 def test_probe_pace_is_the_fast_interval(numbers: str, pace: float) -> None:
     probe = load_one(f"    health: {{tcp: {{}}, {numbers}}}\n").health

@@ -18,7 +18,7 @@ from tests.scripted import (
     ScriptedPorts,
     ScriptedRuntime,
 )
-from warren.model.check import Check, Outcome
+from warren.model.check import Check, Outcome, Result
 from warren.model.errors import SpecError
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.seams import Launch, Target
@@ -130,6 +130,81 @@ async def test_slow_starter_is_found_within_fast_interval_and_not_punished(
         await world.wait_for(EventKind.READY)
         assert world.times(EventKind.READY) == [25.0]  # S8
         assert len(world.runtime.starts) == 1
+
+
+async def test_judgement_is_never_later_than_promised(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.check.answer = FAIL
+    async with world.open() as supervisor:
+        supervisor.start(spec(liveness={**HTTP, "interval": "1010ms", "retries": 10}))
+        await world.wait_for(EventKind.PROBE_FAILED)
+        assert world.times(EventKind.PROBE_FAILED) == [9.09]  # S8: 9 x 1.01
+
+
+async def test_judgement_of_a_hung_service_is_never_later_than_promised(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.check.answer, world.check.takes = FAIL, 10.0
+    async with world.open() as supervisor:
+        supervisor.start(spec(liveness={**HTTP, "interval": "10500ms", "timeout": "10s"}))
+        await world.wait_for(EventKind.PROBE_FAILED)
+        assert world.times(EventKind.PROBE_FAILED)[0] <= 2 * 10.5 + 10  # S8
+
+
+async def test_a_check_that_raises_is_an_error_and_ends_nothing(
+    world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raising(check: Check, target: Target) -> Outcome:
+        raise ZeroDivisionError("of an embedder")
+
+    world.check.answer = raising
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(liveness=HTTP))
+        await world.wait_for(EventKind.PROBE_WARNING)
+        status = service.statuses()[0]
+        assert (status.phase, status.restarts) == (Phase.RUNNING, 0)  # S1
+        last = status.probes[ProbeKind.LIVENESS].last
+        assert last is not None
+        assert last.outcome == Outcome(
+            Result.ERROR, "the check raised ZeroDivisionError: of an embedder"
+        )
+        world.check.answer = PASS
+        await trio.sleep(5)
+        assert service.statuses()[0].probes[ProbeKind.LIVENESS].warning is None
+        assert len(world.runtime.starts) == 1
+    told = [record for record in caplog.records if record.name == "warren.probe"]
+    assert len(told) == 1  # once, however often it comes again
+    assert told[0].exc_info is not None
+    assert told[0].exc_info[0] is ZeroDivisionError
+
+
+async def test_a_check_that_raises_when_cancelled_hinders_no_stop(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async def fails_to_clean_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("of a transport that cleans up")
+
+    class Grouping(ScriptedCheck):
+        async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fails_to_clean_up)
+                nursery.start_soon(trio.sleep_forever)
+            return PASS
+
+    world.check = Grouping()
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(liveness=HTTP))
+        await world.wait_for(EventKind.STARTED)
+        await trio.testing.wait_all_tasks_blocked()
+        status = service.statuses()[0]
+    assert status.phase is Phase.RUNNING
+    assert world.messages(EventKind.FINISHED) == [
+        "stopped: the supervisor shuts down"
+    ]  # and no bug in Warren
 
 
 async def test_broken_check_neither_kills_nor_blesses_and_warns_once(
@@ -317,21 +392,18 @@ async def test_ports_are_kept_across_restarts(world: World, autojump_clock: Mock
 async def test_bug_in_one_task_crashes_that_task_alone(
     world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def answer(check: Check, target: Target) -> Outcome:
-        if getattr(check, "path", "") == "/bug":
-            raise KeyError("a bug of ours")
-        return PASS
+    def scripted(launch: Launch, _number: int) -> Script:
+        return Script(exits_after=-1 if launch.task.service == "broken" else None)
 
-    world.check.answer = answer
+    world.runtime = ScriptedRuntime(scripted)  # to wait for less than nothing is the bug
     async with world.open() as supervisor:
-        bad = {"http": {"port": 80, "path": "/bug"}, "interval": "1s"}
-        broken = supervisor.start(spec(name="broken", liveness=bad))
+        broken = supervisor.start(spec(name="broken"))
         fine = supervisor.start(spec(name="fine", health=HTTP))
         await fine.wait_ready()
         await world.wait_for(EventKind.FINISHED)
         crash = next(s for _, s, e in world.events if e.kind is EventKind.FINISHED)
         assert crash.phase is Phase.CRASHED
-        assert "KeyError: 'a bug of ours'" in caplog.text
+        assert "ValueError: `seconds` must be non-negative" in caplog.text
         assert fine.health().healthy == 1
         log = next(one.log for one in world.runtime.started if "broken" in one.instance.id)
         assert log == ["kill"]

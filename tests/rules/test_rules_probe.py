@@ -181,6 +181,24 @@ def test_probe_before_its_first_pass_counts_one_fail_an_interval(kind: ProbeKind
     assert (record.failures, record.state) == (3, ProbeState.FAILED)
 
 
+def test_probe_attempt_under_way_when_a_fail_is_due_counts_as_of_then() -> None:
+    probe = Probe(tcp=TCP, interval=Duration(10.5), retries=3)
+    record = ProbeRecord(kind=ProbeKind.LIVENESS)
+    for at, over, last in ((0.0, 10.0, 0.0), (10.0, 20.0, 10.5), (20.0, 20.9, 10.5)):
+        seen = observe(probe, record, Outcome(FAIL, ""), at=at, over=over, started=0)
+        record = seen.record
+        assert record.last_counted_fail == last  # S8
+    seen = observe(probe, record, Outcome(FAIL, ""), at=20.9, over=30.9, started=0)
+    assert seen.publish is Publish.UNHEALTHY  # (3 - 1) x 10.5 + 10 after the first
+
+
+def test_probe_grace_spares_an_attempt_that_began_in_it() -> None:
+    probe = Probe(tcp=TCP, retries=1, start_period=Duration(60))
+    record = ProbeRecord(kind=ProbeKind.LIVENESS)
+    seen = observe(probe, record, Outcome(FAIL, ""), at=59, over=69, started=0)
+    assert seen.record.failures == 0
+
+
 def test_probe_after_its_first_pass_counts_every_fail() -> None:
     probe = Probe(tcp=TCP, interval=Duration(10), retries=3)
     record, published, _ = run(probe, ProbeKind.LIVENESS, every(0.1, "pfff"))
@@ -306,10 +324,11 @@ def histories(draw: st.DrawFn) -> tuple[Probe, ProbeKind, Attempts]:
     """A probe and attempts at whole quarters of a second, so that sums are exact."""
     quarters = st.integers(1, 24).map(lambda n: Duration(n / 4))
     kind = draw(st.sampled_from(KINDS))
+    interval = draw(quarters)
     probe = Probe(
         tcp=TCP,
-        interval=draw(quarters),
-        fast_interval=draw(st.none() | quarters),
+        interval=interval,
+        fast_interval=draw(st.none() | quarters.map(lambda pace: min(pace, interval))),
         retries=draw(st.integers(1, 4)),
         successes=draw(st.integers(1, 4)) if kind is ProbeKind.READINESS else 1,
         start_period=draw(st.just(Duration(0)) | quarters),

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warren.model.check import TcpCheck
+from warren.model.check import Outcome, Result, TcpCheck
 from warren.model.duration import Duration
-from warren.model.probe import Probe
+from warren.model.probe import Probe, ProbeKind
+from warren.rules.probe import ProbeRecord, next_counted, observe
 from warren.rules.schedule import (
     adopted_attempt,
     first_attempt,
@@ -21,12 +22,17 @@ from warren.rules.schedule import (
 )
 
 KEY = "web.2#7/liveness"
-probes = st.builds(
-    Probe,
-    tcp=st.just(TcpCheck(80)),
-    interval=st.builds(Duration, st.floats(0.01, 3600)),
-    fast_interval=st.none() | st.builds(Duration, st.floats(0.01, 3600)),
-)
+lengths = st.floats(0.01, 3600)
+
+
+@st.composite
+def probes(draw: st.DrawFn) -> Probe:
+    """Any interval, and any pace that it may have."""
+    interval = draw(lengths)
+    fast = draw(st.none() | st.floats(0.01, interval).map(Duration))
+    return Probe(tcp=TcpCheck(80), interval=Duration(interval), fast_interval=fast)
+
+
 times = st.floats(0, 1e7)
 keys = st.text()
 
@@ -60,7 +66,7 @@ def test_schedule_first_attempt_waits_for_the_initial_delay_from_the_start() -> 
 
 @pytest.mark.parametrize(
     ("interval", "fast", "steps"),
-    [(30, None, 1.0), (0.5, None, 0.5), (30, 0.25, 0.25), (30, 60, 60.0)],
+    [(30, None, 1.0), (0.5, None, 0.5), (30, 0.25, 0.25), (30, 30, 30.0)],
 )
 def test_schedule_before_the_first_pass_keeps_the_fast_pace(
     interval: float, fast: float | None, steps: float
@@ -133,7 +139,7 @@ def test_schedule_probes_of_one_task_do_not_fire_together() -> None:
     assert len({phase(f"web.1#1/{kind}") for kind in ("startup", "liveness", "readiness")}) == 3
 
 
-@given(probes, keys, times, st.floats(0, 1e4))
+@given(probes(), keys, times, st.floats(0, 1e4))
 def test_schedule_grid_attempts_are_on_the_grid_and_apart(
     asked: Probe, key: str, last: float, took: float
 ) -> None:
@@ -147,7 +153,7 @@ def test_schedule_grid_attempts_are_on_the_grid_and_apart(
         assert is_on_grid(following, asked.interval, key)
 
 
-@given(probes, keys, times, st.floats(0, 1e4))
+@given(probes(), keys, times, st.floats(0, 1e4))
 def test_schedule_fast_attempts_keep_their_pace(
     asked: Probe, key: str, last: float, took: float
 ) -> None:
@@ -161,7 +167,7 @@ def test_schedule_fast_attempts_keep_their_pace(
     assert following - max(now, last) <= asked.pace + slack
 
 
-@given(probes, times, times)
+@given(probes(), times, times)
 def test_schedule_first_attempt_is_never_in_the_past(
     asked: Probe, started: float, waited: float
 ) -> None:
@@ -174,3 +180,88 @@ def test_schedule_grid_point_is_the_first(interval: float, key: str, earliest: f
     point = grid_point(interval, key, earliest=earliest)
     slack = interval * 1e-5 + 1e-6
     assert earliest - slack <= point <= earliest + interval + slack
+
+
+# S8: how late a judgement is
+
+
+@st.composite
+def slow_services(draw: st.DrawFn) -> tuple[Probe, list[float]]:
+    """A probe whose service never passes, and how long each of its attempts takes."""
+    hundredths = st.integers(1, 600).map(lambda n: n / 100)
+    interval = draw(hundredths)
+    probe = Probe(
+        tcp=TcpCheck(80),
+        interval=Duration(interval),
+        fast_interval=draw(st.none() | hundredths.map(lambda n: Duration(min(n, interval)))),
+        timeout=Duration(draw(hundredths)),
+        retries=draw(st.integers(1, 12)),
+        start_period=Duration(draw(st.just(0) | hundredths)),
+        initial_delay=Duration(draw(st.just(0) | hundredths)),
+    )
+    shares = st.just(0.0) | st.just(1.0) | st.floats(0, 1)
+    return probe, draw(st.lists(shares, min_size=1, max_size=20))
+
+
+def judged(
+    probe: Probe, shares: list[float], *, started: float
+) -> tuple[list[tuple[float, float]], list[float]]:
+    """Begin and end of every attempt until the judgement, and when fails counted."""
+    record = ProbeRecord(kind=ProbeKind.LIVENESS)
+    attempts: list[tuple[float, float]] = []
+    counted: list[float] = []
+    at = first_attempt(probe, started=started, now=started)
+    while not record.is_final:
+        over = at + probe.timeout * shares[len(attempts) % len(shares)]
+        attempts.append((at, over))
+        before = record.failures
+        seen = observe(probe, record, Outcome(Result.FAIL, ""), at=at, over=over, started=started)
+        record = seen.record
+        if record.failures > before:
+            assert record.last_counted_fail is not None
+            counted.append(record.last_counted_fail)
+        due = next_counted(probe, record, started=started)
+        at = next_attempt(probe, has_passed=False, key=KEY, last=at, now=over, due=due)
+    return attempts, counted
+
+
+@given(slow_services(), st.sampled_from([0.0, 1000.0, 2.0**20]))
+def test_schedule_judges_no_later_than_promised(
+    service: tuple[Probe, list[float]], started: float
+) -> None:
+    probe, shares = service
+    attempts, counted = judged(probe, shares, started=started)
+    # Where an attempt takes longer than the interval, the next follows at once (S9).
+    longest = max(probe.interval, probe.timeout)
+    took = attempts[-1][1] - counted[0]
+    assert took <= (probe.retries - 1) * longest + probe.timeout + 1e-4  # S8
+    gaps = [after - before for before, after in itertools.pairwise(counted)]
+    assert all(gap >= probe.interval - 1e-4 for gap in gaps)
+    assert counted[0] >= started + probe.start_period - 1e-4
+
+
+@given(slow_services())
+def test_schedule_never_pauses_longer_than_the_pace(service: tuple[Probe, list[float]]) -> None:
+    probe, shares = service
+    attempts, _ = judged(probe, shares, started=0.0)
+    for (at, over), (following, _) in itertools.pairwise(attempts):
+        assert over - 1e-4 <= following <= max(over, at) + probe.pace + 1e-4  # S8, S9
+
+
+def test_schedule_a_pace_that_does_not_divide_the_interval_costs_nothing() -> None:
+    probe = Probe(tcp=TcpCheck(80), interval=Duration(1.01), retries=10)
+    attempts, _ = judged(probe, [0.0], started=0.0)
+    assert attempts[-1][1] == pytest.approx(9 * 1.01)  # S8
+
+
+def test_schedule_asks_when_the_grace_ends() -> None:
+    probe = Probe(tcp=TcpCheck(80), retries=1, start_period=Duration(2.5))
+    attempts, _ = judged(probe, [0.0], started=0.0)
+    assert [at for at, _ in attempts] == [0, 1, 2, 2.5]  # S8
+
+
+def test_schedule_an_error_when_a_fail_was_due_is_no_reason_to_hurry() -> None:
+    follow = next_attempt(probe(10), has_passed=False, key=KEY, last=10, now=10, due=10)
+    assert follow == 11
+    late = next_attempt(probe(10), has_passed=False, key=KEY, last=9, now=12.5, due=10)
+    assert late == 12.5

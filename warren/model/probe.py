@@ -54,6 +54,9 @@ class Probe(
             value: Duration | None = getattr(self, name)
             if value is not None and value < SHORTEST_INTERVAL:
                 raise FieldError(name, value, "want at least 10ms")
+        if self.fast_interval is not None and self.fast_interval > self.interval:
+            wanted = f"want at most the interval, {self.interval}"
+            raise FieldError("fast_interval", self.fast_interval, wanted)
         if self.timeout <= 0:
             raise FieldError("timeout", self.timeout, "want more than 0")
 

@@ -2,26 +2,32 @@
 
     startup probe --passed--> liveness and readiness, side by side (S5)
 
-A probe never overlaps itself: the loop asks, and only then looks for its next time (S9).
+A probe never overlaps itself: the loop asks, and only then looks for its next time (S9). What a
+check raises ends nothing: here is the boundary at which it becomes an error (S1), for checks and
+transports are handed in by others too.
 """
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 
 import trio
 
-from warren.model.check import Sample
+from warren.checks.detail import bounded
+from warren.model.check import Outcome, Result, Sample
 from warren.model.probe import Probe, ProbeKind, Verdict
 from warren.model.seams import RunCheck, Target
 from warren.model.task import ProbeStatus
 from warren.rules.ends import probe_failure
-from warren.rules.probe import Observation, ProbeRecord, adopted, observe
+from warren.rules.probe import Observation, ProbeRecord, adopted, next_counted, observe
 from warren.rules.schedule import adopted_attempt, first_attempt, next_attempt
 
 OnObservation = Callable[[ProbeKind, Observation, Sample], None]
 _SECOND_WAVE = (ProbeKind.LIVENESS, ProbeKind.READINESS)
+_log = logging.getLogger("warren.probe")
 
 
 class Probing:
@@ -104,17 +110,41 @@ class Probing:
             at = first_attempt(probe, started=started, now=now)
         while not self.records[kind].is_final:
             await trio.sleep_until(at)
-            outcome = await self._check(probe.check, target, timeout=probe.timeout)
-            observation = observe(probe, self.records[kind], outcome, at=at, started=started)
-            self.records[kind] = observation.record
+            outcome = await self._attempt(kind, target)
+            over = trio.current_time()
+            observation = observe(
+                probe, self.records[kind], outcome, at=at, over=over, started=started
+            )
+            record = self.records[kind] = observation.record
             self._keep(kind, observation, Sample(self._wall(), outcome))
             at = next_attempt(
                 probe,
-                has_passed=observation.record.has_passed,
+                has_passed=record.has_passed,
                 key=key,
                 last=at,
                 now=trio.current_time(),
+                due=next_counted(probe, record, started=started),
             )
+
+    async def _attempt(self, kind: ProbeKind, target: Target) -> Outcome:
+        """One attempt's outcome, also where the check raises: in a group beside a cancellation
+        too, which then goes on."""
+        probe = self._probes[kind]
+        raised: Exception | None = None
+        outcome: Outcome | None = None
+        try:
+            outcome = await self._check(probe.check, target, timeout=probe.timeout)
+        except* Exception as group:
+            raised = group.exceptions[0] if len(group.exceptions) == 1 else group
+        return outcome or self._broken(kind, raised)
+
+    def _broken(self, kind: ProbeKind, raised: Exception | None) -> Outcome:
+        said = "".join(traceback.format_exception_only(raised)).strip()
+        outcome = Outcome(Result.ERROR, bounded(f"the check raised {said}"))
+        before = self.samples[kind][-1].outcome if self.samples[kind] else None
+        if before != outcome:  # the same one again says nothing new, up to 100 times a second
+            _log.error("the %s check of %s raised", kind.value, self._key, exc_info=raised)
+        return outcome
 
     def _keep(self, kind: ProbeKind, observation: Observation, sample: Sample) -> None:
         self.samples[kind].append(sample)

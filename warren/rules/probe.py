@@ -5,8 +5,9 @@
                                                        readiness: goes to and fro
 
 UNPROVEN has never passed: its fails count at most once an `interval`, and not in the grace.
-`at` everywhere is the scheduled time of the attempt, in the caller's monotonic seconds, so that
-late answers do not stretch the judgement.
+`at` everywhere is when the attempt began or ought to have, and `over` when its answer was there, in
+the caller's monotonic seconds. A fail counts at the moment it was due if its attempt was under way
+then: so neither a late answer nor an attempt that takes long stretches the judgement.
 """
 
 from __future__ import annotations
@@ -119,10 +120,18 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 def observe(
-    probe: Probe, record: ProbeRecord, outcome: Outcome, *, at: float, started: float
+    probe: Probe,
+    record: ProbeRecord,
+    outcome: Outcome,
+    *,
+    at: float,
+    started: float,
+    over: float | None = None,
 ) -> Observation:
-    """Take in the outcome of the attempt scheduled for `at`; the instance started at `started`."""
-    counted, event = _count(probe, record, outcome.result, at=at, started=started)
+    """Take in the outcome of the attempt made at `at` and over at `over` (None: at once); the
+    instance started at `started`."""
+    over = at if over is None else over
+    counted, event = _count(probe, record, outcome.result, at=at, over=over, started=started)
     state, publish = TABLE[record.state, event]
     if publish is Publish.UNHEALTHY and counted.verdict is Verdict.UNHEALTHY:
         publish = Publish.NOTHING  # readiness was not ready to begin with: only changes (S3)
@@ -133,8 +142,16 @@ def observe(
     )
 
 
+def next_counted(probe: Probe, record: ProbeRecord, *, started: float) -> float | None:
+    """From when on the next fail counts: None where every fail does (S8)."""
+    if record.has_passed:
+        return None
+    last = record.last_counted_fail
+    return started + probe.start_period if last is None else last + probe.interval
+
+
 def _count(
-    probe: Probe, record: ProbeRecord, result: Result, *, at: float, started: float
+    probe: Probe, record: ProbeRecord, result: Result, *, at: float, over: float, started: float
 ) -> tuple[ProbeRecord, ProbeEvent]:
     change = msgspec.structs.replace
     if result is Result.ERROR:
@@ -144,20 +161,15 @@ def _count(
         enough = passes >= probe.successes
         counted = change(record, has_passed=True, successes=passes, failures=0, errors=0)
         return counted, _E.ENOUGH_PASSES if enough else _E.PASS
-    if not _is_counted(probe, record, at=at, started=started):
+    due = next_counted(probe, record, started=started)
+    # The grace is for attempts that begin in it, however long they take.
+    reached = at if record.last_counted_fail is None else over
+    if due is not None and reached < due - SLACK:
         return change(record, successes=0, errors=0), _E.SPARED_FAIL
     fails = record.failures + 1
-    counted = change(record, failures=fails, successes=0, errors=0, last_counted_fail=at)
+    counted_at = at if due is None else max(at, due)
+    counted = change(record, failures=fails, successes=0, errors=0, last_counted_fail=counted_at)
     return counted, _E.ENOUGH_FAILS if fails >= probe.retries else _E.FAIL
-
-
-def _is_counted(probe: Probe, record: ProbeRecord, *, at: float, started: float) -> bool:
-    if record.has_passed:
-        return True
-    if at - started < probe.start_period - SLACK:
-        return False
-    last = record.last_counted_fail
-    return last is None or at - last >= probe.interval - SLACK
 
 
 def adopted(kind: ProbeKind, proven: Verdict | None) -> ProbeRecord:

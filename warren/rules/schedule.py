@@ -1,6 +1,6 @@
 """When a probe makes its next attempt (S7-S9). Times are the caller's monotonic seconds.
 
-    before the first pass:  started + initial_delay + k * fast_interval
+    before the first pass:  fast_interval after the last, and when the next fail may count
     afterwards:             phase + k * interval, the phase a hash of task and probe
 
 Points that have gone by are dropped; nothing is made up for.
@@ -20,12 +20,27 @@ def first_attempt(probe: Probe, *, started: float, now: float) -> float:
     return max(now, started + probe.initial_delay)
 
 
-def next_attempt(probe: Probe, *, has_passed: bool, key: str, last: float, now: float) -> float:
-    """The attempt after the one scheduled for `last` and over by `now`. `key` names the probe."""
+def next_attempt(
+    probe: Probe,
+    *,
+    has_passed: bool,
+    key: str,
+    last: float,
+    now: float,
+    due: float | None = None,
+) -> float:
+    """The attempt after the one scheduled for `last` and over by `now`. `key` names the probe.
+
+    `due` is when the next fail may count: an attempt is made then too, so that the pace does not
+    put the judgement off (S8).
+    """
     if has_passed:
         return grid_point(probe.interval, key, earliest=max(now, last + probe.interval / 2))
     steps = max(1, math.ceil((now - last) / probe.pace - SLACK))
-    return last + steps * probe.pace
+    paced = last + steps * probe.pace
+    if due is None or due <= last + SLACK:
+        return paced
+    return min(paced, max(due, now))
 
 
 def adopted_attempt(probe: Probe, *, key: str, now: float) -> float:
