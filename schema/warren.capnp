@@ -332,6 +332,7 @@ struct Assignments {
   removed @4 :List(TaskId);     # no longer the node's
   services @5 :List(Text);      # with `base` 0: every service there is
   purged @6 :List(Text);        # services that are no more
+  kept @7 :List(Text);          # with `base` 0: services to be left as they are, tasks and logs
 }
 
 # ---- What an operator is shown ----

@@ -87,4 +87,5 @@ def assignments(draw: st.DrawFn) -> Assignments:
         removed=tuple(draw(st.lists(tasks, max_size=3))),
         services=draw(names),
         purged=draw(names),
+        kept=draw(names),
     )

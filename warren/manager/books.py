@@ -8,13 +8,14 @@ Reports that wait are one transaction (design: many reports, one commit).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
 import msgspec
 import trio
 
+from warren.manager.quarantine import Quarantine, isolate, told
 from warren.model.cluster import AddEvent, Change, Entry, PutTask, Snapshot, TaskRow
 from warren.model.errors import UnavailableError
 from warren.model.identity import TaskId
@@ -70,7 +71,9 @@ class Books:
     def __init__(self, store: Store, *, now: Callable[[], float]) -> None:
         self.store = store
         self.now = now
-        self.world = World.of(store.load())
+        snapshot = store.load()
+        self.quarantine = Quarantine(snapshot.faults)
+        self.world = World.of(snapshot)
         self.on_commit: list[Callable[[Sequence[Change], Touched], None]] = []
         self._reports: list[_Waiting] = []
         self._reports_wait = trio.Event()
@@ -126,15 +129,54 @@ class Books:
                 waiting.refusal = refusal
                 waiting.written.set()
 
-    def _write(self, reports: Iterable[_Waiting]) -> UnavailableError | None:
+    def _write(self, reports: Sequence[_Waiting]) -> UnavailableError | None:
+        try:
+            self._take(reports)
+        except UnavailableError as error:
+            return UnavailableError(str(error))
+        except Exception:  # of one row, most likely: find it, and go on with the rest
+            _log.exception("a report cannot be taken, which is a bug in Warren")
+            return self._write_singly(reports)
+        for waiting in reports:
+            for status in waiting.report.statuses:
+                self.quarantine.release_report(str(status.id))
+        return None
+
+    def _take(self, reports: Iterable[_Waiting]) -> None:
         draft = _Draft(self.world)
         for waiting in reports:
             draft.take(waiting.node, waiting.epoch, waiting.report)
+        self.commit(draft.changes())
+
+    def _write_singly(self, reports: Iterable[_Waiting]) -> UnavailableError | None:
+        """Every report as far as it can be taken. What cannot is acknowledged all the same: told
+        again, it would be no better, and what comes after it would never be heard."""
+        pieces = {str(i): piece for i, piece in enumerate(_pieces(reports))}
+
+        def attempt(names: Collection[str]) -> None:
+            self._take([pieces[name] for name in names])
+
         try:
-            self.commit(draft.changes())
+            for name, error in isolate(list(pieces), attempt):
+                self.quarantine.add_report(str(_task_of(pieces[name])), told(error))
         except UnavailableError as error:
             return UnavailableError(str(error))
         return None
+
+
+def _pieces(reports: Iterable[_Waiting]) -> Iterator[_Waiting]:
+    """The same, each status and each event by itself."""
+    for waiting in reports:
+        report = waiting.report
+        for told_of in report.events:
+            yield _Waiting(waiting.node, waiting.epoch, Report(events=(told_of,)))
+        for status in report.statuses:
+            yield _Waiting(waiting.node, waiting.epoch, Report(statuses=(status,)))
+
+
+def _task_of(piece: _Waiting) -> TaskId:
+    report = piece.report
+    return report.statuses[0].id if report.statuses else report.events[0].event.task
 
 
 @contextmanager

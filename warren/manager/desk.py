@@ -98,6 +98,7 @@ class Desk:
         elif before.lost_at is not None:
             changes.append(self._event(hello.name, "ready", f"node {hello.name} is back"))
         self._books.commit(changes)
+        self._books.quarantine.release_node(hello.name)
         old = self._sessions.get(hello.name)
         if old is not None:
             old.ended.set()
@@ -163,7 +164,7 @@ class Desk:
         self.on_node(row.name)
 
     def _refuse_stranger(self, hello: NodeHello, before: NodeRow | None) -> None:
-        if before is None or before.id == hello.id:
+        if before is None or before.id in ("", hello.id):  # "": its row could not be read
             return
         if hello.name in self._sessions:
             said = "another supervisor of this name has a session; want another --name"

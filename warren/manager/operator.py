@@ -33,6 +33,7 @@ class Operator(Viewer):
         if spec.name in self._books.world.services:
             self._refuse_removing(spec.name)
             raise ConflictError(f"service {spec.name} exists already; want another name, or update")
+        self._refuse_unread(spec.name)
         self._books.commit(self._created(spec))
         return self._edited(spec.name)
 
@@ -108,6 +109,7 @@ class Operator(Viewer):
 
     def _made_so(self, spec: ServiceSpec) -> tuple[Action, list[Change]]:
         if spec.name not in self._books.world.services:
+            self._refuse_unread(spec.name)
             return Action.CREATED, self._created(spec)
         row = self._editable(spec.name)
         if row.spec == spec:

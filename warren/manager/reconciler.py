@@ -4,6 +4,7 @@
                                     until there is nothing left to plan
 
 Level-triggered: it looks at what is, whatever woke it, and everything it needs is in the world.
+A service for which no fit plan can be made and written is set aside, and the others go on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import NoReturn
 import trio
 
 from warren.manager.books import Books
-from warren.model.cluster import Change
+from warren.manager.quarantine import isolate, told
+from warren.model.cluster import Change, Plan, PutService
 from warren.model.errors import UnavailableError
 from warren.rules.lint import lint
 from warren.rules.planner import plan
@@ -24,6 +26,10 @@ from warren.rules.world import Touched
 
 RETRY = 1.0  # seconds until a plan that could not be written is tried again
 _log = logging.getLogger("warren.manager")
+
+
+class UnfitError(Exception):
+    """A plan that must not be committed. `str()` has what is wrong with it."""
 
 
 class Reconciler:
@@ -39,6 +45,7 @@ class Reconciler:
         self._touched = Touched.everything(books.world)
         self._wake = trio.Event()
         self._wake.set()
+        self._aside = books.quarantine
         self._due = math.inf  # in Trio's time
         self._met = trio.Event()
         self.trouble: str | None = None
@@ -66,28 +73,60 @@ class Reconciler:
             await trio.lowlevel.checkpoint()  # what else has come by now is planned along
             self._reconcile()
 
-    def _note(self, _changes: Sequence[Change], touched: Touched) -> None:
+    def _note(self, changes: Sequence[Change], touched: Touched) -> None:
         self._touched |= touched
+        for change in changes:
+            if isinstance(change, PutService) and self._aside.release_service(change.row.name):
+                self._touched.add_service(change.row.name, whole=True)
         self._wake.set()
 
     def _reconcile(self) -> None:
         touched, self._touched = self._touched, Touched()
-        world, connected, now = self._books.world, self._connected(), self._books.now()
-        made = plan(world, touched, now=now, connected=connected, lease=self._lease)
-        self._due = _in_trios_time(made.wake_at, now)
-        problems = lint(world, made, connected=connected)
-        if problems:  # a bug of ours: better nothing than this
-            self.trouble = f"a plan is unfit: {problems[0]}"
-            _log.error("a plan is unfit and is dropped: %s", "; ".join(problems))
-            self._touched |= Touched.everything(world)  # looked at again with the next change
-            return
         try:
-            self._books.commit(made.changes, based_on=made.based_on)
+            self._step(touched, self._aside.services)
         except UnavailableError as error:
             self._note_unwritten(touched, error)
             return
+        except Exception:  # of one service, most likely: find it, and go on with the rest
+            _log.exception("a plan cannot be made or written, which is a bug in Warren")
+            self._find_culprits(touched)
+            return
         self.trouble = None
+
+    def _step(self, touched: Touched, aside: Collection[str]) -> None:
+        """Plan and commit. Raises UnavailableError, UnfitError, and whatever a bug raises."""
+        world, connected, now = self._books.world, self._connected(), self._books.now()
+        made = plan(world, touched, now=now, connected=connected, lease=self._lease, aside=aside)
+        problems = lint(world, made, connected=connected)
+        if problems:  # a bug of ours: better nothing than this
+            raise UnfitError("; ".join(problems))
+        self._commit(made)
+        self._due = _in_trios_time(made.wake_at, now)
+
+    def _commit(self, made: Plan) -> None:
+        self._books.commit(made.changes, based_on=made.based_on)
         self.plans += bool(made.changes)
+
+    def _find_culprits(self, touched: Touched) -> None:
+        """Plan for the services in halves; those that cannot be planned for alone are aside."""
+        left = [name for name in self._books.world.services if name not in self._aside.services]
+
+        def attempt(names: Collection[str]) -> None:
+            self._step(touched, self._books.world.services.keys() - names)
+
+        try:
+            for name, error in isolate(left, attempt):
+                self._aside.add_service(name, told(error))
+            self._step(touched, self._aside.services)
+        except UnavailableError as error:
+            self._note_unwritten(touched, error)
+            return
+        except Exception as error:  # of no service: told, and tried again with the next change
+            self.trouble = f"nothing can be planned: {told(error)}"
+            self._touched |= Touched.everything(self._books.world)
+            self._due = trio.current_time() + RETRY
+            return
+        self.trouble = None
 
     def _note_unwritten(self, touched: Touched, error: UnavailableError) -> None:
         self._touched |= touched

@@ -146,6 +146,7 @@ class Session:
             generation=world.generation,
             tasks=tuple(_assignment(row) for row in rows),
             services=tuple(world.services),
+            kept=tuple(self._books.quarantine.unread),
         )
 
     def _difference(self, dirty: set[TaskId], purged: set[str]) -> Assignments | None:

@@ -12,11 +12,18 @@ import trio
 from warren import __version__
 from warren.manager.books import Books
 from warren.manager.desk import Desk
+from warren.manager.quarantine import MEND
 from warren.manager.reconciler import Reconciler
 from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
 from warren.model.condition import NodeCondition
-from warren.model.errors import LinkLostError, NotFoundError, UnavailableError, WarrenError
+from warren.model.errors import (
+    ConflictError,
+    LinkLostError,
+    NotFoundError,
+    UnavailableError,
+    WarrenError,
+)
 from warren.model.identity import TaskId
 from warren.model.link import EVENTS_AT_ONCE
 from warren.model.probe import ProbeKind
@@ -149,6 +156,7 @@ class Viewer:
         yield from dict.fromkeys(said for said in trouble if said)
         for one in self._inside.conditions.current():
             yield f"manager: {one.kind}: {one.message}"
+        yield from self._books.quarantine.troubles()
         for node in self._books.world.nodes.values():
             state = self._desk.state(node)
             if state is not NodeState.READY:
@@ -165,12 +173,19 @@ class Viewer:
     def _row(self, name: str) -> ServiceRow:
         row = self._books.world.services.get(name)
         if row is None:
+            self._refuse_unread(name)
             raise NotFoundError(f"no such service: {name}")
         return row
+
+    def _refuse_unread(self, name: str) -> None:
+        why = self._books.quarantine.unread.get(name)
+        if why is not None:
+            raise ConflictError(f"service {name} is set aside: {why}; {MEND}")
 
     def _task_row(self, task: TaskId) -> TaskRow:
         row = self._books.world.tasks.get(task)
         if row is None:
+            self._refuse_unread(task.service)
             raise NotFoundError(f"no such task: {task}")
         return row
 

@@ -156,13 +156,31 @@ class AddEvent(msgspec.Struct, frozen=True):
 Change = PutService | DropService | PutTask | DropTask | PutNode | DropNode | AddEvent
 
 
+class RowFault(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that cannot be read. `owner` is the service it is of, or the node; `key` is its key as
+    people write it."""
+
+    table: str
+    owner: str
+    key: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.key}: {self.said}"
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """All rows at one generation. A generation is one committed transaction."""
+    """All rows at one generation. A generation is one committed transaction.
+
+    Of a service with `faults` there is no row at all; a node with one is as if it were lost just
+    now, and its `id` is empty.
+    """
 
     generation: int = 0
     services: tuple[ServiceRow, ...] = ()
     tasks: tuple[TaskRow, ...] = ()
     nodes: tuple[NodeRow, ...] = ()
+    faults: tuple[RowFault, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,7 +41,8 @@ class Assignments(msgspec.Struct, frozen=True, kw_only=True):
     names all there are, so that logs of others can go. With another base it is the difference to
     what the node accepted at that generation: `tasks` are new or changed, `removed` are no longer
     the node's (those that have ended are forgotten, others ended first), and `purged` are services
-    that are no more.
+    that are no more. Nothing changes of tasks and logs of the services in `kept`, whether they are
+    named or not: the manager cannot read what it has of them.
     """
 
     generation: int
@@ -50,6 +51,7 @@ class Assignments(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[TaskId, ...] = ()
     services: tuple[str, ...] = ()
     purged: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -89,8 +89,9 @@ class NodeAgent:
             said = f"node {self._around.node} is at generation {self._generation}"
             raise ConflictError(f"base: {assignments.base}: {said}; want the whole")
         if not assignments.base:
-            self._keep_only({assignment.task for assignment in assignments.tasks})
-            self._purge(self._logs.services() - set(assignments.services))
+            kept = set(assignments.kept)
+            self._keep_only({assignment.task for assignment in assignments.tasks}, kept)
+            self._purge(self._logs.services() - set(assignments.services) - kept)
         self._dismiss(assignments.removed)
         self._hold(assignments.tasks)
         self._purge(assignments.purged)
@@ -169,9 +170,9 @@ class NodeAgent:
         elif not held.ended.is_set():
             held.stop(reason)
 
-    def _keep_only(self, wanted: set[TaskId]) -> None:
+    def _keep_only(self, wanted: set[TaskId], kept: set[str]) -> None:
         known = [*self._tasks, *self._dormant]
-        self._dismiss(task for task in known if task not in wanted)
+        self._dismiss(t for t in known if t not in wanted and t.service not in kept)
 
     def _dismiss(self, tasks: Iterable[TaskId]) -> None:
         """End and forget: these are no longer this node's."""

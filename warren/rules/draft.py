@@ -29,12 +29,19 @@ from warren.rules.world import World
 
 
 class Draft:
-    """Plays `Places`. `now` is wall time, `lease` in seconds."""
+    """Plays `Places`. `now` is wall time, `lease` in seconds; see `plan` for `aside`."""
 
     def __init__(
-        self, world: World, *, now: float, connected: Collection[str], lease: float
+        self,
+        world: World,
+        *,
+        now: float,
+        connected: Collection[str],
+        lease: float,
+        aside: Collection[str] = (),
     ) -> None:
         self.now = now
+        self.aside = aside
         self._world = world
         self._connected = connected
         self._lease = lease
@@ -82,6 +89,10 @@ class Draft:
         if row is None:
             return True
         return row.lost_at is not None and self.now >= row.lost_at + self._lease
+
+    def service(self, name: str) -> ServiceRow | None:
+        """A service to be planned for; None where there is none, or it is aside."""
+        return None if name in self.aside else self._world.services.get(name)
 
     def row(self, task: TaskId) -> TaskRow:
         """A task as it will be."""

@@ -25,15 +25,22 @@ HISTORY = 5  # ended tasks kept of a slot, besides its current one
 
 
 def plan(
-    world: World, touched: Touched, *, now: float, connected: Collection[str], lease: float
+    world: World,
+    touched: Touched,
+    *,
+    now: float,
+    connected: Collection[str],
+    lease: float,
+    aside: Collection[str] = (),
 ) -> Plan:
     """What follows from what was touched, at wall time `now`, which must not jump while the
     process lives. `connected` names the nodes that have a session; `lease` is in seconds (S20).
+    Services that are `aside` are not looked at: nothing of them changes.
     """
-    draft = Draft(world, now=now, connected=connected, lease=lease)
+    draft = Draft(world, now=now, connected=connected, lease=lease, aside=aside)
     lost = list(_settle_lost(draft, world))
-    names = world.services.keys() & {*touched.slots, *draft.touched()}
-    services = [world.services[name] for name in sorted(names)]
+    names = sorted({*touched.slots, *draft.touched()})
+    services = [row for row in map(draft.service, names) if row is not None]
     kept = [service for service in services if not service.is_removing]
     for service in services:
         if service.is_removing:
@@ -57,6 +64,8 @@ def _settle_lost(draft: Draft, world: World) -> Iterator[TaskId]:
             continue
         for task in sorted(world.on_node(node)):
             row = world.tasks[task]
+            if task.service in draft.aside:
+                continue
             if row.desired is Desired.RUN:
                 yield task
             else:
@@ -93,7 +102,7 @@ def _move_lost(draft: Draft, world: World, lost: Iterable[TaskId]) -> None:
     where it is, in case the node comes back (S20)."""
     for task in lost:
         row = draft.row(task)
-        service = world.services.get(task.service)
+        service = draft.service(task.service)
         if row.has_ended or service is None or service.is_removing:
             continue
         node = draft.choose(service)
@@ -106,7 +115,7 @@ def _place_waiting(draft: Draft, world: World) -> None:
     new = (row.id for row in draft.created() if is_due(row.not_before, draft.now))
     for task in sorted({*world.waiting.due(draft.now), *new}):
         row = draft.row(task)
-        service = world.services.get(task.service)
+        service = draft.service(task.service)
         if row.node is None and not row.has_ended and service is not None:
             _place(draft, service, row)
 
@@ -127,7 +136,7 @@ def _place(draft: Draft, service: ServiceRow, row: TaskRow) -> None:
 def _roll(draft: Draft, world: World) -> None:
     """Go on with changes of spec, as far as that can be done now."""
     for name in sorted(world.changing):
-        service = world.services.get(name)
+        service = draft.service(name)
         while service is not None and not service.is_removing:
             new = roll(draft, service, world.slots(name))
             if new is None:
@@ -137,7 +146,7 @@ def _roll(draft: Draft, world: World) -> None:
 
 def _forget_old(draft: Draft, world: World, touched: Touched) -> None:
     for name in sorted({*touched.slots, *draft.touched()}):
-        service = world.services.get(name)
+        service = draft.service(name)
         if service is not None and not service.is_removing:
             changed = draft.touched().get(name, ())
             for slot in sorted({*_slots(world, touched, name), *changed}):

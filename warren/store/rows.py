@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast
 
 import msgspec
 
-from warren.model.cluster import Desired, Entry, NodeRow, ServiceRow, TaskRow
+from warren.model.cluster import Desired, Entry, NodeRow, RowFault, ServiceRow, Snapshot, TaskRow
 from warren.model.decode import DecodeError, from_json, to_json
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 
 T = TypeVar("T")
+LARGEST = 2**53  # of a count or a time: what every reader of JSON can hold
 Columns = tuple[Any, ...]
 
 SERVICES = "name, version, revision, created_at, updated_at, is_removing, first_number, spec"
@@ -29,23 +30,15 @@ _TASKS = f"SELECT {TASKS} FROM tasks ORDER BY service, slot, number"  # noqa: S6
 _NODES = f"SELECT {NODES} FROM nodes ORDER BY name"  # noqa: S608
 
 
-class UnreadableError(Exception):
-    """A row's table, its key as people write it, and what is wrong with it."""
-
-    def __init__(self, table: str, key: str, error: Exception) -> None:
-        said = error.named() if isinstance(error, DecodeError) else error
-        super().__init__(f"{table}: {key}: {said}")
-
-
 class Reader:
     """Reads a database's rows. A spec is decoded once and shared by the tasks made of it.
 
-    A row that cannot be read is handed to `refuse`, which may raise it, and left out.
+    A row that cannot be read is left out, and stands in `faults`.
     """
 
-    def __init__(self, db: sqlite3.Connection, refuse: Callable[[UnreadableError], None]) -> None:
+    def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._refuse = refuse
+        self.faults: list[RowFault] = []
         self._specs: dict[tuple[str, int, int | None], ServiceSpec] = {}
 
     def services(self) -> tuple[ServiceRow, ...]:
@@ -78,16 +71,25 @@ class Reader:
             try:
                 yield read(row)
             except (DecodeError, ValueError, LookupError) as error:
-                self._refuse(UnreadableError(table, key(row), error))
+                said = str(error.named() if isinstance(error, DecodeError) else error)
+                fault = RowFault(table=table, owner=str(row[0]), key=key(row), said=said)
+                self.faults.append(fault)
 
     def _task(self, row: Columns) -> TaskRow:
         service, slot, number, revision, replicas, node, desired, *rest = row
         stop_reason, created_at, not_before, failed_before, epoch, status = rest
+        _check(
+            number=number,
+            created_at=created_at,
+            not_before=not_before,
+            failed_before=failed_before,
+            epoch=epoch,
+        )
         return TaskRow(
             id=TaskId(service, slot, number),
             revision=revision,
             spec=self._shared(service, revision, replicas),
-            status=from_json(status, TaskStatus),
+            status=_checked_json(status, TaskStatus),
             created_at=created_at,
             node=node,
             desired=Desired(desired),
@@ -105,6 +107,26 @@ class Reader:
                 raise ValueError(f"its spec, revision {revision}, is not there or not readable")
             self._specs[key] = msgspec.structs.replace(bare, replicas=replicas)
         return self._specs[key]
+
+
+def snapshot_of(db: sqlite3.Connection, generation: int) -> Snapshot:
+    """All rows, without those of services that have a row which cannot be read; a node whose row
+    cannot is taken for lost, as by an epoch that none of its tasks has gone beyond."""
+    reader = Reader(db)
+    services, tasks, nodes = reader.services(), reader.tasks(), reader.nodes()
+    unread = {fault.owner for fault in reader.faults if fault.table != "nodes"}
+    return Snapshot(
+        generation=generation,
+        services=tuple(row for row in services if row.name not in unread),
+        tasks=tuple(row for row in tasks if row.id.service not in unread),
+        nodes=(*nodes, *(_lost_node(f.owner, tasks) for f in reader.faults if f.table == "nodes")),
+        faults=tuple(reader.faults),
+    )
+
+
+def _lost_node(name: str, tasks: Iterable[TaskRow]) -> NodeRow:
+    epoch = max((row.epoch for row in tasks if row.node == name), default=0)
+    return NodeRow(name=name, id="", epoch=epoch, joined_at=0.0)
 
 
 def bare(spec: ServiceSpec) -> ServiceSpec:
@@ -177,6 +199,13 @@ def entry_of(row: Columns) -> Entry:
 
 def _service(row: Columns) -> ServiceRow:
     _, version, revision, created_at, updated_at, is_removing, first_number, spec = row
+    _check(
+        version=version,
+        revision=revision,
+        created_at=created_at,
+        updated_at=updated_at,
+        first_number=first_number,
+    )
     return ServiceRow(
         spec=from_json(spec, ServiceSpec),
         version=version,
@@ -194,6 +223,7 @@ def _spec(row: Columns) -> tuple[Columns, ServiceSpec]:
 
 def _node(row: Columns) -> NodeRow:
     name, identity, epoch, joined_at, lost_at, warren = row
+    _check(epoch=epoch, joined_at=joined_at, lost_at=lost_at)
     return NodeRow(
         name=name,
         id=identity,
@@ -202,3 +232,27 @@ def _node(row: Columns) -> NodeRow:
         lost_at=lost_at,
         warren=warren,
     )
+
+
+def _check(**columns: int | float | None) -> None:
+    """Refuse what no manager has written: it would overflow, or be compared with in vain."""
+    for name, value in columns.items():
+        if value is not None and not abs(value) <= LARGEST:  # NaN too
+            raise ValueError(f"{name}: {value}: want a number of at most {LARGEST}")
+
+
+def _checked_json(text: str, kind: type[T]) -> T:
+    value = from_json(text, kind)
+    _check_within(msgspec.to_builtins(value, enc_hook=str), "status")
+    return value
+
+
+def _check_within(data: object, place: str) -> None:
+    if isinstance(data, dict):
+        for name, value in cast("dict[object, object]", data).items():
+            _check_within(value, f"{place}.{name}")
+    elif isinstance(data, list):
+        for value in cast("list[object]", data):
+            _check_within(value, place)
+    elif isinstance(data, int | float):
+        _check(**{place: data})

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
 
 import msgspec
 
@@ -20,7 +19,7 @@ from warren.model.cluster import AddEvent, Change, Entry, Snapshot
 from warren.model.errors import UnavailableError
 from warren.store.database import LOG, beside, open_database, roll_back
 from warren.store.errors import StaleError, StoreError, explained, named, why
-from warren.store.rows import EVENTS, Reader, UnreadableError, entry_of
+from warren.store.rows import EVENTS, entry_of, snapshot_of
 from warren.store.schema import STATE
 from warren.store.writing import Writer
 
@@ -94,15 +93,10 @@ class StateStore:
             raise
 
     def load(self) -> Snapshot:
-        """All rows. Tasks of one revision share their spec. Raises StoreError."""
-        reader = Reader(self._db, self._refuse)
+        """All rows that can be read, and what is wrong with others. Tasks of one revision share
+        their spec. Raises StoreError."""
         with explained(self._path):
-            return Snapshot(
-                generation=self.generation,
-                services=reader.services(),
-                tasks=reader.tasks(),
-                nodes=reader.nodes(),
-            )
+            return snapshot_of(self._db, self.generation)
 
     def commit(self, changes: Sequence[Change], *, based_on: int | None = None, now: float) -> int:
         """Write all changes, in their order, or none; returns the generation after them.
@@ -232,9 +226,6 @@ class StateStore:
     def _unavailable(self, reason: str) -> UnavailableError:
         self._trouble = f"{named(self._path)} cannot be written: {reason}"
         return UnavailableError(self._trouble)
-
-    def _refuse(self, unreadable: UnreadableError) -> NoReturn:
-        raise StoreError(f"{named(self._path)}: {unreadable}")
 
     def _one(self, query: str, *values: str) -> int:
         (value,) = self._db.execute(query, values).fetchone()

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from warren.store.database import BUSY_TIMEOUT, INDEX, LOG, beside, version_of
 from warren.store.errors import StoreError, explained, why
 from warren.store.lock import locked
-from warren.store.rows import Reader
+from warren.store.rows import snapshot_of
 from warren.store.schema import STATE
 
 _FAULTS_SHOWN = 100
@@ -88,12 +88,7 @@ def _dangling(db: sqlite3.Connection) -> Generator[str, None, None]:
 
 
 def _unreadable(db: sqlite3.Connection) -> list[str]:
-    faults: list[str] = []
-    reader = Reader(db, lambda unreadable: faults.append(str(unreadable)))
-    reader.services()
-    reader.tasks()
-    reader.nodes()
-    return faults[:_FAULTS_SHOWN]
+    return [str(fault) for fault in snapshot_of(db, 0).faults[:_FAULTS_SHOWN]]
 
 
 @contextmanager

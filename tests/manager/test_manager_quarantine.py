@@ -1,0 +1,170 @@
+"""A row that cannot be dealt with stops no other, and nothing of it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.manager.test_manager_desk import FakeAgent, enroll
+from tests.rules.planning_kit import spec
+from warren.manager.program import Manager, open_manager
+from warren.manager.quarantine import isolate
+from warren.model.errors import ConflictError, UnavailableError
+from warren.model.identity import TaskId
+from warren.model.report import Report, Told
+from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.store.state import StateStore
+
+OVERFLOWS = 2**63 - 1  # with one more, SQLite cannot hold it
+
+
+@asynccontextmanager
+async def managed(store: StateStore) -> AsyncGenerator[Manager, None]:
+    async with open_manager(store, wall=lambda: 1_000_000.0) as manager:
+        yield manager
+
+
+def status(task: str, phase: Phase = Phase.RUNNING, **fields: int) -> TaskStatus:
+    return TaskStatus(id=TaskId.parse(task), phase=phase, **({"sequence": 5} | fields))
+
+
+def troubles(manager: Manager) -> list[str]:
+    return list(manager.books.quarantine.troubles())
+
+
+async def test_service_that_cannot_be_planned_for_is_set_aside_and_the_others_go_on(
+    autojump_clock: MockClock,
+) -> None:
+    with closing(StateStore.open(None)) as store:
+        async with managed(store) as manager:
+            for name in ("bad", "one", "two"):
+                await manager.operator.create(spec(name))
+            session, _ = await enroll(manager, FakeAgent())
+            failed = [status(f"{name}.1#1", Phase.FAILED) for name in ("one", "two")]
+            failed.append(status("bad.1#1", Phase.FAILED, failed_before=OVERFLOWS))
+            await session.report_task_health(Report(statuses=tuple(failed)))
+            await wait_all_tasks_blocked()
+            current = {str(row.id) for row in manager.books.world.current("one")}
+            assert current == {"one.1#2"}
+            assert [str(row.id) for row in manager.books.world.current("two")] == ["two.1#2"]
+            assert list(manager.books.quarantine.services) == ["bad"]
+            (said,) = (await manager.operator.status()).trouble
+            assert said.startswith("service bad is set aside, nothing of it changes until it is")
+            assert "OverflowError" in said
+            await manager.operator.scale("one", 2)
+            await wait_all_tasks_blocked()
+            assert len(manager.books.world.current("one")) == 2
+            await manager.operator.remove("bad")  # an edit has it tried again
+            await wait_all_tasks_blocked()
+            assert "bad" not in manager.books.world.services
+            assert troubles(manager) == []
+
+
+async def test_report_that_cannot_be_written_is_acknowledged_and_told_of(
+    autojump_clock: MockClock,
+) -> None:
+    with closing(StateStore.open(None)) as store:
+        async with managed(store) as manager:
+            await manager.operator.create(spec("web", 2))
+            session, _ = await enroll(manager, FakeAgent())
+            web = TaskId("web", 1, 1)
+            wrong = TaskEvent(at=1.0, task=web, kind=EventKind.STARTED, message="\ud800")
+            report = Report(
+                statuses=(status("web.1#1", ready=1), status("web.2#1", ready=1)),
+                events=(Told(5, wrong),),
+            )
+            await session.report_task_health(report)
+            assert [row.status.ready for row in manager.books.world.current("web")] == [1, 1]
+            assert "UnicodeEncodeError" in troubles(manager)[0]
+            await session.report_task_health(Report(statuses=(status("web.1#1", sequence=6),)))
+            assert troubles(manager) == []
+
+
+def broken_row(path: Path) -> None:
+    import sqlite3
+
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE tasks SET status = '{' WHERE service = 'bad'")
+
+
+async def test_service_whose_rows_cannot_be_read_is_left_alone(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "manager.sqlite"
+    with closing(StateStore.open(path)) as store:
+        async with managed(store) as manager:
+            await enroll(manager, FakeAgent())
+            await manager.operator.create(spec("bad"))
+            await manager.operator.create(spec("good"))
+            await wait_all_tasks_blocked()
+    broken_row(path)
+    with closing(StateStore.open(path)) as store:
+        async with managed(store) as manager:
+            agent = FakeAgent()
+            session, _ = await enroll(manager, agent)
+            (whole,) = agent.assigned
+            assert whole.kept == ("bad",)
+            assert [str(a.task) for a in whole.tasks] == ["good.1#1"]
+            await session.report_task_health(Report(statuses=(status("bad.1#1"),)))
+            for edit in (
+                manager.operator.create(spec("bad")),
+                manager.operator.apply([spec("bad")]),
+                manager.operator.remove("bad"),
+                manager.operator.service("bad"),
+            ):
+                with pytest.raises(ConflictError, match=r"bad is set aside: .*warren db mend"):
+                    await edit
+            await manager.operator.apply([], prune=True)
+            await wait_all_tasks_blocked()
+    with closing(StateStore.open(path)) as store:
+        (fault,) = store.load().faults
+        assert fault.owner == "bad"
+
+
+async def test_node_whose_row_cannot_be_read_enrols_anew(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    import sqlite3
+
+    path = tmp_path / "manager.sqlite"
+    with closing(StateStore.open(path)) as store:
+        async with managed(store) as manager:
+            await manager.operator.create(spec("web"))
+            session, _ = await enroll(manager, FakeAgent())
+            await session.report_task_health(Report(statuses=(status("web.1#1"),)))
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE nodes SET epoch = 9223372036854775807")
+    with closing(StateStore.open(path)) as store:
+        async with managed(store) as manager:
+            assert troubles(manager)[0].startswith("node n1 is taken for lost until it enrols")
+            await trio.sleep(1)
+            assert [str(row.id) for row in manager.books.world.current("web")] == ["web.1#1"]
+            session, _ = await enroll(manager, FakeAgent())
+            assert session.epoch == 2
+            assert troubles(manager) == []
+
+
+def test_isolate_finds_those_that_raise_alone() -> None:
+    seen = list[set[str]]()
+
+    def attempt(names: object) -> None:
+        seen.append(set(names))  # pyright: ignore
+        if seen[-1] & {"c", "g"}:
+            raise ValueError(str(seen[-1]))
+
+    found = {name for name, _ in isolate(list("abcdefgh"), attempt)}
+    assert found == {"c", "g"}
+    assert {"a", "b"} in seen
+
+
+def test_isolate_blames_nobody_for_a_disk() -> None:
+    def attempt(_: object) -> None:
+        raise UnavailableError("the disk is full")
+
+    with pytest.raises(UnavailableError):
+        list(isolate(["a", "b"], attempt))
