@@ -492,6 +492,9 @@ interface Cluster extends (ClusterView) {
 
   apply @5 (specs :List(ServiceSpec), prune :Bool, dryRun :Bool) -> (applied :List(Applied));
   # Make these services so, in one transaction; with `prune` remove all others.
+
+  removeNode @6 (name :Text, force :Bool) -> ();
+  # Forget a node that is down, or any with `force`; its tasks are replaced elsewhere.
 }
 
 interface NodeSession {

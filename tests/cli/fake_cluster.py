@@ -265,6 +265,13 @@ class FakeCluster:
         self.rows[name] = replace(self._row(name), is_removing=True)
         self.say("removing", name, "removing")
 
+    async def remove_node(self, name: str, *, force: bool = False) -> None:
+        await self._called("remove_node")
+        (node,) = [node for node in self.known_nodes if node.name == name]
+        if node.state is not NodeState.DOWN and not force:
+            raise ConflictError(f"node {name} is {node.state.value}")
+        self.known_nodes.remove(node)
+
     async def apply(
         self, specs: Sequence[ServiceSpec], *, prune: bool = False, dry_run: bool = False
     ) -> list[Applied]:

@@ -376,3 +376,13 @@ def test_columns_are_aligned_whatever_the_text() -> None:
 )
 def test_lines_are_cut_to_the_columns_of_a_terminal(line: str, width: int, shown: str) -> None:
     assert columns.cut(line, width) == shown
+
+
+def test_node_rm_forgets_a_node_that_is_down(web: FakeCluster, person: Person) -> None:
+    assert person.types("node", "rm", "n1") == 1
+    assert "n1 is ready" in person.err
+    web.known_nodes.append(NodeView(name="n2", state=NodeState.DOWN, joined_at=BORN))
+    assert person.types("node", "rm", "n2") == 0
+    assert person.out == "n2: removed\n"
+    assert person.types("node", "rm", "n1", "--force") == 0
+    assert web.known_nodes == []

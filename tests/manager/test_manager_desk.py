@@ -356,3 +356,46 @@ async def test_output_of_a_node_that_does_not_answer_is_unavailable(
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(UnavailableError, match="does not answer"):
             await manager.operator.log(WEB)
+
+
+async def test_node_that_is_down_is_removed_and_its_tasks_go_elsewhere(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        _, connection = await enroll(manager, FakeAgent())
+        with pytest.raises(NotFoundError, match="no such node: n7"):
+            await manager.operator.remove_node("n7")
+        with pytest.raises(
+            ConflictError, match=r"n1 is ready, its 1 task would be lost; .*--force"
+        ):
+            await manager.operator.remove_node("n1")
+        connection.closed.set()
+        await trio.sleep(1)
+        with pytest.raises(ConflictError, match="n1 is unreachable"):
+            await manager.operator.remove_node("n1")
+        await trio.sleep(manager.desk.lease)
+        await manager.operator.remove_node("n1")
+        assert await manager.operator.nodes() == []
+        await trio.testing.wait_all_tasks_blocked()
+        (waiting,) = manager.books.world.current("web")
+        assert (str(waiting.id), waiting.node) == ("web.1#2", None)
+        assert waiting.status.pending_reason == "no node has joined yet"
+        agent = FakeAgent()
+        await enroll(manager, agent, name="n2", of="b")
+        assert [str(a.task) for sent in agent.assigned for a in sent.tasks] == ["web.1#2"]
+        assert kinds(manager).count("removed") == 1
+
+
+async def test_node_that_is_removed_by_force_loses_its_session_and_enrols_as_a_new_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        session, _ = await enroll(manager, FakeAgent())
+        await manager.operator.remove_node("n1", force=True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert session.ended.is_set()
+        assert manager.books.world.nodes == {}
+        agent = FakeAgent()
+        await enroll(manager, agent, epoch=session.epoch)
+        assert [str(a.task) for a in agent.assigned[0].tasks] == ["web.1#2"]
+        assert kinds(manager).count("joined") == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -29,8 +30,9 @@ async def managed(store: StateStore) -> AsyncGenerator[Manager, None]:
         yield manager
 
 
-def status(task: str, phase: Phase = Phase.RUNNING, **fields: int) -> TaskStatus:
-    return TaskStatus(id=TaskId.parse(task), phase=phase, **({"sequence": 5} | fields))
+def status(task: str, phase: Phase = Phase.RUNNING, **fields: Any) -> TaskStatus:
+    given: dict[str, Any] = {"sequence": 5, **fields}
+    return TaskStatus(id=TaskId.parse(task), phase=phase, **given)
 
 
 def troubles(manager: Manager) -> list[str]:
@@ -75,11 +77,11 @@ async def test_report_that_cannot_be_written_is_acknowledged_and_told_of(
             web = TaskId("web", 1, 1)
             wrong = TaskEvent(at=1.0, task=web, kind=EventKind.STARTED, message="\ud800")
             report = Report(
-                statuses=(status("web.1#1", ready=1), status("web.2#1", ready=1)),
+                statuses=(status("web.1#1", ready=True), status("web.2#1", ready=True)),
                 events=(Told(5, wrong),),
             )
             await session.report_task_health(report)
-            assert [row.status.ready for row in manager.books.world.current("web")] == [1, 1]
+            assert [row.status.ready for row in manager.books.world.current("web")] == [True, True]
             assert "UnicodeEncodeError" in troubles(manager)[0]
             await session.report_task_health(Report(statuses=(status("web.1#1", sequence=6),)))
             assert troubles(manager) == []

@@ -125,6 +125,7 @@ _group(
         "run": ("programs:run_node", f"Run this machine as a node.\n\n{_NODE}"),
         "ls": ("look:node_ls", "Every node."),
         "inspect": ("look:node_inspect", "One node, and the tasks that are placed on it."),
+        "rm": ("nodes:rm", "Forget a node that is down; its tasks are replaced elsewhere."),
     },
 )
 app.command("warren.cli.events:events", name="events", help="What happened, and what happens.")

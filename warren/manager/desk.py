@@ -107,6 +107,14 @@ class Desk:
         self.on_node(hello.name)
         return session
 
+    def dismiss(self, name: str) -> None:
+        """A node was removed: it has no session any more."""
+        session = self._sessions.pop(name, None)
+        if session is not None:
+            session.ended.set()
+        self._unwritten.pop(name, None)
+        self.on_node(name)
+
     async def serve_unwritten(self) -> NoReturn:
         """Write down what could not be written when a node was lost."""
         while True:
@@ -127,7 +135,10 @@ class Desk:
             self._books.on_commit.remove(session.note)
         if self._sessions.get(session.name) is session:  # else it has enrolled anew already
             del self._sessions[session.name]
-            row = self._books.world.nodes[session.name]
+            row = self._books.world.nodes.get(session.name)
+            if row is None:  # it was removed
+                self.on_node(session.name)
+                return
             # A link that has gone is news of the node; else there is none since it was heard.
             ago = 0.0 if connection.closed.is_set() else trio.current_time() - session.heard_at
             self._note_lost(_lost(row, self._books.now() - ago))

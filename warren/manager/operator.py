@@ -11,16 +11,17 @@ from warren.manager.viewer import Viewer
 from warren.model.cluster import (
     AddEvent,
     Change,
+    DropNode,
     Entry,
     PutService,
     PutTask,
     ServiceRow,
     TaskRow,
 )
-from warren.model.errors import ConflictError, InvalidError
+from warren.model.errors import ConflictError, InvalidError, NotFoundError
 from warren.model.service import ServiceSpec
 from warren.model.task import Phase
-from warren.model.view import Action, Applied, ServiceView
+from warren.model.view import Action, Applied, NodeState, ServiceView
 from warren.rules.admission import admit
 
 
@@ -68,6 +69,22 @@ class Operator(Viewer):
         await trio.lowlevel.checkpoint()
         row = self._row(name)
         self._books.commit(self._removing(row))
+
+    async def remove_node(self, name: str, *, force: bool = False) -> None:
+        await trio.lowlevel.checkpoint()
+        row = self._books.world.nodes.get(name)
+        if row is None:
+            raise NotFoundError(f"no such node: {name}")
+        state = self._desk.state(row)
+        if state is not NodeState.DOWN and not force:
+            left = self._books.world.count_on(name)
+            tasks = f"its {left} task{'' if left == 1 else 's'} would be lost"
+            raise ConflictError(f"node {name} is {state.value}, {tasks}; want it down, or --force")
+        entry = Entry(
+            at=self._books.now(), kind="removed", subject=name, message=f"node {name} is removed"
+        )
+        self._books.commit([DropNode(name), AddEvent(entry)])
+        self._desk.dismiss(name)
 
     async def apply(
         self, specs: Sequence[ServiceSpec], *, prune: bool = False, dry_run: bool = False

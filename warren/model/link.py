@@ -161,6 +161,12 @@ class Cluster(ClusterView, Protocol):
         """End a service and purge everything of it. Harmless twice. Raises NotFoundError."""
         ...
 
+    async def remove_node(self, name: str, *, force: bool = False) -> None:
+        """Forget a node that is down; its tasks are replaced elsewhere. With `force` any node: one
+        that is there enrols again, as a new one, and ends what it had. Raises NotFoundError, and
+        ConflictError for a node that is not down."""
+        ...
+
     async def apply(
         self, specs: Sequence[ServiceSpec], *, prune: bool = False, dry_run: bool = False
     ) -> list[Applied]:

@@ -186,7 +186,8 @@ class Draft:
 
     def loss(self, row: TaskRow) -> End:
         """How a task has ended whose node is down."""
-        return End(reason=Reason.LOST, message=f"node {row.node} is down", at=self.now)
+        what = "is down" if row.node in self._world.nodes else "was removed"
+        return End(reason=Reason.LOST, message=f"node {row.node} {what}", at=self.now)
 
     def drop(self, task: TaskId) -> None:
         """Forget a task that has ended."""

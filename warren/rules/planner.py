@@ -108,6 +108,8 @@ def _move_lost(draft: Draft, world: World, lost: Iterable[TaskId]) -> None:
         node = draft.choose(service)
         if not isinstance(node, Refusal):
             draft.assign(replace_slot(draft, service, row), node)
+        elif row.node not in world.nodes:  # it was removed, and will not come back
+            replace_slot(draft, service, row)
 
 
 def _place_waiting(draft: Draft, world: World) -> None:
