@@ -42,8 +42,8 @@ format:
 
 # Renew constraints.txt: the newest exact version of everything, for every Python supported
 pin:
-    uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
-        --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q -o constraints.txt
+    uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.11 \
+        --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q -o constraints.txt
 
 # Measure against the peers; arguments go to the bench
 bench *arguments:

@@ -79,6 +79,12 @@ def ratio(series: Sequence[Series], mode: str, name: str, to: str) -> float:
     return medians[name] / medians[to]
 
 
+def ratios(series: Sequence[Series], mode: str, name: str, to: str) -> list[float]:
+    """The same, round by round: what ran one after the other is compared."""
+    samples = {one.name: one.samples for one in series if one.mode == mode}
+    return [mine / other for mine, other in zip(samples[name], samples[to], strict=True)]
+
+
 def markdown(series: Sequence[Series], *, baseline: str) -> str:
     """A table: one row per mode and contender, with the ratio to `baseline` in the same mode."""
     rows = [

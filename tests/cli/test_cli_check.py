@@ -217,6 +217,10 @@ def test_check_exec_takes_options_of_the_command_after_the_dashes() -> None:
         (["tcp", "localhost:70000"], "want HOST:PORT"),
         (["exec"], "COMMAND: want a command after --"),
         (["exec", "--env", "novalue", "--", "true"], "--env: 'novalue': want NAME=VALUE"),
+        (
+            ["exec", "--user", "0:4294967295", "--", "true"],
+            "--user: '0:4294967295': want ids from 0 to 4294967294",
+        ),
         (["frob"], "frob"),
     ],
 )

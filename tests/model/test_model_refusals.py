@@ -24,6 +24,7 @@ PROBE_FIELDS = (
 DURATION = "want a duration such as 10, 10s, 500ms or 1m30s (a bare number is seconds)"
 PORT = "want 1 to 65535 or the name of a port"
 STATUS = "want a status such as 204, or a range such as 200-399, within 100-599"
+IDS = "want ids from 0 to 4294967294"
 TEXT = "want UTF-8 text without a NUL character"
 NAME = "want a name of a-z, 0-9 and '-', 1 to 63 long, starting with a letter and not ending in '-'"
 CHECK = "want exactly one of http, tcp and exec"
@@ -53,6 +54,10 @@ FIELDS = [
     ('env: {"": x}', "env: '': want a variable's name, without '='"),
     ("user: 0", "user: 0: want a string (quote it) or nothing"),
     ("user: ''", "user: '': want a text that is not empty, or no such field"),
+    ("user: '4294967296'", f"user: '4294967296': {IDS}"),
+    ("user: '0:4294967295'", f"user: '0:4294967295': {IDS}"),
+    (f"user: '{'9' * 70}'", f"user: '{'9' * 56}...: {IDS}"),
+    ("user: ':0'", "user: ':0': want NAME, UID, NAME:GROUP or UID:GID"),
     ("image: ''", "image: '': want a text that is not empty, or no such field"),
     ('cwd: "a\\0"', f"cwd: 'a\\x00': {TEXT}"),
     ("ports: {http: 65536}", "ports.http: 65536: want 1 to 65535, or 0 for any free port"),

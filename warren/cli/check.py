@@ -14,7 +14,8 @@ from cyclopts import App, Parameter
 from warren.cli.asked import argv, headers, http_question, tcp_question, variables
 from warren.model.check import Check, ExecCheck, Outcome, Result
 from warren.model.duration import Duration, parse_duration
-from warren.model.errors import SpecError
+from warren.model.errors import FieldError, SpecError
+from warren.model.service import check_user
 
 if TYPE_CHECKING:
     from warren.model.seams import Target
@@ -116,6 +117,10 @@ def exec_(
     """
     words = argv(command)
     given = variables(env or [])
+    try:
+        check_user("--user", user)
+    except FieldError as error:
+        raise SpecError(error.field, error.wanted, value=error.value) from None
     return _ask(ExecCheck(words), _here(cwd, user, given), timeout, as_json=as_json)
 
 

@@ -20,6 +20,7 @@ from warren.model.probe import Count, Probe
 NO_MAPPING: Mapping[str, str] = MappingProxyType({})
 NO_PORTS: Mapping[str, int] = MappingProxyType({})
 ANY_PORT = 0
+LARGEST_ID = (1 << 32) - 2  # of a user or group: the next stands for "leave it as it is"
 Replicas = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 
 
@@ -110,6 +111,7 @@ class ServiceSpec(_Part, frozen=True):
             if text == "":
                 raise FieldError(field, text, "want a text that is not empty, or no such field")
             check_text(field, text or "")
+        check_user("user", self.user)
         for name, value in self.env.items():
             if not name or "=" in name:
                 raise FieldError("env", name, "want a variable's name, without '='")
@@ -131,3 +133,15 @@ class ServiceSpec(_Part, frozen=True):
             if self.health is not None and getattr(self, kind) is not None:
                 wanted = "want either health alone, or startup, liveness and readiness"
                 raise FieldError("health", f"beside {kind}", wanted)
+
+
+def check_user(field: str, user: str | None) -> None:
+    """Refuse what names no user: `NAME`, `UID`, `NAME:GROUP` or `UID:GID`."""
+    if user is None:
+        return
+    name, _, group = user.partition(":")
+    if not name:
+        raise FieldError(field, user, "want NAME, UID, NAME:GROUP or UID:GID")
+    for part in (name, group):
+        if part.isdecimal() and (len(part) > len(str(LARGEST_ID)) or int(part) > LARGEST_ID):
+            raise FieldError(field, user, f"want ids from 0 to {LARGEST_ID}")
