@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support_cluster import Place, pids_of
-from support_up import Command, unique, wait_until
+from support_up import TRAPPING, Command, unique, wait_until, write_services
 
 from warren.process.cgroup import find_base
 
@@ -85,3 +85,28 @@ def test_up_that_ends_leaves_no_process_no_group_and_no_socket(place: Place, num
     assert place.pids() == {}
     assert groups(place) == []
     assert not (place.data / "warren.sock").exists()
+
+
+def test_up_with_a_file_makes_anew_what_was_being_removed(place: Place) -> None:
+    name, other = unique("removed"), unique("other")
+    stubborn = {"command": ["sh", "-c", TRAPPING], "stop": {"grace": "2s"}}
+    sleeper = {"command": ["sleep", "99d"]}
+    file = write_services(place.folder / "warren.yaml", {name: stubborn, other: sleeper})
+    with place.up(str(file)) as up:
+        (before,) = place.wait_ready(name)
+        place.wait_ready(other)
+        place.ask("service", "rm", name, "--no-wait")
+        place.kill(up)
+    with place.up(str(file)) as up:
+        assert f"service {name} is made anew once its removal is over" in up.errors
+        place.wait_ready(other)
+        wait_until(lambda: place.ask("service", "ls").count(name) == 1, "it is there")
+        (after,) = place.wait_tasks(
+            name, lambda tasks: len(tasks) == 1 and tasks[0]["id"] != before["id"], "made anew"
+        )
+        place.wait_ready(name)
+        assert place.pids(name) != {}
+        up.send(signal.SIGTERM)
+        assert up.wait() == 0, up.errors
+    assert after["id"].endswith("#2")
+    assert place.pids() == {}

@@ -64,12 +64,12 @@ class Session:
 
         def look(changes: Sequence[Change], _touched: Touched) -> None:
             has_end = any(isinstance(c, PutTask) and c.row.has_ended for c in changes)
-            if has_end and _is_over(world):
+            if has_end and stage.file.is_applied and _is_over(world):
                 self._end("ended")
 
         if self._options.specs is not None:
             stage.manager.books.on_commit.append(look)
-            if _is_over(world):
+            if stage.file.is_applied and _is_over(world):
                 self._end("ended")
         await self._over.wait()
         left = stage.node.agent.unended()

@@ -2,7 +2,8 @@
 
     store -> manager -> its socket -> the file applied -> node, linked -> ... -> node, manager
 
-The file is applied before the node is there, so that nothing starts that is not wanted any more.
+The file is applied before the node is there, so that nothing starts that is not wanted any more;
+but for services that are still being removed, which takes the node.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import trio
 from warren.cli.compose import NETWORK_CHECKS, open_manager_here, open_node_here
 from warren.cli.feed import Feed
 from warren.cli.reporter import Reporter
+from warren.cli.upfile import UpFile
 from warren.manager.program import Manager
 from warren.model.address import Address
 from warren.model.link import Gate
 from warren.model.service import ServiceSpec
 from warren.node.program import Node
-from warren.store.upnote import UpNote, read_note, write_note
 from warren.transport.memory import memory_gate
 from warren.transport.server import serve_gate
 
@@ -43,10 +44,11 @@ class StageOptions:
 
 @dataclass(frozen=True)
 class Stage:
-    """A manager and its node."""
+    """A manager and its node, and the file they were started with."""
 
     manager: Manager
     node: Node
+    file: UpFile
 
 
 @asynccontextmanager
@@ -54,7 +56,8 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
     """Both, told of to `reporter`. Leaving the block stops every task, gently."""
     async with open_manager_here(options.data_dir) as manager, trio.open_nursery() as nursery:
         feed = Feed(manager.books, reporter)
-        note = await _apply(manager, options)
+        file = UpFile(manager, options.specs, options.data_dir)
+        await file.apply()
         feed.begin()
         for address in options.addresses:
             serve = partial(serve_gate, manager.gate, address, insecure=options.insecure)
@@ -73,24 +76,7 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
             exec_checks=options.exec_checks,
         ) as node:
             reporter.attach(node.agent.status)
-            yield Stage(manager, node)
-        write_note(options.data_dir, UpNote(services=note.services))
+            nursery.start_soon(file.serve)
+            yield Stage(manager, node, file)
+        file.close()
         nursery.cancel_scope.cancel()
-
-
-async def _apply(manager: Manager, options: StageOptions) -> UpNote:
-    """Make it as the file says; what an earlier file had and this one has not goes."""
-    before = read_note(options.data_dir)
-    operator = manager.operator
-    services = before.services
-    if options.specs is not None:
-        services = tuple(spec.name for spec in options.specs)
-        for name in before.services:
-            if name not in services and name in manager.books.world.services:
-                await operator.remove(name)
-        await operator.apply(options.specs)
-        if before.has_ended:
-            operator.run_again(services)
-    note = UpNote(services=services, has_ended=False)
-    write_note(options.data_dir, note)
-    return note

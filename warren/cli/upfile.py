@@ -1,0 +1,105 @@
+"""The file of a `warren up`: its services are made so, and those that it no longer has go.
+
+What is still being removed when `up` starts, and is wanted again, is made anew once it is gone.
+That takes the node, so it comes after the node has started; nothing else waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from warren.manager.program import Manager
+from warren.model.cluster import Change
+from warren.model.errors import WarrenError
+from warren.model.service import ServiceSpec
+from warren.rules.world import Touched
+from warren.store.upnote import UpNote, read_note, write_note
+
+_log = logging.getLogger("warren.up")
+
+
+class UpFile:
+    """Applies the specs of a file, None where there is none. `is_applied`: nothing of it is left
+    to be made."""
+
+    def __init__(
+        self, manager: Manager, specs: Sequence[ServiceSpec] | None, data_dir: Path
+    ) -> None:
+        self._manager = manager
+        self._specs = specs
+        self._directory = data_dir
+        self._late: dict[str, ServiceSpec] = {}
+        self._services: tuple[str, ...] = ()
+        self._gone = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<UpFile {len(self._late)} late>"
+
+    @property
+    def is_applied(self) -> bool:
+        return not self._late
+
+    async def apply(self) -> None:
+        """Make it so, but for what is being removed. Raises WarrenError."""
+        before = read_note(self._directory)
+        self._services = before.services
+        if self._specs is not None:
+            self._services = tuple(spec.name for spec in self._specs)
+            await self._remove_others(before.services)
+            await self._manager.operator.apply(self._in_time(self._specs))
+            if before.has_ended:
+                self._manager.operator.run_again(self._services)
+        write_note(self._directory, UpNote(services=self._services, has_ended=False))
+
+    async def serve(self) -> None:
+        """Make anew what was being removed, each as soon as it is gone."""
+        if self.is_applied:
+            return
+        self._manager.books.on_commit.append(self._note)
+        try:
+            while self._late:
+                await self._apply_late()
+                await self._gone.wait()
+                self._gone = trio.Event()
+        finally:
+            self._manager.books.on_commit.remove(self._note)
+
+    def close(self) -> None:
+        """Note that this `up` has ended in order."""
+        write_note(self._directory, UpNote(services=self._services))
+
+    def _in_time(self, specs: Sequence[ServiceSpec]) -> list[ServiceSpec]:
+        """What can be applied now; of the rest it is said why not."""
+        services = self._manager.books.world.services
+        unread = self._manager.books.quarantine.unread
+        for spec in specs:
+            if spec.name in unread:
+                _log.error("service %s is set aside: %s", spec.name, unread[spec.name])
+            elif spec.name in services and services[spec.name].is_removing:
+                _log.warning("service %s is made anew once its removal is over", spec.name)
+                self._late[spec.name] = spec
+        return [spec for spec in specs if spec.name not in {*self._late, *unread}]
+
+    async def _remove_others(self, before: Sequence[str]) -> None:
+        for name in before:
+            if name not in self._services and name in self._manager.books.world.services:
+                await self._manager.operator.remove(name)
+
+    async def _apply_late(self) -> None:
+        there = self._manager.books.world.services
+        for name, spec in list(self._late.items()):
+            if name in there:
+                continue
+            try:
+                await self._manager.operator.apply([spec])
+            except WarrenError as error:  # the disk is full, say: it comes with the next change
+                _log.warning("service %s cannot be made anew yet: %s", name, error)
+            else:
+                del self._late[name]
+
+    def _note(self, changes: Sequence[Change], _touched: Touched) -> None:
+        self._gone.set()
