@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +75,26 @@ def test_port_somebody_listens_on_is_not_free(address: str) -> None:
         with pytest.raises(PortTakenError, match="taken by another program"):
             PortAllocator().claim("web.1#1", {"http": port})
     assert is_port_free(port)
+
+
+@pytest.mark.needs_root
+def test_port_that_takes_a_right_is_not_said_to_be_taken() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if lowest <= 1:
+        pytest.skip("here anybody may listen on any port")
+    script = f"""
+import os
+from warren.runtime.ports import PortAllocator
+os.setresuid(65534, 65534, 65534)
+try:
+    PortAllocator().claim("web.1#1", {{"http": {lowest - 1}}})
+except Exception as error:
+    print(error)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert said.stdout.startswith(f"port http: no right to listen on {lowest - 1}: want root or")
 
 
 def test_time_wait_does_not_make_a_port_taken() -> None:

@@ -18,6 +18,12 @@ def is_port_free(port: int) -> bool:
     return all(_can_bind(family, address, port) for family, address in _ADDRESSES)
 
 
+def may_listen(port: int) -> bool:
+    """Whether this process has the right to listen on the port, taken or not: the low ones are
+    root's, or of who has CAP_NET_BIND_SERVICE."""
+    return _bind_error(socket.AF_INET, "0.0.0.0", port) != errno.EACCES  # noqa: S104
+
+
 def ephemeral_range() -> range:
     """The ports the kernel hands to outgoing connections."""
     try:
@@ -28,6 +34,12 @@ def ephemeral_range() -> range:
 
 
 def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
+    # The last two: a machine without IPv6.
+    return _bind_error(family, address, port) in (0, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+def _bind_error(family: socket.AddressFamily, address: str, port: int) -> int:
+    """Why the port cannot be bound, as the kernel numbers it; 0: it can."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,6 +47,5 @@ def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind((address, port))
     except OSError as error:
-        # These two: a machine without IPv6.
-        return error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-    return True
+        return error.errno or errno.EINVAL
+    return 0

@@ -13,23 +13,25 @@ from collections.abc import Callable, Mapping
 
 from warren.model.seams import PortTakenError
 from warren.model.service import ANY_PORT
-from warren.process.ports import ephemeral_range, is_port_free
+from warren.process.ports import ephemeral_range, is_port_free, may_listen
 
 LOWEST = 10_000
 
 
 class PortAllocator:
-    """The ports of one node. Asks the kernel through `is_free`."""
+    """The ports of one node. Asks the kernel through `is_free` and `may_use`."""
 
     def __init__(
         self,
         *,
         is_free: Callable[[int], bool] = is_port_free,
+        may_use: Callable[[int], bool] = may_listen,
         lowest: int = LOWEST,
         salt: str = "",
     ) -> None:
         """`salt` sets the choices of two supervisors on one machine apart."""
         self._is_free = is_free
+        self._may_use = may_use
         self._salt = salt
         ephemeral = ephemeral_range()
         self._choices = [port for port in range(lowest, 65536) if port not in ephemeral]
@@ -80,7 +82,11 @@ class PortAllocator:
 
     def _fixed(self, name: str, number: int) -> int:
         if not self._is_open(number):
-            raise _taken(name, number, self._owners.get(number))
+            owner = self._owners.get(number)
+            if owner is None and not self._may_use(number):
+                wanted = "want root or CAP_NET_BIND_SERVICE for the supervisor, or a higher port"
+                raise PortTakenError(f"port {name}: no right to listen on {number}: {wanted}")
+            raise _taken(name, number, owner)
         return number
 
     def _any(self, key: str, name: str, *, taken: set[int]) -> int:
