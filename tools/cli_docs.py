@@ -116,7 +116,8 @@ def _panel(argument: Argument) -> str:
 
 def _place(argument: Argument) -> str:
     if argument.field_info.kind is argument.field_info.VAR_POSITIONAL:
-        return f"[-- {argument.name}...]"
+        is_command = argument.name == "COMMAND"
+        return f"[-- {argument.name}...]" if is_command else f"{argument.name}..."
     return argument.name if argument.required else f"[{argument.name}]"
 
 

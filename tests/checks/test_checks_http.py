@@ -27,7 +27,7 @@ from check_servers import (
 )
 
 from warren.checks import Checker, HttpChecker, run_check
-from warren.model.check import HttpCheck, Outcome, Result, StatusRange
+from warren.model.check import HttpCheck, Outcome, Result, Scheme, StatusRange
 from warren.model.seams import Target
 
 TIME = 5.0  # seconds; enough for any answer that does come
@@ -226,8 +226,11 @@ async def detail_of(*pieces: bytes, then: str) -> str:
 
 
 async def test_http_fails_when_refused() -> None:
-    outcome = await run_check(HttpCheck(port=free_port()), Target(), timeout=TIME)  # S1
-    assert (outcome.result, outcome.detail) == (Result.FAIL, "Connection refused")
+    for scheme in Scheme:
+        check = HttpCheck(port=(port := free_port()), scheme=scheme)
+        outcome = await run_check(check, Target(), timeout=TIME)  # S1
+        refused = f"127.0.0.1:{port}: Connection refused"
+        assert (outcome.result, outcome.detail) == (Result.FAIL, refused)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +338,8 @@ async def test_http_tries_every_address_of_a_name(monkeypatch: pytest.MonkeyPatc
         asked = Target(address="two.example", ports=target.ports)
         assert (await run_check(HttpCheck(), asked, timeout=TIME)).detail == "200 OK"
     PORTS[0] = free_port()
-    assert (await run_check(HttpCheck(port=1), asked, timeout=TIME)).detail == "Connection refused"
+    refused = f"127.0.0.1:{PORTS[0]}: Connection refused"
+    assert (await run_check(HttpCheck(port=1), asked, timeout=TIME)).detail == refused
 
 
 async def test_http_fails_when_the_name_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

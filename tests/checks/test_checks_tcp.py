@@ -39,8 +39,11 @@ async def test_tcp_sends_nothing() -> None:
 
 
 async def test_tcp_fails_when_refused() -> None:
-    outcome = await run_check(TcpCheck(port=free_port()), Target(), timeout=TIME)  # S1
-    assert (outcome.result, outcome.detail) == (Result.FAIL, "Connection refused")
+    for host, shown in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
+        port = free_port()
+        outcome = await run_check(TcpCheck(port=port), Target(address=host), timeout=TIME)  # S1
+        refused = f"{shown}:{port}: Connection refused"
+        assert (outcome.result, outcome.detail) == (Result.FAIL, refused)
 
 
 async def test_tcp_fails_when_nobody_accepts_in_time() -> None:

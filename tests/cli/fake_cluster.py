@@ -267,7 +267,9 @@ class FakeCluster:
 
     async def remove_node(self, name: str, *, force: bool = False) -> None:
         await self._called("remove_node")
-        (node,) = [node for node in self.known_nodes if node.name == name]
+        node = next((node for node in self.known_nodes if node.name == name), None)
+        if node is None:
+            raise NotFoundError(f"no such node: {name}")
         if node.state is not NodeState.DOWN and not force:
             raise ConflictError(f"node {name} is {node.state.value}")
         self.known_nodes.remove(node)

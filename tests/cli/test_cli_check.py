@@ -106,7 +106,7 @@ def test_check_http_asks_host_names_and_ipv6(server: Server, server6: Server) ->
 
 def test_check_http_refused_is_a_fail(closed_port: int) -> None:
     done = run("check", "http", f"http://127.0.0.1:{closed_port}", "--timeout", "5s")
-    assert done.stdout.startswith("fail  Connection refused")
+    assert done.stdout.startswith(f"fail  127.0.0.1:{closed_port}: Connection refused  ")
     assert done.returncode == 1
 
 
@@ -126,7 +126,7 @@ def test_check_tcp(server: Server, closed_port: int) -> None:
     assert re.fullmatch(r"pass  connected  \d+\.\d ms\n", done.stdout)
     assert done.returncode == 0
     refused = run("check", "tcp", f"127.0.0.1:{closed_port}")
-    assert refused.stdout.startswith("fail  Connection refused")
+    assert refused.stdout.startswith(f"fail  127.0.0.1:{closed_port}: Connection refused  ")
     assert refused.returncode == 1
 
 

@@ -307,3 +307,74 @@ def test_apply_refuses(
 def test_restart_condition_of_the_fake_is_what_the_command_asks_for(person: Person) -> None:
     assert person.types("service", "create", "web", "--restart=never", "--", "run") == 0
     assert person.cluster.rows["web"].spec.restart == Restart(condition=Condition.NEVER)
+
+
+def test_rm_takes_several_and_removes_those_there_are(person: Person) -> None:
+    for name in ("a", "b", "c"):
+        person.cluster.have(replace(SPEC, name=name))
+    person.cluster.script.extend(lambda cluster, name=name: cluster.drop(name) for name in "bca")
+    assert person.types("service", "rm", "a", "x", "b", "y", "c", "a") == 3
+    assert person.out == "a: removed\nb: removed\nc: removed\n"
+    assert person.err.splitlines()[-2:] == [
+        "warren: service 'x': there is no such service",
+        "warren: service 'y': there is no such service",
+    ]
+    assert person.cluster.calls.count("remove") == 3
+
+
+def test_rm_of_several_says_each_once_over_a_lost_link(person: Person) -> None:
+    for name in ("a", "b"):
+        person.cluster.have(replace(SPEC, name=name))
+    person.cluster.script.extend(
+        [lambda cluster: cluster.drop("a"), cut, lambda cluster: cluster.drop("b")]
+    )
+    assert person.types("service", "rm", "a", "b") == 0
+    assert person.out == "a: removed\nb: removed\n"
+    assert person.cluster.calls.count("remove") == 2
+
+
+def test_apply_takes_the_file_with_or_without_its_option(person: Person, file: Path) -> None:
+    file.write_text("services: {web: {command: [run]}}", encoding="utf-8")
+    assert person.types("apply", str(file)) == 0
+    assert person.out == "web: created\n"
+    assert person.types("apply", "-f", str(file)) == 0
+    assert person.out == "web: unchanged\n"
+    assert person.types("apply", str(file), "-f", str(file)) == 2
+    assert person.err == "warren: FILE: want either FILE or --file, not both\n"
+    assert person.types("apply", "--dry-run") == 2
+    assert person.err == "warren: FILE: want the service file, such as: apply warren.yaml\n"
+
+
+def test_apply_reads_standard_input_without_the_option_too(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("services: {web: {command: [run]}}"))
+    assert person.types("apply", "-") == 0
+    assert person.out == "web: created\n"
+
+
+@pytest.mark.parametrize("is_piped", [False, True])
+def test_apply_prune_with_no_services_removes_all(
+    person: Person, file: Path, is_piped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person.cluster.have(SPEC)
+    person.cluster.have(replace(SPEC, name="db"))
+    file.write_text("services: {}", encoding="utf-8")
+    asked = ["apply", "-f", "-" if is_piped else str(file)]
+    monkeypatch.setattr("sys.stdin", io.StringIO("services: {}"))
+    assert person.types(*asked) == 2
+    assert "services: {}: want a mapping of names to services" in person.err
+    monkeypatch.setattr("sys.stdin", io.StringIO("services: {}"))
+    assert person.types(*asked, "--prune") == 0
+    assert person.out == "db: removed\nweb: removed\n"
+    assert person.cluster.rows == {}
+
+
+@pytest.mark.parametrize("text", ["", "services:", "services: []", "services: 7"])
+def test_apply_prune_wants_an_empty_mapping_and_not_just_nothing(
+    person: Person, file: Path, text: str
+) -> None:
+    person.cluster.have(SPEC)
+    file.write_text(text, encoding="utf-8")
+    assert person.types("apply", str(file), "--prune") == 2
+    assert [*person.cluster.rows] == ["web"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def test_unquoted_word_means_what_yaml_1_2_says(word: str, value: object) -> Non
 def test_quoted_words_are_strings() -> None:
     data = Document("a: 'no'\nb: \"12\"\nc: |\n  12\nd: 'null'\n").data
     assert data == {"a": "no", "b": "12", "c": "12\n", "d": "null"}
+
+
+def test_characters_beyond_the_first_plane_may_be_written_as_json_writes_them() -> None:
+    text = json.dumps({"services": {"web": {"command": ["x"], "env": {"A": "\U0001f600"}}}})
+    assert "\\ud83d" in text
+    (spec,) = load_text(text)
+    assert spec.env == {"A": "\U0001f600"}
+
+
+@pytest.mark.parametrize("field", ["replicas", "user", "cwd", "\\uDC00"])
+def test_half_a_surrogate_pair_is_refused_with_its_line(field: str) -> None:
+    text = f'services:\n  web:\n    command: [x]\n    "{field}": "\\uD800"'
+    with pytest.raises(SpecError, match="want text without half a surrogate pair") as caught:
+        load_text(text)
+    assert caught.value.line in (2, 4)
 
 
 def test_merge_keys_fill_in_what_is_not_given() -> None:

@@ -60,7 +60,7 @@ def call(address: Address) -> socket.socket:
     code = sock.connect_ex(address.sockaddr)
     if code not in _UNDER_WAY:
         sock.close()
-        raise OSError(code, os.strerror(code))
+        raise refused(code, address)
     return sock
 
 
@@ -69,7 +69,7 @@ async def connected(address: Address) -> socket.socket:
     sock = call(address)
     try:
         await wait_connected(sock)
-        _check_connected(sock)
+        _check_connected(sock, address)
     except BaseException:
         hang_up(sock)
         raise
@@ -92,6 +92,13 @@ def words(error: OSError) -> str:
     return error.strerror or (os.strerror(error.errno) if error.errno else str(error))
 
 
+def refused(code: int, address: Address) -> OSError:
+    """`127.0.0.1:8080: Connection refused`: of a task with many ports, the one that was asked."""
+    host, port, *_ = address.sockaddr
+    place = f"[{host}]:{port}" if address.family == socket.AF_INET6 else f"{host}:{port}"
+    return OSError(code, f"{place}: {os.strerror(code)}")
+
+
 def hang_up(sock: socket.socket, *, peer_closed: bool = False) -> None:
     """Close at once. Unless the peer closed first, with a reset, so that no TIME_WAIT is ours.
 
@@ -102,10 +109,10 @@ def hang_up(sock: socket.socket, *, peer_closed: bool = False) -> None:
     sock.close()
 
 
-def _check_connected(sock: socket.socket) -> None:
+def _check_connected(sock: socket.socket, address: Address) -> None:
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code == 0 and sock.getsockname() == sock.getpeername():
         # Nobody listens, and the kernel picked the asked port as ours: we called ourselves.
         code = errno.ECONNREFUSED
     if code:
-        raise OSError(code, os.strerror(code))
+        raise refused(code, address)

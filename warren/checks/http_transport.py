@@ -11,6 +11,7 @@ in its `extensions`, so build a request once, send it often, and do not change i
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
@@ -18,7 +19,16 @@ from typing import NamedTuple
 import httpx
 import trio
 
-from warren.checks.dial import Address, call, connected, hang_up, look_up, numeric, words
+from warren.checks.dial import (
+    Address,
+    call,
+    connected,
+    hang_up,
+    look_up,
+    numeric,
+    refused,
+    words,
+)
 from warren.checks.http_response import ResponseReader
 from warren.checks.http_wire import PlainWire, TlsWire, Wire
 
@@ -53,6 +63,8 @@ class LeanTransport(httpx.AsyncBaseTransport):
                 reader.feed(await wire.receive(reader.wanted))
         except BaseException as error:
             _end(reader, wire)
+            if isinstance(error, ConnectionRefusedError) and prepared.address is not None:
+                raise _read_error(refused(errno.ECONNREFUSED, prepared.address)) from error
             if isinstance(error, _BROKEN):
                 raise _read_error(error) from error
             raise

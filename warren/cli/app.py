@@ -103,7 +103,7 @@ _group(
         ),
         "restart": ("edit:restart", "Replace every task, one slot at a time."),
         "logs": ("output:service_logs", "The output of a service's tasks."),
-        "rm": ("edit:rm", "End a service and everything of it."),
+        "rm": ("edit:rm", "End services and everything of them."),
     },
 )
 app.command(
@@ -155,6 +155,7 @@ def run(arguments: Sequence[str]) -> int:
     _fill_standard_streams()
     given.note(arguments)
     try:
+        _refuse_bytes(arguments)
         status = app(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
@@ -168,6 +169,14 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _refuse(f"{error.filename or 'output'}: {error.strerror or error}", FAILED)
     return status if isinstance(status, int) else 0
+
+
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """What is no text can be neither kept nor sent, nor be the name of a database."""
+    named = {name: os.environ.get(name, "") for name in ("WARREN_ADDR", "WARREN_DATA_DIR")}
+    for place, text in [*(("argument", word) for word in arguments), *named.items()]:
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            raise SpecError(place, "want UTF-8 text", value=text)
 
 
 def _fill_standard_streams() -> None:

@@ -24,8 +24,15 @@ _LONGEST_FILE = 64 << 20  # characters of standard input
 
 
 def apply(
+    path: Annotated[
+        str | None, Parameter(name="FILE", allow_leading_hyphen=True, show_default=False)
+    ] = None,
+    /,
     *,
-    file: Annotated[str, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)],
+    file: Annotated[
+        str | None,
+        Parameter(name=["--file", "-f"], allow_leading_hyphen=True, show_default=False),
+    ] = None,
     dry_run: Annotated[bool, SWITCH] = False,
     prune: Annotated[bool, SWITCH] = False,
     as_json: AsJson = False,
@@ -36,16 +43,18 @@ def apply(
 
     Parameters
     ----------
-    file
+    path
         The service file, or - for standard input.
+    file
+        The same, as an option.
     dry_run
         Only say what would be done.
     prune
-        Remove every service that is not in the file.
+        Remove every service that is not in the file; with `services: {}`, all there are.
     """
     if dry_run and wait.wait:
         raise SpecError("--wait", "want either this or --dry-run")
-    specs, seconds = _read(file), wait.seconds
+    specs, seconds = _read(_chosen(path, file), may_be_empty=prune), wait.seconds
 
     async def question(cluster: Cluster) -> int:
         parts = await cluster.apply(specs, prune=prune, dry_run=dry_run)
@@ -63,18 +72,28 @@ def apply(
     return wait_for(where, [spec.name for spec in specs], seconds, aside=as_json)
 
 
-def _read(file: str) -> list[ServiceSpec]:
+def _chosen(path: str | None, file: str | None) -> str:
+    if path is not None and file is not None:
+        raise SpecError("FILE", "want either FILE or --file, not both")
+    chosen = file if path is None else path
+    if chosen is None:
+        raise SpecError("FILE", "want the service file, such as: apply warren.yaml")
+    return chosen
+
+
+def _read(file: str, *, may_be_empty: bool) -> list[ServiceSpec]:
     from warren.model.specfile import load_file, load_text
 
     if file != "-":
-        return load_file(Path(file))
+        return load_file(Path(file), may_be_empty=may_be_empty)
     try:
         text = sys.stdin.read(_LONGEST_FILE + 1)
     except UnicodeDecodeError:
         raise SpecError("file", "want UTF-8 text", source="(standard input)") from None
     if len(text) > _LONGEST_FILE:
         raise SpecError("file", "want at most 64 MiB", source="(standard input)")
-    return load_text(text, base=Path.cwd(), source="(standard input)")
+    source = "(standard input)"
+    return load_text(text, base=Path.cwd(), source=source, may_be_empty=may_be_empty)
 
 
 def _said(part: Applied, *, dry_run: bool) -> str:

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, cast
 
-from warren.model.errors import LinkLostError, OverloadedError, WarrenError
+from warren.model.errors import DeniedError, LinkLostError, OverloadedError, WarrenError
 
 if TYPE_CHECKING:
     from warren.cli.options import Where
@@ -89,7 +89,7 @@ async def open_cluster(address: str) -> AsyncGenerator[Cluster, None]:
                 opened = True
                 yield cluster
     except LinkLostError as error:
-        if opened:
+        if opened or isinstance(error, DeniedError):
             raise
         wanted = "is `warren up` or `warren manager run` running?"
         raise LinkLostError(f"{error}; {wanted}") from None

@@ -18,9 +18,9 @@ from warren.cli.flags import RemovalFlags, ServiceFlags
 from warren.cli.flagspec import Surroundings, changed_spec, in_options, is_nothing, new_spec
 from warren.cli.given import command_after_dashes
 from warren.cli.options import SWITCH, Where
-from warren.cli.out import put
+from warren.cli.out import put, put_now
 from warren.model.duration import Duration
-from warren.model.errors import ConflictError, InvalidError, NotFoundError, SpecError
+from warren.model.errors import ConflictError, InvalidError, SpecError
 
 if TYPE_CHECKING:
     from warren.model.link import Cluster
@@ -165,45 +165,44 @@ def restart(name: str, /, *, wait: Wait = NO_WAIT, where: Where = HERE) -> int:
 
 
 def rm(
-    name: str,
-    /,
-    *,
+    *names: str,
     no_wait: Annotated[bool, SWITCH] = False,
     where: Where = HERE,
 ) -> int:
-    """End a service and everything of it; returns when it is gone.
+    """End services and everything of them; returns when they are gone.
 
     Parameters
     ----------
-    name
-        The service.
+    names
+        The services.
     no_wait
         Return when the manager has written it down.
     """
     from warren.cli.progress import Progress
-    from warren.cli.waiting import wait_gone
+    from warren.cli.removal import Removal
 
-    view: ServiceView | None = None
-    is_asked = False
+    if not names:
+        raise SpecError("NAMES", "want the name of a service, or of several")
+    removals = [Removal(name) for name in dict.fromkeys(names)]
 
     async def question(cluster: Cluster) -> int:
-        nonlocal view, is_asked
-        try:
-            if view is None:
-                view = await cluster.service(name)
-            if not is_asked:  # twice is harmless, where the link is lost before the answer
-                await cluster.remove(name)
-                is_asked = True
+        for removal in removals:
+            await removal.ask(cluster)
+        for removal in removals:
             if not no_wait:
                 with Progress() as progress:
-                    await wait_gone(cluster, view, progress)
-        except NotFoundError:
-            if view is None:
-                raise
-        put([f"{name}: {'to be removed' if no_wait else 'removed'}"])
+                    await removal.wait(cluster, progress)
+            put_now(removal.told(no_wait=no_wait))
         return 0
 
-    return ask(where, question, heals=not no_wait)
+    status = ask(where, question, heals=not no_wait)
+    *others, last = [None, *(removal.missing for removal in removals if removal.missing)]
+    for missing in others:
+        if missing is not None:
+            say(f"warren: {missing}")
+    if last is not None:
+        raise last
+    return status
 
 
 async def _update(

@@ -110,7 +110,7 @@ def run_node(
     from warren.model.address import parse_address
 
     directory, (here, *_) = places(data_dir, None, insecure=False)
-    address = parse_address(manager) if manager else here
+    address = parse_address(manager, field="--manager") if manager else here
     node = node_name(name)
     _log_to_stderr(log_level, as_json=json_log)
 

@@ -64,6 +64,10 @@ class LinkLostError(WarrenError):
     """The far side has gone, or never was there. `str()` says which and why."""
 
 
+class DeniedError(LinkLostError):
+    """The far side may be there, and this user may not ask it."""
+
+
 class FieldError(ValueError):
     """A field of a value was refused; the decoder puts the place in front (SpecError)."""
 

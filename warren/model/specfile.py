@@ -20,7 +20,7 @@ LONGEST_FILE = 4 << 20  # bytes
 FIELDS = [*ServiceSpec.__struct_fields__[1:], "env_file"]  # the name is the key
 
 
-def load_file(path: Path) -> list[ServiceSpec]:
+def load_file(path: Path, *, may_be_empty: bool = False) -> list[ServiceSpec]:
     """The specs of a file, in its order. Raises SpecError with file and line."""
     try:
         text = _read(path, "file")
@@ -29,13 +29,19 @@ def load_file(path: Path) -> list[ServiceSpec]:
     except OSError as error:
         said = error.strerror or type(error).__name__
         raise SpecError("file", said, value=str(path)) from None
-    return load_text(text, base=path.resolve().parent, source=str(path))
+    base = path.resolve().parent
+    return load_text(text, base=base, source=str(path), may_be_empty=may_be_empty)
 
 
 def load_text(
-    text: str, *, base: Path | None = None, source: str | None = None
+    text: str,
+    *,
+    base: Path | None = None,
+    source: str | None = None,
+    may_be_empty: bool = False,
 ) -> list[ServiceSpec]:
-    """The specs of a YAML text. With a `base`, `cwd` and `env_file` are relative to it."""
+    """The specs of a YAML text. With a `base`, `cwd` and `env_file` are relative to it.
+    `may_be_empty` takes `services: {}`, which most often is a mistake."""
     document = Document(text, source)
     data = document.data
     if data is None:
@@ -47,7 +53,7 @@ def load_text(
         if key != "services":
             raise document.refuse((key,), "no such field; want services", value=top[key])
     services: object = top.get("services")
-    if not isinstance(services, dict) or not services:
+    if not isinstance(services, dict) or not (services or may_be_empty):
         wanted = "want a mapping of names to services"
         raise document.refuse(("services",), wanted, value=cast("object", services))
     bodies = cast("dict[str, Any]", services)

@@ -85,10 +85,21 @@ class Document:
         if node.tag:
             raise self.refuse(path, "want no tag", value=node.tag)
         if isinstance(node, yaml.ScalarNode):
-            return node.value if node.style is not None else plain_scalar(node.value)
+            text = self._whole(node.value, path)
+            return text if node.style is not None else plain_scalar(text)
         if isinstance(node, yaml.SequenceNode):
             return [self._build(item, (*path, i), inside) for i, item in enumerate(node.value)]
         return self._mapping(node, path, inside)
+
+    def _whole(self, text: str, path: Path) -> str:
+        """Text whose escapes are as JSON writes them: a character beyond U+FFFF as two halves."""
+        if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text):
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            wanted = "want text without half a surrogate pair"
+            raise self.refuse(path, wanted, value=text) from None
 
     def _spend(self, node: Any, path: Path) -> None:
         """Long words cost more, or a few aliases of one would fill the memory."""
@@ -106,7 +117,7 @@ class Document:
             self._spend(key_node, path)
             if key_node.tag:
                 raise self.refuse(path, "want no tag", value=key_node.tag)
-            key = key_node.value
+            key = self._whole(key_node.value, path)
             here = (*path, key)
             if key in own or (key == "<<" and merged):
                 where = f"is given twice, first on line {self._lines[here]}"

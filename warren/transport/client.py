@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import trio
 
 from warren.model.address import Address, UnixAddress, check_address
-from warren.model.errors import LinkLostError
+from warren.model.errors import DeniedError, LinkLostError
 from warren.model.link import Gate
 from warren.transport.connection import Connection, Limits
 from warren.transport.faults import why
@@ -28,8 +30,8 @@ async def open_gate(
 ) -> AsyncGenerator[LinkedGate, None]:
     """The gate of the manager at an address, as long as the block lasts.
 
-    Raises LinkLostError where no manager listens, and SpecError for an address that cannot be.
-    What the block raises comes out as it is, in no group.
+    Raises LinkLostError where no manager listens, DeniedError where this user may not ask it, and
+    SpecError for an address that cannot be. What the block raises comes out as it is, in no group.
     """
     check_address(address)
     sock = await _connect(address)
@@ -62,10 +64,28 @@ async def _connect(address: Address) -> socket.socket:
             stream = await trio.open_unix_socket(os.fsencode(address.path))
         else:
             stream = await trio.open_tcp_stream(address.host, address.port)
+    except PermissionError as error:
+        raise DeniedError(f"may not connect to {address}: {_denied(address, error)}") from None
     except OSError as error:
         raise LinkLostError(f"no manager listens at {address}: {why(error)}") from None
     with stream.socket as found:
         return socket.socket(fileno=found.detach())
+
+
+def _denied(address: Address, error: OSError) -> str:
+    """Whose socket it is that the kernel keeps us from."""
+    if not isinstance(address, UnixAddress):
+        return why(error)
+    try:
+        uid = Path(address.path).stat().st_uid
+    except OSError:
+        return "its directory may not be entered; want to be its user, or root"
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = f"uid {uid}"
+    others = "" if uid == 0 else ", or root"
+    return f"the socket is of another user; want to be {name}{others}"
 
 
 def _lone(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,0 +1,61 @@
+"""What a refusal says is so."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from support_up import run
+
+AS_NOBODY = """
+import os, sys
+import warren.cli.look, warren.transport.client, warren.transport.codec
+from warren.cli import main
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.needs_root
+def test_another_users_manager_is_not_said_to_be_absent() -> None:
+    with tempfile.TemporaryDirectory() as made, socket.socket(socket.AF_UNIX) as listener:
+        path = Path(made) / "warren.sock"
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen()
+        Path(made).chmod(0o755)
+        own = _as_nobody("service", "ls", "--addr", f"unix:{path}")
+        Path(made).chmod(0o700)
+        below = _as_nobody("service", "ls", "--addr", f"unix:{path}")
+    assert own.stderr == (
+        f"warren: may not connect to unix:{path}: the socket is of another user; want to be root\n"
+    )
+    assert below.stderr == (
+        f"warren: may not connect to unix:{path}: its directory may not be entered; "
+        "want to be its user, or root\n"
+    )
+    assert own.returncode == below.returncode == 4
+
+
+def _as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, *words], capture_output=True, text=True, env=os.environ
+    )
+
+
+def test_an_address_is_named_by_its_option() -> None:
+    for words, option in (
+        (["node", "run", "--manager", "foo"], "--manager"),
+        (["manager", "run", "--listen", "foo"], "--listen"),
+        (["service", "ls", "--addr", "foo"], "--addr"),
+    ):
+        done = run(*words)
+        wanted = "want unix:PATH or tcp:HOST:PORT"
+        assert (done.returncode, done.stderr) == (2, f"warren: {option}: 'foo': {wanted}\n")
