@@ -142,6 +142,7 @@ _group(
     "Care for the manager's database.",
     {
         "check": ("db:check", f"Say what is wrong with it.\n\n{_DB_CHECK}"),
+        "mend": ("db:mend", "Forget what no manager can read; no manager may be running."),
         "backup": ("db:backup", "Copy it, beside a running manager."),
         "restore": ("db:restore", "Put a backup in its place."),
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,40 @@ def check(*, data_dir: DataDir = None) -> int:
 
     database = _database(data_dir)
     faults = faults_of(database)
+    if not faults:
+        faults = [f"{database}: {said}" for said in _unplanned(database).values()]
+    put(faults or [f"{database}: well"])
+    return 1 if faults else 0
+
+
+def mend(*, data_dir: DataDir = None) -> int:
+    """Forget what no manager can read or deal with; no manager may be running.
+
+    The database is copied first. What runs of a task that is forgotten is ended by its node, and
+    its slot gets a new task.
+
+    Parameters
+    ----------
+    data_dir
+        Of the manager.
+    """
+    from warren.store.lock import locked
+    from warren.store.mending import forget_service, forget_tasks, keep, mend_rows
+    from warren.store.upkeep import check as faults_of
+
+    database = _database(data_dir)
+    with locked(database.parent, role="manager"):
+        if not faults_of(database) and not _unplanned(database):
+            put([f"{database}: well"])
+            return 0
+        put([f"{keep(database)}: what was there before", *mend_rows(database)])
+        for name in _unplanned(database):
+            forget_tasks(database, name)
+            put([f"service {name}: its tasks are forgotten, it gets new ones"])
+        for name in _unplanned(database):
+            forget_service(database, name)
+            put([f"service {name}: forgotten; create it anew"])
+        faults = faults_of(database)
     put(faults or [f"{database}: well"])
     return 1 if faults else 0
 
@@ -65,6 +100,28 @@ def restore(source: Path, /, *, data_dir: DataDir = None) -> int:
     kept = put_back(database, source)
     put([f"{database}: restored"] + ([f"{kept}: what was there before"] if kept else []))
     return 0
+
+
+def _unplanned(database: Path) -> Mapping[str, str]:
+    """What is wrong with services that a manager would set aside, by name: tried on a copy."""
+    import logging
+    import tempfile
+    from contextlib import closing
+
+    from warren.manager.rehearsal import rehearse
+    from warren.store.state import StateStore
+    from warren.store.upkeep import copy_of
+
+    with tempfile.TemporaryDirectory(prefix="warren-") as folder:
+        copy = Path(folder) / database.name
+        copy_of(database, copy)
+        logging.disable(logging.CRITICAL)  # its findings are told here
+        try:
+            with closing(StateStore.open(copy)) as store:
+                found = rehearse(store)
+        finally:
+            logging.disable(logging.NOTSET)
+    return {name: f"service {name}: cannot be planned for: {why}" for name, why in found.items()}
 
 
 def _database(data_dir: Path | None) -> Path:

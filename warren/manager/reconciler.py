@@ -73,6 +73,10 @@ class Reconciler:
             await trio.lowlevel.checkpoint()  # what else has come by now is planned along
             self._reconcile()
 
+    def plan_once(self) -> None:
+        """Plan now what there is to plan."""
+        self._reconcile()
+
     def _note(self, changes: Sequence[Change], touched: Touched) -> None:
         self._touched |= touched
         for change in changes:

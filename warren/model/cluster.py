@@ -158,11 +158,12 @@ Change = PutService | DropService | PutTask | DropTask | PutNode | DropNode | Ad
 
 class RowFault(msgspec.Struct, frozen=True, kw_only=True):
     """A row that cannot be read. `owner` is the service it is of, or the node; `key` is its key as
-    people write it."""
+    people write it, and `columns` as it stands in the table."""
 
     table: str
     owner: str
     key: str
+    columns: tuple[str | int, ...]
     said: str
 
     def __str__(self) -> str:

@@ -44,27 +44,27 @@ class Reader:
     def services(self) -> tuple[ServiceRow, ...]:
         """By name."""
         rows = self._db.execute(_SERVICES)
-        return tuple(self._each("services", rows, lambda row: row[0], _service))
+        return tuple(self._each("services", rows, 1, "{}".format, _service))
 
     def tasks(self) -> tuple[TaskRow, ...]:
         """By service, slot and number."""
         specs = self._db.execute("SELECT service, revision, spec FROM specs")
-        key: Callable[[Columns], str] = lambda row: f"{row[0]} at revision {row[1]}"  # noqa: E731
-        for (*place, _), spec in self._each("specs", specs, key, _spec):
+        for (*place, _), spec in self._each("specs", specs, 2, "{} at revision {}".format, _spec):
             self._specs[place[0], place[1], None] = spec
         rows = self._db.execute(_TASKS)
-        return tuple(self._each("tasks", rows, lambda row: str(TaskId(*row[:3])), self._task))
+        return tuple(self._each("tasks", rows, 3, "{}.{}#{}".format, self._task))
 
     def nodes(self) -> tuple[NodeRow, ...]:
         """By name."""
         rows = self._db.execute(_NODES)
-        return tuple(self._each("nodes", rows, lambda row: row[0], _node))
+        return tuple(self._each("nodes", rows, 1, "{}".format, _node))
 
     def _each(
         self,
         table: str,
         rows: Iterator[Columns],
-        key: Callable[[Columns], str],
+        keys: int,
+        key: Callable[..., str],
         read: Callable[[Columns], T],
     ) -> Iterator[T]:
         for row in rows:
@@ -72,8 +72,15 @@ class Reader:
                 yield read(row)
             except (DecodeError, ValueError, LookupError) as error:
                 said = str(error.named() if isinstance(error, DecodeError) else error)
-                fault = RowFault(table=table, owner=str(row[0]), key=key(row), said=said)
-                self.faults.append(fault)
+                self.faults.append(
+                    RowFault(
+                        table=table,
+                        owner=str(row[0]),
+                        key=key(*row[:keys]),
+                        columns=row[:keys],
+                        said=said,
+                    )
+                )
 
     def _task(self, row: Columns) -> TaskRow:
         service, slot, number, revision, replicas, node, desired, *rest = row

@@ -109,6 +109,12 @@ def _copied(source: Path, target: Path) -> Generator[Path, None, None]:
             beside(copy, side).unlink(missing_ok=True)
 
 
+def copy_of(path: Path, target: Path) -> None:
+    """Copy a state file to a new file, as it is and as of one moment. Raises StoreError."""
+    with explained(path), _opened(path) as db:
+        _copy(db, target, target)
+
+
 def _copy(db: sqlite3.Connection, copy: Path, target: Path) -> None:
     with explained(target):
         os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -123,7 +129,7 @@ def _set_aside(path: Path) -> Path | None:
     if not path.exists():
         return None
     _play_back(path)
-    kept = _free_name(path)
+    kept = free_name(path, ".before-restore")
     if beside(path, LOG).exists():
         beside(path, LOG).rename(beside(kept, LOG))
     beside(path, INDEX).unlink(missing_ok=True)
@@ -140,11 +146,12 @@ def _play_back(path: Path) -> None:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _free_name(path: Path) -> Path:
-    kept, number = beside(path, ".before-restore"), 1
+def free_name(path: Path, side: str) -> Path:
+    """A name beside a file that nothing has yet: with `side`, and a number where that is taken."""
+    kept, number = beside(path, side), 1
     while kept.exists():
         number += 1
-        kept = beside(path, f".before-restore-{number}")
+        kept = beside(path, f"{side}-{number}")
     return kept
 
 

@@ -34,7 +34,7 @@ def _put(table: str, columns: str, key: str) -> str:
 
 _PUT_SERVICE = _put("services", rows.SERVICES, "name")
 _PUT_TASK = _put("tasks", rows.TASKS, "service, slot, number")
-_PUT_NODE = _put("nodes", rows.NODES, "name")
+PUT_NODE = _put("nodes", rows.NODES, "name")
 _ADD_EVENT = f"INSERT INTO events ({rows.EVENTS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
 _NOTE_NUMBER = """
     INSERT INTO numbers VALUES (?, ?)
@@ -83,7 +83,7 @@ class Writer:
             self._services.update(task.service for task in ids)
         elif kind is PutNode:
             nodes = cast("list[PutNode]", run)
-            many(_PUT_NODE, [rows.node_columns(put.row) for put in nodes])
+            many(PUT_NODE, [rows.node_columns(put.row) for put in nodes])
         elif kind is DropNode:
             names = cast("list[DropNode]", run)
             many("DELETE FROM nodes WHERE name = ?", [(drop.name,) for drop in names])
