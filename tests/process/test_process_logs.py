@@ -12,6 +12,8 @@ import trio
 from tests.processes import wait_until
 from warren.model.identity import TaskId
 from warren.process.logs import Logs, serve_rotation
+from warren.watch.boundary import Boundary
+from warren.watch.conditions import Conditions
 
 TASK = TaskId("web", 2, 7)
 
@@ -79,7 +81,7 @@ async def test_serving_rotates_what_is_over_the_limit(tmp_path: Path) -> None:
     logs = Logs(tmp_path, limit=10)
     write(logs, "x" * 50)
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve_rotation, logs)
+        await nursery.start(serve_rotation, logs, Boundary("rotating logs", Conditions()))
         await wait_until(lambda: (tmp_path / "web.2.log.1").exists())
         nursery.cancel_scope.cancel()
 

@@ -58,6 +58,10 @@ class LoopLag(trio.abc.Instrument):
     def after_io_wait(self, timeout: float) -> None:
         self.before_io_wait(0.0)
 
+    def spent(self) -> float:
+        """Seconds that the present pass has lasted."""
+        return self.clock() - self._due
+
     def blamed(self, start: float, end: float) -> float | None:
         """Seconds our loop stalled if that took a large part of `start` to `end`, else None.
 

@@ -26,6 +26,7 @@ from warren.runtime.process import ProcessRuntime
 from warren.store.journal import SqliteJournal
 from warren.store.lock import locked
 from warren.store.state import StateStore
+from warren.watch.conditions import Conditions
 
 if TYPE_CHECKING:
     import httpx
@@ -127,7 +128,8 @@ async def _open_surroundings(
         locked(directory, role="node"),
         closing(SqliteJournal(directory / JOURNAL)) as journal,
     ):
-        runtime = ProcessRuntime(data_dir=directory, node=node)
+        conditions = Conditions()
+        runtime = ProcessRuntime(data_dir=directory, node=node, conditions=conditions)
         around = Surroundings(
             node=node,
             runtime=runtime,
@@ -137,6 +139,7 @@ async def _open_surroundings(
             publish=publish or _publish_to_nobody,
             inherited=dict(os.environ),
             samples_kept=samples_kept,
+            conditions=conditions,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.serve)

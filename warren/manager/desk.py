@@ -20,6 +20,7 @@ from warren.model.identity import NAME_WANTED, is_name
 from warren.model.link import Agent
 from warren.model.report import NodeHello
 from warren.model.view import NodeState
+from warren.watch.boundary import Boundary, survived
 
 LAST_CHANCE = 1.0  # seconds before its lease is over in which a node is still listened for
 STALLED = 0.5  # seconds late: who was not heard then may have spoken, and we did not listen
@@ -115,23 +116,26 @@ class Desk:
         self._unwritten.pop(name, None)
         self.on_node(name)
 
-    async def serve_unwritten(self) -> NoReturn:
+    async def serve_unwritten(self, boundary: Boundary) -> NoReturn:
         """Write down what could not be written when a node was lost."""
         while True:
             await trio.sleep(self.lease / 3)
-            for row in list(self._unwritten.values()):
-                self._note_lost(row)
+            async with boundary:
+                for row in list(self._unwritten.values()):
+                    self._note_lost(row)
 
     async def _serve(self, session: Session, connection: Connection) -> None:
         self._books.on_commit.append(session.note)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end_after, connection.closed, session)
-                nursery.start_soon(self._push, session)
-                nursery.start_soon(self._end_silent, session)
-                await session.ended.wait()
-                nursery.cancel_scope.cancel()
+            with survived(f"the session of node {session.name}"):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_end_after, connection.closed, session)
+                    nursery.start_soon(self._push, session)
+                    nursery.start_soon(self._end_silent, session)
+                    await session.ended.wait()
+                    nursery.cancel_scope.cancel()
         finally:
+            session.ended.set()
             self._books.on_commit.remove(session.note)
         if self._sessions.get(session.name) is session:  # else it has enrolled anew already
             del self._sessions[session.name]

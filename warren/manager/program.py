@@ -16,6 +16,7 @@ from warren.manager.viewer import Viewer
 from warren.model.errors import ConflictError
 from warren.model.link import Agent
 from warren.model.report import NodeHello
+from warren.watch.boundary import Boundary
 from warren.watch.conditions import Conditions
 
 LEASE = 15.0  # seconds
@@ -84,6 +85,8 @@ async def open_manager(
         manager.desk.begin()
         nursery.start_soon(manager.books.serve_reports)
         nursery.start_soon(manager.reconciler.run, patience)
-        nursery.start_soon(manager.desk.serve_unwritten)
+        nursery.start_soon(
+            manager.desk.serve_unwritten, Boundary("writing down lost nodes", manager.conditions)
+        )
         yield manager
         nursery.cancel_scope.cancel()

@@ -28,6 +28,7 @@ from warren.model.view import LogChunk
 from warren.node.outbox import Outbox
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
+from warren.watch.boundary import survived
 
 LOG_PAUSE = 0.2  # seconds between two looks at a file that somebody follows: files wake nobody
 MESSAGE_LIMIT = 500  # characters of an event that is reported: a check's output may be long
@@ -78,6 +79,10 @@ class NodeAgent:
         """Start what is written down and does not run, whether the manager has spoken or not."""
         for task in list(self._dormant):
             self._wake(task)
+
+    def is_dormant(self) -> bool:
+        """Whether something is written down that is not gone on with yet."""
+        return bool(self._dormant)
 
     # Agent
 
@@ -231,11 +236,12 @@ class NodeAgent:
         await task.run()
         if self._is_closing:
             return
-        if not task.record.phase.is_end:  # stopped because the manager said so: for good
-            ended = msgspec.structs.replace(task.record, phase=Phase.STOPPED)
-            self._around.journal.save(ended)
-        if task.id in self._unwanted:
-            self._forget(task.id)
+        with survived(f"writing down the end of task {task.id}"):
+            if not task.record.phase.is_end:  # stopped because the manager said so: for good
+                ended = msgspec.structs.replace(task.record, phase=Phase.STOPPED)
+                self._around.journal.save(ended)
+            if task.id in self._unwanted:
+                self._forget(task.id)
 
     def _older(self, task: TaskId) -> list[TaskNursery]:
         """What is not over of the tasks that had the slot before: one that was replaced elsewhere

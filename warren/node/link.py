@@ -19,6 +19,7 @@ from warren.model.errors import LinkLostError, RefusedError, WarrenError
 from warren.model.link import Gate, NodeSession
 from warren.model.report import NodeHello, Report
 from warren.node.agent import NodeAgent
+from warren.watch.boundary import Boundary
 
 RENEW_EVERY = 5.0  # seconds; a third of the manager's lease
 RENEW_PAUSE = 0.5  # at the least, however often the conditions change
@@ -49,12 +50,14 @@ class Link:
 
     async def run(self) -> NoReturn:
         """Dial, and dial again, for ever."""
+        boundary = Boundary("the link to the manager", self._agent.conditions)
         while True:
-            try:
-                async with self._dial() as gate:
-                    await self._hold(gate)
-            except* WarrenError as group:
-                self._note_trouble(_first(group))
+            async with boundary:
+                try:
+                    async with self._dial() as gate:
+                        await self._hold(gate)
+                except* WarrenError as group:
+                    self._note_trouble(_first(group))
             await trio.sleep(self._pause * (1 + self._chance.random()))
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 

@@ -14,6 +14,7 @@ from warren.node.agent import NodeAgent
 from warren.node.link import Dial, Link
 from warren.node.supervisor import sweep
 from warren.nursery.surroundings import Surroundings
+from warren.watch.boundary import Boundary
 
 RESUME_AFTER = 3.0  # seconds: so long a start waits to hear whether its tasks are still wanted
 LAST_WORDS = 2.0  # seconds for what is left to be reported at the end
@@ -64,4 +65,7 @@ async def open_node(
 
 async def _resume_in_time(agent: NodeAgent) -> None:
     await trio.sleep(RESUME_AFTER)
-    agent.resume()
+    boundary = Boundary("resuming tasks", agent.conditions)
+    while agent.is_dormant():
+        async with boundary:
+            agent.resume()

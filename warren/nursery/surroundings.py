@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from warren.checks.lag import LoopLag
 from warren.model.seams import Journal, Ports, RunCheck, Runtime
 from warren.model.task import TaskEvent, TaskStatus
 from warren.watch.conditions import Conditions
+from warren.watch.starts import Starts
+from warren.watch.turns import Turns
 
 Publish = Callable[[TaskStatus, TaskEvent], None]
 
@@ -18,7 +21,8 @@ Publish = Callable[[TaskStatus, TaskEvent], None]
 class Surroundings:
     """The outsides of a node's tasks. `wall` gives seconds since the epoch; `publish` is called
     on every transition, must be quick and must not raise. `inherited` is the environment that
-    tasks take PATH, HOME, LANG and TZ from. `conditions` is where is told what is not well."""
+    tasks take PATH, HOME, LANG and TZ from. `conditions` is where is told what is not well;
+    `starts` and `turns` pace what thousands of tasks do at once."""
 
     node: str
     runtime: Runtime
@@ -31,3 +35,5 @@ class Surroundings:
     inherited: Mapping[str, str] = field(default_factory=dict[str, str])
     samples_kept: int = 20
     conditions: Conditions = field(default_factory=Conditions)
+    starts: Starts = field(default_factory=Starts)
+    turns: Turns = field(default_factory=lambda: Turns(lambda: LoopLag.current().spent()))

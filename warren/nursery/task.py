@@ -27,6 +27,7 @@ from warren.rules.lifecycle import Effect, Event, State, step
 from warren.rules.probe import Observation, Publish
 from warren.rules.restart import JITTER, REPLACEMENT_MAX_DELAY, GiveUp, decide
 
+START_WAITS = "waits for its turn to start: many start at once on this node"
 BLOCKED_RETRY = 1.0  # seconds until a task that waits for a port asks again
 _NEWS: dict[News, Event] = {
     "started": Event.STARTED,
@@ -58,6 +59,7 @@ class TaskNursery:
         self._cause: End | None = None  # why the instance is being ended, where we end it
         self._stop_message: str | None = None
         self._is_left = False
+        self._has_place = False
         self._life: InstanceLife | None = None
         self._probing = self._new_probing({})
         self._nursery: trio.Nursery | None = None
@@ -135,6 +137,7 @@ class TaskNursery:
             self._ledger.tell_end(Phase.CRASHED, "a bug in Warren; its traceback is in the log")
         finally:
             self._nursery = None
+            self._give_back_place()
             self._around.ports.release(str(self.id))
             if self._state is not State.ENDED and not self._is_left:
                 self._state = State.ENDED  # cancelled; what ran has been killed
@@ -155,7 +158,9 @@ class TaskNursery:
         else:
             self._set_alarm(self._wait_of_old())
         while self._state is not State.ENDED:
-            self._take(await self._events.receive())
+            event = await self._events.receive()
+            await self._around.turns.take()
+            self._take(event)
 
     def _take(self, event: Event) -> None:
         self._state, effects = step(self._state, event)
@@ -191,6 +196,7 @@ class TaskNursery:
         try:
             ports = self._around.ports.claim(str(self.id), self.spec.ports)
         except PortTakenError as error:
+            self._give_back_place()
             if self._pending_reason != str(error):
                 self._pending_reason = str(error)
                 self._ledger.announce(EventKind.PENDING, f"pending: {error}")
@@ -209,7 +215,10 @@ class TaskNursery:
             if adopt is not None:
                 return await self._adopt(adopt)
             assert launch is not None
-            return await self._around.runtime.start(launch, record=self._record_instance)
+            try:
+                return await self._around.runtime.start(launch, record=self._record_instance)
+            finally:
+                self._give_back_place()
 
         self._life = InstanceLife(acquire, self._probing, self._ledger.target, self._hear, age=age)
         self._nursery.start_soon(self._live, self._life)
@@ -355,4 +364,15 @@ class TaskNursery:
 
     async def _sleep(self, delay: float) -> None:
         await trio.sleep(delay)
+        if not self._around.starts.take_nowait():
+            before, self._pending_reason = self._pending_reason, START_WAITS
+            await self._around.starts.take(self.id.service)
+            self._pending_reason = before
+        self._has_place = True
         self._send.send_nowait(Event.DUE)
+
+    def _give_back_place(self) -> None:
+        """The start is over, if one was under way."""
+        if self._has_place:
+            self._has_place = False
+            self._around.starts.give_back()

@@ -20,6 +20,7 @@ from warren.model.identity import TaskId
 from warren.model.link import LOG_AT_ONCE
 from warren.model.view import LogChunk
 from warren.process.logread import Pieces
+from warren.watch.boundary import Boundary
 
 _log = logging.getLogger("warren.logs")
 _TAIL_CHUNK = 1 << 16
@@ -127,13 +128,17 @@ class Logs:
 
 
 async def serve_rotation(
-    logs: Logs, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    logs: Logs,
+    boundary: Boundary,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Look at the files as often as their growth asks for, and rotate them in a thread."""
     task_status.started()
     while True:
-        pause = await trio.to_thread.run_sync(logs.rotate)
-        await trio.sleep(pause)
+        async with boundary:
+            pause = await trio.to_thread.run_sync(logs.rotate)
+            await trio.sleep(pause)
 
 
 def _piece(path: Path, number: int) -> Path:

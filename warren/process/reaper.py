@@ -19,6 +19,7 @@ import trio
 
 from warren.process import kernel, procfs
 from warren.process.procfs import Stat
+from warren.watch.boundary import Boundary
 
 _ANY_DEAD = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
@@ -112,7 +113,10 @@ class Reaper:
 
 
 async def serve_reaping(
-    reaper: Reaper, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    reaper: Reaper,
+    boundary: Boundary,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Reap orphans while their instances live. Outside the main thread it can only sleep."""
     if threading.current_thread() is not threading.main_thread():
@@ -123,10 +127,11 @@ async def serve_reaping(
     with trio.open_signal_receiver(signal.SIGCHLD) as deaths:
         task_status.started()
         async for _ in deaths:
-            reaper.reap_strays()
-            # Many deaths are one look: a zombie may wait, our event loop may not.
-            await trio.sleep(0.25)
-            reaper.reap_strays()
+            async with boundary:
+                reaper.reap_strays()
+                # Many deaths are one look: a zombie may wait, our event loop may not.
+                await trio.sleep(0.25)
+                reaper.reap_strays()
 
 
 def _some_dead_child() -> int | None:

@@ -33,6 +33,8 @@ from warren.process.tree import INSTANCE_VARIABLE, RETRY_PAUSE, SHORTAGES, Tree,
 from warren.process.trees import TreeKind, choose_trees, find_tree
 from warren.process.watched import Watched
 from warren.runtime.instance import ProcessInstance
+from warren.watch.boundary import Boundary
+from warren.watch.conditions import Conditions
 
 TOKEN_VARIABLE = "WARREN_TOKEN"
 
@@ -48,6 +50,7 @@ class ProcessRuntime:
         trees: TreeKind | None = None,
         log_limit: int = 10 << 20,
         log_keep: int = 3,
+        conditions: Conditions | None = None,
     ) -> None:
         self.token = _token(data_dir, node)
         self._reaper = Reaper()
@@ -55,6 +58,7 @@ class ProcessRuntime:
         self._boot = procfs.boot_id()
         # Weak: an instance belongs to its task's nursery, and is kept by that alone.
         self._instances = weakref.WeakValueDictionary[str, ProcessInstance]()
+        self._conditions = conditions or Conditions()
         self.logs = Logs(data_dir / "logs", limit=log_limit, keep=log_keep)
 
     def __repr__(self) -> str:
@@ -63,8 +67,10 @@ class ProcessRuntime:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Reap orphans and rotate logs, until cancelled."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve_reaping, self._reaper)
-            await nursery.start(serve_rotation, self.logs)
+            reaping = Boundary("reaping", self._conditions)
+            await nursery.start(serve_reaping, self._reaper, reaping)
+            rotation = Boundary("rotating logs", self._conditions)
+            await nursery.start(serve_rotation, self.logs, rotation)
             task_status.started()
 
     def tail(self, task: TaskId, lines: int) -> list[str]:

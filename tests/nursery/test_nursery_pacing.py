@@ -1,0 +1,80 @@
+"""Starts are paced: so many in flight, fair over services, and whoever waits says so."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import trio
+from trio.testing import MockClock
+
+from tests.scripted import Script, ScriptedCheck, ScriptedPorts, ScriptedRuntime
+from warren.model.check import Argv
+from warren.model.identity import TaskId
+from warren.model.seams import Launch
+from warren.model.service import ServiceSpec
+from warren.model.task import TaskRecord
+from warren.nursery.surroundings import Surroundings
+from warren.nursery.task import START_WAITS, TaskNursery
+from warren.store.journal import MemoryJournal
+from warren.watch.starts import STARTS_AT_ONCE
+
+
+def around(runtime: ScriptedRuntime) -> Surroundings:
+    return Surroundings(
+        node="n1", runtime=runtime, check=ScriptedCheck(), ports=ScriptedPorts(),
+        journal=MemoryJournal(), publish=lambda status, event: None, wall=runtime.wall,
+        chance=random.Random(1),
+    )  # fmt: skip
+
+
+def task(surroundings: Surroundings, service: str, slot: int) -> TaskNursery:
+    spec = ServiceSpec(name=service, command=Argv(("x",)))
+    return TaskNursery(TaskRecord(id=TaskId(service, slot, 1), spec=spec), surroundings)
+
+
+async def test_hundred_tasks_start_a_few_at_a_time_and_one_of_another_service_soon(
+    autojump_clock: MockClock,
+) -> None:
+    runtime = ScriptedRuntime(Script(start_delay=1.0))
+    surroundings = around(runtime)
+    many = [task(surroundings, "many", slot) for slot in range(1, 101)]
+    one = task(surroundings, "one", 1)
+    async with trio.open_nursery() as nursery:
+        for each in many:
+            nursery.start_soon(each.run)
+        await trio.sleep(0.5)
+        waiting = [each for each in many if each.status().pending_reason == START_WAITS]
+        assert len(waiting) == 100 - STARTS_AT_ONCE
+        nursery.start_soon(one.run)
+        await trio.sleep(1.0)  # the next places go round
+        assert one.status().pending_reason is None
+        await trio.sleep(100 / STARTS_AT_ONCE + 2)
+        assert max(Counter(runtime.starts).values()) == STARTS_AT_ONCE
+        assert all(each.status().pending_reason is None for each in (*many, one))
+        for each in (*many, one):
+            each.stop()
+    assert surroundings.starts.waiting == 0
+
+
+async def test_places_come_back_from_starts_that_fail_and_tasks_that_are_stopped(
+    autojump_clock: MockClock,
+) -> None:
+    def script(launch: Launch, number: int) -> Script:
+        return Script(start_delay=1.0, start_error="it is missing" if number % 2 else None)
+
+    runtime = ScriptedRuntime(script)
+    surroundings = around(runtime)
+    many = [task(surroundings, "many", slot) for slot in range(1, 41)]
+    async with trio.open_nursery() as nursery:
+        for each in many:
+            nursery.start_soon(each.run)
+        await trio.sleep(1.5)
+        for each in many[::3]:  # some in their start, some that wait
+            each.stop()
+        await trio.sleep(60)
+        for each in many:
+            each.stop()
+    assert surroundings.starts.waiting == 0
+    places = [surroundings.starts.take_nowait() for _ in range(STARTS_AT_ONCE + 1)]
+    assert places == [True] * STARTS_AT_ONCE + [False]

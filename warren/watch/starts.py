@@ -1,0 +1,95 @@
+"""Starts: how many tasks of a node may be starting at once, and whose turn is next.
+
+A start takes a place from before its first write until its program runs (and not until it is
+ready), so that thousands that are due at once come one after another. Places go round the services
+that wait: ten thousand of one delay another by one start. Exec checks have places of their own.
+
+`has_room` is asked before each: while it says why there is none (no descriptors, say), starts wait
+instead of failing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+STARTS_AT_ONCE = 8
+
+
+@dataclass
+class _Waiter:
+    since: float
+    turn: trio.Event = field(default_factory=trio.Event)
+    is_gone: bool = False
+
+
+class Starts:
+    """Places for starts. `shortage` gives why nothing more can be started now; None: nothing."""
+
+    def __init__(
+        self, cap: int = STARTS_AT_ONCE, *, shortage: Callable[[], str | None] = lambda: None
+    ) -> None:
+        self._cap = cap
+        self._free = cap
+        self._shortage = shortage
+        self._queues: dict[str, deque[_Waiter]] = {}  # by service, the next one first
+        self._waiting = 0
+
+    def __repr__(self) -> str:
+        return f"<Starts {self._cap - self._free}/{self._cap}, {self._waiting} waiting>"
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return self._waiting
+
+    def longest_wait(self) -> float:
+        """Seconds that the one has waited by now that has waited longest."""
+        heads = (queue[0].since for queue in self._queues.values() if queue)
+        return trio.current_time() - min(heads, default=trio.current_time())
+
+    def take_nowait(self) -> bool:
+        """A place where nobody waits and one is free."""
+        if self._queues or not self._free or self._shortage() is not None:
+            return False
+        self._free -= 1
+        return True
+
+    async def take(self, service: str) -> None:
+        """Wait for a place, in turn with other services."""
+        waiter = _Waiter(trio.current_time())
+        self._queues.setdefault(service, deque()).append(waiter)
+        self._waiting += 1
+        self.grant()
+        try:
+            await waiter.turn.wait()
+        except trio.Cancelled:
+            if waiter.turn.is_set():
+                self.give_back()
+            else:
+                waiter.is_gone = True
+                self._waiting -= 1
+            raise
+
+    def give_back(self) -> None:
+        """Its program runs, or it never will."""
+        self._free += 1
+        self.grant()
+
+    def grant(self) -> None:
+        """Give what places there are. Also to be called now and then: a shortage ends unheard."""
+        while self._free and self._queues:
+            if self._waiting and self._shortage() is not None:
+                return
+            service = next(iter(self._queues))
+            queue = self._queues.pop(service)
+            waiter = queue.popleft()
+            if queue:
+                self._queues[service] = queue
+            if not waiter.is_gone:
+                self._waiting -= 1
+                self._free -= 1
+                waiter.turn.set()
