@@ -93,6 +93,22 @@ def test_service_inspect_shows_config_health_and_a_line_a_task(
     ]  # fmt: skip
 
 
+def test_a_job_that_is_done_is_complete_everywhere(person: Person) -> None:
+    cluster = person.cluster
+    cluster.have(replace(SPEC, replicas=1))
+    end = End(reason=Reason.EXITED, message="exited with code 0", at=BORN, exit_code=0)
+    cluster.put_task("web", 1, phase=Phase.COMPLETE, last_end=end)
+    assert person.types("service", "ls") == 0
+    assert "1/1 complete" in person.out
+    assert person.types("service", "inspect", "web") == 0
+    assert "Health: 1/1 complete" in person.out
+    assert "not ready" not in person.out
+    assert person.types("service", "ps", "web") == 0
+    assert squeezed(person.out.splitlines()[1]).split("  ")[2:4] == ["complete", "-"]
+    assert person.types("service", "ls", "--json") == 0
+    assert json.loads(person.out)[0]["health"]["complete"] == 1
+
+
 def squeezed(line: str) -> str:
     """A table's line with two spaces between its columns."""
     while "   " in line:
@@ -110,7 +126,7 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
     assert shape == {
         "name": "web",
         "replicas": 3,
-        "health": {"healthy": 1, "total": 3, "restarting": 1},
+        "health": {"healthy": 1, "total": 3, "restarting": 1, "complete": 0},
     }
     assert load_text(json.dumps({"services": {"web": spec}})) == [SPEC]
     assert tasks[0] == {

@@ -85,6 +85,70 @@ def test_wait_takes_a_job_that_is_complete(person: Person) -> None:
     assert person.out == "web: created\nweb: 1/1 complete\n"
 
 
+def test_wait_on_a_job_is_for_its_end(person: Person) -> None:
+    done = End(reason=Reason.EXITED, message="exited with code 0", at=BORN, exit_code=0)
+    person.cluster.script.extend([ready(1), ready(2), ended(2, Phase.COMPLETE, done)])
+    person.cluster.script.append(ended(1, Phase.COMPLETE, done))
+    job = ["--replicas=2", "--restart=on-failure", "--liveness-cmd=true"]
+    assert person.types("service", "create", "web", *job, "--wait", "--", "run") == 0
+    assert person.out == "web: created\nweb: 2/2 complete\n"
+    said = [line.partition(" (")[0] for line in person.err.splitlines()]
+    assert said[-1] == "web: 1/2 healthy, 1/2 complete, waiting for the end of web.1#1"
+
+
+@pytest.mark.parametrize("probe", ["--health-cmd=true", "--startup-cmd=true", "--readiness-tcp=80"])
+def test_wait_is_for_readiness_where_a_probe_says_it(person: Person, probe: str) -> None:
+    person.cluster.script.append(ready(1))
+    asked = ["--restart=on-failure", probe, "--wait", "--", "run"]
+    assert person.types("service", "create", "web", *asked) == 0
+    assert person.out.endswith("web: 1/1 healthy\n")
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (End(reason=Reason.EXITED, message="exited with code 3", at=BORN, exit_code=3), 3),
+        (End(reason=Reason.SIGNALED, message="killed", at=BORN, signal="SIGKILL"), 137),
+        (End(reason=Reason.PROBE_FAILED, message="probe", at=BORN, exit_code=0), 1),
+        (End(reason=Reason.START_FAILED, message="no such file", at=BORN), 1),
+    ],
+)
+def test_exit_code_hands_on_the_jobs_own(person: Person, end: End, status: int) -> None:
+    person.cluster.have(replace(SPEC, replicas=1, restart=Restart(condition=Condition.NEVER)))
+    person.cluster.script.append(ended(1, Phase.FAILED, end))
+    assert person.types("service", "restart", "web", "--wait", "--exit-code") == status
+    assert person.err.splitlines()[-1] == f"warren: web: web.1#1 has failed: {end.message}"
+    person.cluster.script.append(ended(1, Phase.FAILED, end))
+    assert person.types("service", "restart", "web", "--wait") == 1
+
+
+def test_exit_code_is_of_a_job_alone(person: Person, file: Path) -> None:
+    person.cluster.have(SPEC)
+    file.write_text("services: {web: {command: [run]}}", encoding="utf-8")
+    wanted = "want a job: restart on-failure or never, and no probe that says it is ready"
+    for words in (
+        ["service", "create", "new", "--wait", "--exit-code", "--", "run"],
+        ["service", "update", "web", "--replicas=3", "--wait", "--exit-code"],
+        ["service", "scale", "web", "3", "--wait", "--exit-code"],
+        ["service", "restart", "web", "--wait", "--exit-code"],
+        ["apply", str(file), "--wait", "--exit-code"],
+    ):
+        assert person.types(*words) == 2
+        assert person.err == f"warren: --exit-code: {wanted}\n"
+    assert person.types("service", "restart", "web", "--exit-code") == 2
+    assert person.err == "warren: --exit-code: want --wait with it\n"
+    assert not {"create", "update", "scale", "restart", "apply"} & {*person.cluster.calls}
+
+
+def test_apply_hands_on_the_code_of_the_job_among_its_services(person: Person, file: Path) -> None:
+    never = "{command: [run], restart: {condition: never}}"
+    file.write_text(f"services: {{db: {{command: [run]}}, web: {never}}}", encoding="utf-8")
+    end = End(reason=Reason.EXITED, message="exited with code 9", at=BORN, exit_code=9)
+    person.cluster.script.append(lambda cluster: cluster.run_task("db", 1))
+    person.cluster.script.append(ended(1, Phase.FAILED, end))
+    assert person.types("apply", str(file), "--wait", "--exit-code") == 9
+
+
 def test_wait_goes_on_where_a_failed_task_is_replaced(person: Person) -> None:
     end = End(reason=Reason.EXITED, message="exited with code 3", at=BORN, exit_code=3)
     person.cluster.script.extend([ended(1, Phase.FAILED, end), ready(1, 2)])
@@ -96,7 +160,7 @@ def test_wait_ends_at_its_timeout_and_says_what_was_missing(person: Person) -> N
     person.cluster.script.extend(ready(1) for _ in range(100_000))
     assert person.types("service", "scale", "web", "2", "--wait", "--timeout=50ms") == 1
     assert person.err.splitlines()[-1] == (
-        "warren: not healthy after 50ms: web: 1/2 healthy, waiting for web.2"
+        "warren: gave up after 50ms: web: 1/2 healthy, waiting for web.2"
     )
 
 

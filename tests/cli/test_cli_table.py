@@ -174,6 +174,9 @@ def test_board_counts_the_newest_task_of_every_slot() -> None:
     board.note(web(2, phase=Phase.FAILED))  # late news of the one before
     assert board.healths() == {"web": Health(2, 2, 0)}
     assert [str(task.id) for task in board.tasks()] == ["web.1#1", "web.2#2"]
+    board.note(web(1, phase=Phase.COMPLETE))
+    assert str(board.health("web")) == "1/2 healthy, 1/2 complete"
+    board.note(web(1, ready=True))
     assert board.health("gone") is None
     board.set_service("web", 3)
     assert str(board.health("web")) == "2/3 healthy"

@@ -167,6 +167,7 @@ def test_up_ends_when_all_services_have_ended(file: Path, data: Path) -> None:
     with up(file, data) as command:
         assert command.wait() == 0
         assert any(f"{name}.1#1 complete: " in line for line in command.lines)
+        assert command.lines[-1].endswith(f" {name}: 2/2 complete")
 
 
 def test_up_ends_with_one_when_a_service_has_failed(file: Path, data: Path) -> None:

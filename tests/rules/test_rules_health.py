@@ -43,9 +43,11 @@ def record(kind: ProbeKind, state: ProbeState, *, has_passed: bool | None = None
     return ProbeRecord(kind=kind, state=state, has_passed=passed)
 
 
-def status(slot: int, *, ready: bool = False, last_end: End | None = None) -> TaskStatus:
+def status(
+    slot: int, *, ready: bool = False, last_end: End | None = None, phase: Phase = Phase.RUNNING
+) -> TaskStatus:
     task = TaskId("web", slot, 1)
-    return TaskStatus(id=task, phase=Phase.RUNNING, ready=ready, last_end=last_end)
+    return TaskStatus(id=task, phase=phase, ready=ready, last_end=last_end)
 
 
 def test_health_flat_form_is_the_liveness_probe() -> None:
@@ -108,6 +110,9 @@ def test_ready_needs_a_verdict_and_not_one_pass() -> None:
         (2, [status(1, ready=True, last_end=CRASHED), status(2)], "1/2 healthy"),
         (2, [status(1, ready=True), status(2, last_end=CRASHED)], "1/2 healthy, 1/2 restarting"),
         (2, [status(1, last_end=ASKED), status(2, last_end=None)], "0/2 healthy"),
+        (2, [status(s, phase=Phase.COMPLETE) for s in (1, 2)], "2/2 complete"),
+        (2, [status(1, ready=True), status(2, phase=Phase.COMPLETE)], "1/2 healthy, 1/2 complete"),
+        (2, [status(1, phase=Phase.COMPLETE)], "0/2 healthy, 1/2 complete"),
         (2, [], "0/2 healthy"),
         (0, [], "0/0 healthy"),
     ],

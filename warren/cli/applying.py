@@ -55,6 +55,7 @@ def apply(
     if dry_run and wait.wait:
         raise SpecError("--wait", "want either this or --dry-run")
     specs, seconds = _read(_chosen(path, file), may_be_empty=prune), wait.seconds
+    wait.check(*specs)
 
     async def question(cluster: Cluster) -> int:
         parts = await cluster.apply(specs, prune=prune, dry_run=dry_run)
@@ -69,7 +70,8 @@ def apply(
     status = ask(where, question)
     if status or not wait.wait:
         return status
-    return wait_for(where, [spec.name for spec in specs], seconds, aside=as_json)
+    names = [spec.name for spec in specs]
+    return wait_for(where, names, seconds, aside=as_json, hands_on=wait.exit_code)
 
 
 def _chosen(path: str | None, file: str | None) -> str:

@@ -6,7 +6,7 @@ Services come and go while it stands; what is said of tasks of others is not kep
 from __future__ import annotations
 
 from warren.model.identity import TaskId
-from warren.model.task import TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.rules.health import Health
 
 
@@ -40,14 +40,11 @@ class Board:
     def health(self, service: str) -> Health | None:
         """A service's health; None for one that is not on the board."""
         slots = self._services.get(service)
-        return slots and Health(slots.healthy, slots.replicas, slots.restarting)
+        return slots and slots.health()
 
     def healths(self) -> dict[str, Health]:
         """Every service's health, in the order of the file."""
-        return {
-            name: Health(slots.healthy, slots.replicas, slots.restarting)
-            for name, slots in self._services.items()
-        }
+        return {name: slots.health() for name, slots in self._services.items()}
 
     def tasks(self) -> list[TaskStatus]:
         """The last news of every slot's task, in the order of the file and of slots."""
@@ -64,6 +61,10 @@ class _Slots:
         self.by_slot: dict[int, TaskStatus] = {}
         self.healthy = 0
         self.restarting = 0
+        self.complete = 0
+
+    def health(self) -> Health:
+        return Health(self.healthy, self.replicas, self.restarting, self.complete)
 
     def note(self, status: TaskStatus) -> None:
         task = status.id
@@ -84,3 +85,4 @@ class _Slots:
     def _count(self, status: TaskStatus, one: int) -> None:
         self.healthy += one * status.ready
         self.restarting += one * status.is_restarting
+        self.complete += one * (status.phase is Phase.COMPLETE)

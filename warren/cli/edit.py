@@ -40,17 +40,31 @@ class Wait:
     Parameters
     ----------
     wait
-        Wait until it is healthy.
+        Wait until it is healthy. A job (--restart on-failure or never, and no probe that says when
+        it is ready) is waited for until it is complete, or has failed for good.
     timeout
         Give up waiting after this long, and fail.
+    exit_code
+        With --wait: exit with the code of the job that has failed, in place of 1.
     """
 
     wait: Annotated[bool, SWITCH] = False
     timeout: Annotated[str | None, Parameter(metavar="DURATION")] = None
+    exit_code: Annotated[bool, SWITCH] = False
+
+    def check(self, *specs: ServiceSpec) -> None:
+        """Refuse to hand on the code of what is no job. Raises SpecError."""
+        from warren.rules.health import is_job
+
+        if self.exit_code and not any(map(is_job, specs)):
+            wanted = "want a job: restart on-failure or never, and no probe that says it is ready"
+            raise SpecError("--exit-code", wanted)
 
     @property
     def seconds(self) -> float | None:
         """How long to wait at most. Raises SpecError."""
+        if self.exit_code and not self.wait:
+            raise SpecError("--exit-code", "want --wait with it")
         if self.timeout is None:
             return None
         if not self.wait:
@@ -82,6 +96,7 @@ def create(
     """
     spec = new_spec(name, command_after_dashes(command), flags, _here())
     seconds = wait.seconds
+    wait.check(spec)
 
     async def question(cluster: Cluster) -> int:
         with _option_names(name):
@@ -115,11 +130,14 @@ def update(
         raise SpecError("update", "want something to change, such as --replicas 3 or --env K=V")
     around, seconds = _here(), wait.seconds
 
+    def change(spec: ServiceSpec) -> ServiceSpec:
+        changed = changed_spec(spec, words, flags, removals, around)
+        wait.check(changed)
+        return changed
+
     async def question(cluster: Cluster) -> int:
         with _option_names(name):
-            await _update(
-                cluster, name, lambda spec: changed_spec(spec, words, flags, removals, around)
-            )
+            await _update(cluster, name, change)
         put([f"{name}: updated"])
         return 0
 
@@ -139,6 +157,8 @@ def scale(name: str, replicas: str, /, *, wait: Wait = NO_WAIT, where: Where = H
     number, seconds = count("REPLICAS", replicas, 0, 10_000), wait.seconds
 
     async def question(cluster: Cluster) -> int:
+        if wait.exit_code:
+            wait.check((await cluster.service(name)).spec)
         await cluster.scale(name, number)
         put([f"{name}: scaled to {number}"])
         return 0
@@ -157,6 +177,8 @@ def restart(name: str, /, *, wait: Wait = NO_WAIT, where: Where = HERE) -> int:
     seconds = wait.seconds
 
     async def question(cluster: Cluster) -> int:
+        if wait.exit_code:
+            wait.check((await cluster.service(name)).spec)
         await cluster.restart(name)
         put([f"{name}: restarting"])
         return 0
@@ -223,13 +245,19 @@ def _then(where: Where, name: str, wait: Wait, seconds: float | None) -> int:
     """Wait for it, if that was asked for. A manager that goes away meanwhile is waited for too."""
     if not wait.wait:
         return 0
-    return wait_for(where, [name], seconds)
+    return wait_for(where, [name], seconds, hands_on=wait.exit_code)
 
 
-def wait_for(where: Where, names: list[str], seconds: float | None, *, aside: bool = False) -> int:
-    """Wait until these services are healthy, and say so; `aside`, on standard error.
-
-    Raises WaitError.
+def wait_for(
+    where: Where,
+    names: list[str],
+    seconds: float | None,
+    *,
+    aside: bool = False,
+    hands_on: bool = False,
+) -> int:
+    """Wait until these services are healthy or complete, and say so; `aside`, on standard error.
+    With `hands_on` the code of a job that has failed is the status. Raises WaitError.
     """
     from warren.cli.progress import Progress
     from warren.cli.waiting import WaitError, wait_health
@@ -249,7 +277,12 @@ def wait_for(where: Where, names: list[str], seconds: float | None, *, aside: bo
             return ask(where, question, heals=True, within=seconds)
         except LateError:
             waited = progress.said or ", ".join(names)
-            raise WaitError(f"not healthy after {Duration(seconds or 0)}: {waited}") from None
+            raise WaitError(f"gave up after {Duration(seconds or 0)}: {waited}") from None
+        except WaitError as error:
+            if not hands_on or error.exit_code is None:
+                raise
+            say(f"warren: {error}")
+            return error.exit_code
 
 
 @contextmanager

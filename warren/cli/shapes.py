@@ -55,6 +55,7 @@ def service(view: ServiceView, now: float) -> Shape:
             "healthy": sums.healthy,
             "total": sums.total,
             "restarting": sums.restarting,
+            "complete": sums.complete,
         },
         "spec": spec(view.spec),
         "tasks": [task(one, now) for one in view.tasks],

@@ -14,6 +14,7 @@ from warren.model.cluster import Entry
 from warren.model.duration import Duration
 from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
+from warren.model.task import Phase
 from warren.model.view import ManagerStatus, NodeState, NodeView, ServiceView, TaskDetail, TaskView
 
 _LONGEST_COMMAND = 60
@@ -133,7 +134,7 @@ def _row(view: TaskView, now: float) -> list[str]:
         str(view.id),
         view.node or "-",
         state_of(view.status, now),
-        _yes(view.status.ready),
+        "-" if view.status.phase is Phase.COMPLETE else _yes(view.status.ready),
         str(view.status.restarts),
         _why(view, now),
     ]
@@ -145,11 +146,17 @@ def _told(view: TaskView, now: float) -> list[str]:
         str(view.id),
         view.node or "-",
         state_of(view.status, now),
-        "ready" if view.status.ready else "not ready",
+        _ready(view),
         f"{restarts} restart{'s' * (restarts != 1)}",
         _last_check(view, now),
         _why(view, now),
     ]
+
+
+def _ready(view: TaskView) -> str:
+    if view.status.phase is Phase.COMPLETE:
+        return "-"  # it has done what it was for
+    return "ready" if view.status.ready else "not ready"
 
 
 def _last_check(view: TaskView, now: float) -> str:

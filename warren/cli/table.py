@@ -19,7 +19,7 @@ from rich.text import Text
 
 from warren.cli.words import ago, last_sample, one_line, state_of, why
 from warren.model.check import Result
-from warren.model.task import TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.rules.health import Health
 
 GAP = "  "
@@ -107,7 +107,7 @@ def _header(healths: Mapping[str, Health], width: int, height: int) -> list[Text
 
 
 def _service(name: str, health: Health) -> Text:
-    style = "green" if health.healthy == health.total else "red" if health.restarting else "yellow"
+    style = "green" if health.is_good else "red" if health.restarting else "yellow"
     return Text.assemble((name, "bold"), " ", (str(health), style))
 
 
@@ -129,6 +129,8 @@ def _row(status: TaskStatus, view: View, widths: tuple[int, ...], width: int) ->
     row = Text(_cell(str(status.id), widths[0]))
     row.append(GAP).append(_cell(state, widths[1]), style=_STYLES.get(state.split()[0], ""))
     ready = ("yes", "green") if status.ready else ("no", "red")
+    if status.phase is Phase.COMPLETE:
+        ready = ("-", "dim")
     row.append(GAP).append(_cell(ready[0], widths[2]), style=ready[1])
     restarts = str(status.restarts).rjust(widths[3])
     row.append(GAP).append(restarts, style="yellow" if status.restarts else "dim").append(GAP)

@@ -6,6 +6,7 @@ judge(view) -> done | not yet, and what for | never, and why
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,9 @@ from warren.model.check import Result
 from warren.model.cluster import Desired
 from warren.model.errors import NotFoundError, RefusedError
 from warren.model.service import Condition
-from warren.model.task import Phase
+from warren.model.task import End, Phase
 from warren.model.view import ServiceView, TaskView
+from warren.rules.health import is_job
 
 if TYPE_CHECKING:
     from warren.model.link import Cluster
@@ -28,7 +30,10 @@ _NAMED = 3  # of the tasks that are waited for, so many are named
 
 
 class WaitError(RefusedError):
-    """What was waited for will not come, or did not come in time."""
+    """What was waited for will not come, or did not come in time. `exit_code` is that of the job
+    which has failed, as a shell has it; None where there is none."""
+
+    exit_code: int | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -37,17 +42,21 @@ class Verdict(msgspec.Struct, frozen=True):
     is_done: bool
     said: str
     is_hopeless: bool = False
+    exit_code: int | None = None
 
 
 def judge_health(view: ServiceView, now: float) -> Verdict:
-    """Every slot has a task of the newest spec that is ready, or complete; none is left over."""
+    """Every slot has a task of the newest spec that is ready, or complete (of a job: complete);
+    none is left over."""
     name, replicas = view.spec.name, view.spec.replicas
     wanted = [task for task in view.tasks if task.desired is Desired.RUN]
     for task in wanted:
         if _is_lost_for_good(view, task):
-            return Verdict(False, f"{name}: {task.id} has failed{_because(task)}", True)
+            said = f"{name}: {task.id} has failed{_because(task)}"
+            return Verdict(False, said, True, _exit_code(task.status.last_end))
     health = shapes.health(view)
-    late = [_told(task, now) for task in wanted if not _is_good(task)]
+    runs_to_end = is_job(view.spec)
+    late = [_told(task, now) for task in wanted if not _is_good(task, to_end=runs_to_end)]
     taken = {task.id.slot for task in wanted}
     free = (slot for slot in itertools.count(1) if slot not in taken)  # the lowest are filled first
     missing = [f"{name}.{next(free)}" for _ in range(replicas - len(wanted))]
@@ -58,8 +67,9 @@ def judge_health(view: ServiceView, now: float) -> Verdict:
     ]
     waits = [*late, *missing, *leaving]
     if waits:
-        return Verdict(False, f"{name}: {health}, waiting for {_some(waits)}")
-    return Verdict(True, f"{name}: {_outcome(view, str(health))}")
+        what = "the end of " if runs_to_end else ""
+        return Verdict(False, f"{name}: {health}, waiting for {what}{_some(waits)}")
+    return Verdict(True, f"{name}: {health}")
 
 
 async def wait_health(
@@ -101,7 +111,9 @@ async def _wait_one(
         except NotFoundError:
             raise WaitError(f"{name}: was removed while it was waited for") from None
         if verdict.is_hopeless:
-            raise WaitError(verdict.said)
+            error = WaitError(verdict.said)
+            error.exit_code = verdict.exit_code
+            raise error
         if verdict.is_done:
             return verdict.said
         progress.tell(verdict.said)
@@ -113,14 +125,17 @@ def _is_lost_for_good(view: ServiceView, task: TaskView) -> bool:
     return never and task.status.phase in (Phase.FAILED, Phase.CRASHED) and not task.is_outdated
 
 
-def _is_good(task: TaskView) -> bool:
-    is_there = task.status.ready or task.status.phase is Phase.COMPLETE
-    return is_there and not task.is_outdated
+def _is_good(task: TaskView, *, to_end: bool) -> bool:
+    is_complete = task.status.phase is Phase.COMPLETE
+    return (is_complete or (task.status.ready and not to_end)) and not task.is_outdated
 
 
-def _outcome(view: ServiceView, health: str) -> str:
-    complete = sum(task.status.phase is Phase.COMPLETE for task in view.tasks)
-    return f"{complete}/{view.spec.replicas} complete" if complete else health
+def _exit_code(end: End | None) -> int | None:
+    """The code of a failed job, as a shell has it: never 0, as a probe may have failed it."""
+    if end is None:
+        return None
+    known = signal.Signals.__members__.get(end.signal or "")
+    return (end.exit_code or None) if known is None else 128 + known
 
 
 def _told(task: TaskView, now: float) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from warren.model.probe import Probe, ProbeKind, Verdict
-from warren.model.service import ServiceSpec
-from warren.model.task import TaskStatus
+from warren.model.service import Condition, ServiceSpec
+from warren.model.task import Phase, TaskStatus
 from warren.rules.probe import ProbeRecord
 
 
@@ -38,18 +38,33 @@ def is_ready(spec: ServiceSpec, records: Mapping[ProbeKind, ProbeRecord]) -> boo
     return True
 
 
+def is_job(spec: ServiceSpec) -> bool:
+    """Whether it is run to an end: it may be complete, and nothing says that it is ready before."""
+    says_ready = (spec.health, spec.startup, spec.readiness)
+    return spec.restart.condition is not Condition.ALWAYS and not any(says_ready)
+
+
 class Health(msgspec.Struct, frozen=True):
-    """A service's health: `str()` is `3/3 healthy` or `0/2 healthy, 2/2 restarting`."""
+    """A service's health: `str()` is `3/3 healthy`, `0/2 healthy, 2/2 restarting`, or of a job that
+    is done `2/2 complete`."""
 
     healthy: int
     total: int
     restarting: int
+    complete: int = 0
 
     def __str__(self) -> str:
+        if self.complete and self.complete == self.total:
+            return f"{self.complete}/{self.total} complete"
         text = f"{self.healthy}/{self.total} healthy"
-        if self.restarting:
-            text += f", {self.restarting}/{self.total} restarting"
+        for count, word in ((self.restarting, "restarting"), (self.complete, "complete")):
+            text += f", {count}/{self.total} {word}" if count else ""
         return text
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every slot has what was wanted: a task that is ready, or is complete."""
+        return self.healthy + self.complete >= self.total
 
 
 def summarize(replicas: int, tasks: Iterable[TaskStatus]) -> Health:
@@ -59,4 +74,5 @@ def summarize(replicas: int, tasks: Iterable[TaskStatus]) -> Health:
         sum(task.ready for task in current),
         replicas,
         sum(task.is_restarting for task in current),
+        sum(task.phase is Phase.COMPLETE for task in current),
     )
