@@ -306,6 +306,7 @@ struct NodeHello {
   id @1 :Text;                  # the data directory's own
   epoch @2 :Int64;              # as given in an earlier session of this process; 0: the first
   warren @3 :Text;              # version
+  manager @4 :Text;             # the id of the manager it belongs to; empty: it has met none
 }
 
 enum Desired {
@@ -366,6 +367,7 @@ enum NodeState {
   ready @0;                     # has a session
   unreachable @1;               # has lost it
   down @2;                      # and its lease too
+  refusing @3;                  # it belongs to another manager, and takes nothing from this one
 }
 
 struct NodeCondition {
@@ -439,9 +441,11 @@ interface Gate {
   view @1 () -> (view :ClusterView);
   # To look.
 
-  enroll @2 (hello :NodeHello, agent :Agent) -> (session :NodeSession, epoch :Int64);
-  # To be a node. `epoch` is the number of this supervisor's life. The manager calls `agent` on the
-  # same connection; the session ends with the connection.
+  enroll @2 (hello :NodeHello, agent :Agent)
+         -> (session :NodeSession, epoch :Int64, manager :Text);
+  # To be a node. `epoch` is the number of this supervisor's life; `manager` is the manager's id,
+  # the same after a restore: a node that knows another one refuses. The manager calls `agent` on
+  # the same connection; the session ends with the connection.
 }
 
 interface ClusterView {

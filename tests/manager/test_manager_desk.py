@@ -109,6 +109,43 @@ def kinds(manager: Manager) -> list[str]:
     return [entry.kind for entry in manager.books.events(after=0, since=0, limit=1000)]
 
 
+async def test_node_of_another_manager_is_refused_and_shown_while_it_comes_back(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        viewer = await manager.gate(FakeConnection()).view()
+        stranger = NodeHello(name="n9", id="z", manager="another", warren="0.1")
+        with pytest.raises(ConflictError, match=r"manager: 'another': .*--new-manager"):
+            await manager.gate(FakeConnection()).enroll(stranger, FakeAgent())
+        (view,) = await viewer.nodes()
+        assert (view.name, view.state) == ("n9", NodeState.REFUSING)
+        (trouble,) = (await viewer.status()).trouble
+        assert trouble.startswith("node n9 refuses this manager: it belongs to another; put that")
+        assert "n9" not in manager.books.world.nodes
+        await trio.sleep(manager.desk.lease + 1)
+        assert await viewer.nodes() == []
+        own = NodeHello(name="n9", id="z", manager=manager.books.store.manager_id)
+        session = await manager.gate(FakeConnection()).enroll(own, FakeAgent())
+        assert session.manager == own.manager
+        (view,) = await viewer.nodes()
+        assert view.state is NodeState.READY
+
+
+async def test_known_node_that_has_gone_to_another_manager_is_shown_as_refusing(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        _, connection = await enroll(manager, FakeAgent())
+        connection.closed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        gone = NodeHello(name="n1", id="a", manager="another")
+        with pytest.raises(ConflictError):
+            await manager.gate(FakeConnection()).enroll(gone, FakeAgent())
+        viewer = await manager.gate(FakeConnection()).view()
+        (view,) = await viewer.nodes()
+        assert (view.state, view.tasks) == (NodeState.REFUSING, 1)
+
+
 async def test_node_is_told_the_whole_and_then_what_changes(autojump_clock: MockClock) -> None:
     async with managed() as manager:
         agent = FakeAgent()

@@ -36,6 +36,7 @@ class FakeManager:
     renewed: int = 0
     conditions: Sequence[NodeCondition] = ()
     epoch: int = 7
+    manager: str = "m1"
     lost: trio.Event = field(default_factory=trio.Event)
 
     @asynccontextmanager
@@ -84,6 +85,47 @@ async def linked(
         link = Link(manager.dial, agent, hello, chance=random.Random(1))  # type: ignore[arg-type]
         nursery.start_soon(link.run)
         yield agent, link
+        nursery.cancel_scope.cancel()
+
+
+async def test_node_takes_nothing_from_another_manager_than_its_own(
+    autojump_clock: MockClock,
+) -> None:
+    manager, ground = FakeManager(), Ground()
+    async with ground.agent() as agent, trio.open_nursery() as nursery:
+        hello = NodeHello(name="n1", id="a", manager="m0")
+        link = Link(manager.dial, agent, hello, chance=random.Random(1))  # type: ignore[arg-type]
+        nursery.start_soon(link.run)
+        await until(lambda: link.trouble)
+        assert link.trouble == "manager: 'm1': this node belongs to m0"
+        await until(lambda: len(manager.hellos) > 3)
+        assert manager.reports == []
+        manager.manager = "m0"
+        await until(lambda: link.is_up)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("manager_id", ["m1", ""])
+async def test_first_manager_is_the_nodes_own_and_one_without_an_id_is_taken(
+    autojump_clock: MockClock, manager_id: str
+) -> None:
+    manager, ground = FakeManager(manager=manager_id), Ground()
+    async with ground.agent() as agent, trio.open_nursery() as nursery:
+        hello = NodeHello(name="n1", id="a")
+        known = ground.journal.note_manager
+        link = Link(
+            manager.dial,  # type: ignore[arg-type]
+            agent,
+            hello,
+            chance=random.Random(1),
+            remember=known,
+        )
+        nursery.start_soon(link.run)
+        await until(lambda: link.is_up)
+        assert ground.journal.manager_id() == manager_id
+        manager.lost.set()
+        await until(lambda: len(manager.hellos) > 1)
+        assert manager.hellos[-1].manager == manager_id
         nursery.cancel_scope.cancel()
 
 

@@ -153,6 +153,10 @@ class FarSession:
     def epoch(self) -> int:
         return self.session.epoch
 
+    @property
+    def manager(self) -> str:
+        return self.session.manager
+
     async def report_task_health(self, report: Report) -> None:
         await self.link.call(lambda: self.session.report_task_health(report))
 

@@ -120,7 +120,7 @@ def test_journal_that_is_none_is_refused_by_its_name(path: Path) -> None:
 def test_journal_of_a_newer_warren_is_refused(path: Path) -> None:
     with closing(SqliteJournal(path)), closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA user_version = 99")
-    with pytest.raises(JournalError, match="is of version 99; this Warren knows up to 2"):
+    with pytest.raises(JournalError, match="is of version 99; this Warren knows up to 3"):
         SqliteJournal(path)
 
 

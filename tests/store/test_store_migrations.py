@@ -14,10 +14,11 @@ from tests.store.staterows import numbered, numbered_state
 from warren.store import state
 from warren.store.database import Schema, open_database
 from warren.store.errors import StoreError
-from warren.store.journal import JOURNAL
+from warren.store.journal import JOURNAL, SqliteJournal, known_manager
 from warren.store.schema import STATE
 from warren.store.state import StateStore
 
+OWN = STATE.version
 _SECOND = (
     "ALTER TABLE nodes ADD COLUMN zone TEXT NOT NULL DEFAULT 'here'",
     "CREATE INDEX nodes_by_zone ON nodes (zone)",
@@ -31,7 +32,7 @@ def newer(*migrations: tuple[str, ...]) -> Schema:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A state file of version 1, with rows."""
+    """A state file of this version, with rows."""
     path = tmp_path / "state.sqlite"
     with closing(StateStore.open(path)) as store:
         store.commit(numbered(1), now=1.0)
@@ -58,14 +59,14 @@ def test_next_version_is_one_entry_in_the_list(path: Path) -> None:
     with opened(path, newer(_SECOND)) as db:
         assert db.execute("SELECT zone, warren FROM nodes").fetchall() == [("here", "migrated")]
         assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
-    assert version(path) == 2
+    assert version(path) == OWN + 1
 
 
 def test_all_that_are_missing_run_in_order(path: Path) -> None:
     third = ("UPDATE nodes SET zone = zone || ' and there'",)
     with opened(path, newer(_SECOND, third)) as db:
         assert db.execute("SELECT zone FROM nodes").fetchall() == [("here and there",)]
-    assert version(path) == 3
+    assert version(path) == OWN + 2
 
 
 def test_new_file_and_migrated_file_are_of_one_shape(path: Path, tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_migration_that_fails_leaves_the_old_version(path: Path, done: int) -> N
     broken = newer(("CREATE TABLE third (a)",), (*_SECOND[:done], "UPDATE nowhere SET a = 1"))
     with pytest.raises(StoreError, match="no such table: nowhere"), opened(path, broken):
         pass
-    assert version(path) == 1
+    assert version(path) == OWN
     assert schema_of(path) == before
     with closing(StateStore.open(path)) as store:
         assert store.load() == numbered_state(1)
@@ -112,9 +113,10 @@ def test_migration_does_not_fire_on_a_table_made_anew(path: Path) -> None:
 def test_newer_version_is_refused_and_left_alone(path: Path) -> None:
     with opened(path, newer(_SECOND)):
         pass
-    with pytest.raises(StoreError, match="is of version 2; this Warren knows up to 1"):
+    said = f"is of version {OWN + 1}; this Warren knows up to {OWN}"
+    with pytest.raises(StoreError, match=said):
         StateStore.open(path)
-    assert version(path) == 2
+    assert version(path) == OWN + 1
 
 
 def test_file_of_another_schema_is_refused(path: Path, tmp_path: Path) -> None:
@@ -132,4 +134,32 @@ def test_store_opens_with_the_version_it_is_made_for(
     with closing(StateStore.open(path)) as store:
         assert store.load() == numbered_state(1)
         store.commit(numbered(2), now=1.0)
-    assert version(path) == 2
+    assert version(path) == OWN + 1
+
+
+def test_store_of_before_managers_had_ids_gets_one_and_keeps_it(tmp_path: Path) -> None:
+    path, other = tmp_path / "old.sqlite", tmp_path / "other.sqlite"
+    for each in (path, other):
+        first = msgspec.structs.replace(STATE, migrations=STATE.migrations[:1])
+        with opened(each, first) as db:
+            db.execute("UPDATE meta SET generation = 7")
+    found = list[str]()
+    for each in (path, path, other):
+        with closing(StateStore.open(each)) as store:
+            assert store.generation == 7
+            found.append(store.manager_id)
+    assert found[0] == found[1] != found[2]
+    assert len(found[0]) == 32
+
+
+def test_journal_of_before_is_of_no_manager_yet_and_keeps_its_node(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with opened(path, msgspec.structs.replace(JOURNAL, migrations=JOURNAL.migrations[:2])) as db:
+        db.execute("INSERT INTO node VALUES (1, 'abc')")
+    assert known_manager(path) == ""
+    with closing(SqliteJournal(path)) as journal:
+        assert (journal.node_id(), journal.manager_id()) == ("abc", "")
+        journal.note_manager("m1")
+    assert known_manager(path) == "m1"
+    with closing(SqliteJournal(path)) as journal:
+        assert (journal.node_id(), journal.manager_id()) == ("abc", "m1")

@@ -8,12 +8,15 @@ from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.store.staterows import WRITER, assert_numbered, numbered, numbered_state, program
+from warren.store.database import open_database
 from warren.store.errors import StoreError
 from warren.store.journal import SqliteJournal
 from warren.store.lock import DataDirectoryError, locked
+from warren.store.schema import STATE
 from warren.store.state import StateStore
 from warren.store.upkeep import backup, check, restore
 
@@ -96,7 +99,7 @@ def test_check_tells_of_what_is_no_state(path: Path, tmp_path: Path) -> None:
     assert check(text) == [f"{text}: file is not a database"]
     assert check(empty) == [f"{empty}: is empty"]
     assert check(journal) == [f"{journal}: is another program's database"]
-    assert check(path) == [f"{path}: is of version 9; this Warren knows up to 1"]
+    assert check(path) == [f"{path}: is of version 9; this Warren knows up to {STATE.version}"]
     assert check(tmp_path / "none") == [f"{tmp_path / 'none'}: there is no such file"]
     assert not (tmp_path / "none").exists()
 
@@ -170,6 +173,25 @@ def test_restore_puts_a_backup_back_and_keeps_the_old_file(path: Path, target: P
     assert generation_of(kept) == 7
 
 
+def test_restored_state_is_of_the_same_manager_also_from_before_managers_had_ids(
+    path: Path, target: Path
+) -> None:
+    def manager() -> str:
+        with closing(StateStore.open(path)) as store:
+            return store.manager_id
+
+    own = manager()
+    backup(path, target)
+    restore(path, target)
+    assert manager() == own
+    first = msgspec.structs.replace(STATE, migrations=STATE.migrations[:1])
+    old = target.with_name("old.sqlite")
+    with closing(open_database(old, first, synchronous="FULL")) as db:
+        db.execute("UPDATE meta SET generation = 2")
+    restore(path, old)
+    assert manager() == own
+
+
 def test_restore_into_an_empty_directory_makes_the_file(path: Path, target: Path) -> None:
     new = path.parent / "new" / "state.sqlite"
     backup(path, target)
@@ -215,7 +237,9 @@ def test_restore_while_a_manager_runs_is_refused(path: Path, target: Path) -> No
     write(path, 4)
     with (
         locked(path.parent, role="manager"),
-        pytest.raises(DataDirectoryError, match="in use by another warren manager, pid"),
+        pytest.raises(
+            DataDirectoryError, match=r"in use by another warren manager, pid \d+; stop it first"
+        ),
     ):
         restore(path, target)
     assert generation_of(path) == 4

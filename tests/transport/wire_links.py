@@ -30,6 +30,7 @@ class Played:
 
     def __init__(self, **script: Any) -> None:
         self.epoch = 7
+        self.manager = "m1"
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.script = script
 

@@ -16,6 +16,7 @@ import trio
 from warren.checks import Caps, Checker
 from warren.cli.datadir import PlatformError
 from warren.manager.program import Manager, open_manager
+from warren.model.errors import WarrenError
 from warren.model.task import TaskEvent, TaskStatus
 from warren.node.link import Dial
 from warren.node.program import Node, open_node
@@ -23,7 +24,7 @@ from warren.node.supervisor import Supervisor, open_supervision
 from warren.nursery.surroundings import Surroundings
 from warren.runtime.ports import PortAllocator
 from warren.runtime.process import ProcessRuntime
-from warren.store.journal import SqliteJournal
+from warren.store.journal import SqliteJournal, known_manager
 from warren.store.lock import locked
 from warren.store.state import StateStore
 from warren.watch.conditions import Conditions
@@ -35,6 +36,11 @@ NETWORK_CHECKS = 256  # in flight at once on a node (S10)
 JOURNAL = "journal.sqlite"
 STATE = "manager.sqlite"
 PATIENCE = 2.0  # seconds
+
+
+class StrangerError(WarrenError):
+    """A manager's state is not that of the manager which the tasks of this node belong to."""
+
 
 Publish = Callable[[TaskStatus, TaskEvent], None]
 
@@ -95,8 +101,10 @@ async def open_node_here(
     publish: Publish | None = None,
     network_checks: int = NETWORK_CHECKS,
     exec_checks: int | None = None,
+    new_manager: bool = False,
 ) -> AsyncGenerator[Node, None]:
-    """This machine as a node, its manager reached by `dial`. Raises WarrenError."""
+    """This machine as a node, its manager reached by `dial`; with `new_manager` whichever it is
+    from now on. Raises WarrenError."""
     async with (
         _open_surroundings(
             data_dir,
@@ -105,9 +113,21 @@ async def open_node_here(
             network_checks=network_checks,
             exec_checks=exec_checks,
         ) as (around, runtime),
-        open_node(around, runtime.logs, dial, stops_tasks=stops_tasks) as here,
     ):
-        yield here
+        if new_manager:
+            around.journal.note_manager("")
+        async with open_node(around, runtime.logs, dial, stops_tasks=stops_tasks) as here:
+            yield here
+
+
+def refuse_stranger(data_dir: Path, manager: Manager) -> None:
+    """Raises StrangerError where the node of this data directory belongs to another manager."""
+    known, found = known_manager(data_dir / JOURNAL), manager.books.store.manager_id
+    if known not in ("", found):
+        said = f"is of another manager ({found}) than the tasks here ({known}); it was lost,"
+        done = "emptied or replaced. Nothing was started, and what runs was left alone. Put it back"
+        wanted = "(warren db restore FILE), or begin anew, once, with --new-manager: tasks that are"
+        raise StrangerError(f"{data_dir / STATE}: {said} {done} {wanted} not of it are then ended")
 
 
 @asynccontextmanager

@@ -79,6 +79,7 @@ def run_node(
     stop_tasks: Annotated[bool, Flag] = False,
     network_checks: Annotated[int, Parameter(validator=AT_LEAST_ONE)] = 256,
     exec_checks: Annotated[int | None, Parameter(validator=AT_LEAST_ONE)] = None,
+    new_manager: Annotated[bool, Flag] = False,
     log_level: LogLevel = "info",
     json_log: Annotated[bool, Flag] = False,
 ) -> int:
@@ -101,6 +102,9 @@ def run_node(
         HTTP and TCP checks that may be in flight at once.
     exec_checks
         Exec checks that may be in flight at once [default: two per core].
+    new_manager
+        Belong to the manager that is met next; its tasks are taken, and what runs here and is not
+        of it is ended. Needed once, where the manager this node belonged to is gone for good.
     log_level
         How much of its log to show on standard error.
     json_log
@@ -127,6 +131,7 @@ def run_node(
             stops_tasks=stop_tasks,
             network_checks=network_checks,
             exec_checks=exec_checks,
+            new_manager=new_manager,
         ):
             await stopped()
 

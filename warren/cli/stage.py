@@ -16,7 +16,12 @@ from pathlib import Path
 
 import trio
 
-from warren.cli.compose import NETWORK_CHECKS, open_manager_here, open_node_here
+from warren.cli.compose import (
+    NETWORK_CHECKS,
+    open_manager_here,
+    open_node_here,
+    refuse_stranger,
+)
 from warren.cli.feed import Feed
 from warren.cli.reporter import Reporter
 from warren.cli.upfile import UpFile
@@ -40,6 +45,7 @@ class StageOptions:
     specs: Sequence[ServiceSpec] | None = None
     network_checks: int = NETWORK_CHECKS
     exec_checks: int | None = None
+    new_manager: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Stage:
 async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerator[Stage, None]:
     """Both, told of to `reporter`. Leaving the block stops every task, gently."""
     async with open_manager_here(options.data_dir) as manager, trio.open_nursery() as nursery:
+        if not options.new_manager:
+            refuse_stranger(options.data_dir, manager)
         feed = Feed(manager.books, reporter)
         file = UpFile(manager, options.specs, options.data_dir)
         await file.apply()
@@ -74,6 +82,7 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
             publish=feed.publish,
             network_checks=options.network_checks,
             exec_checks=options.exec_checks,
+            new_manager=options.new_manager,
         ) as node:
             reporter.attach(node.agent.status)
             nursery.start_soon(file.serve)

@@ -36,6 +36,7 @@ def up(
     log_level: LogLevel = "warning",
     network_checks: Annotated[int, Parameter(validator=AT_LEAST_ONE)] = 256,
     exec_checks: Annotated[int | None, Parameter(validator=AT_LEAST_ONE)] = None,
+    new_manager: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Run manager and node in one process until Ctrl-C, which stops every task; a second kills.
 
@@ -67,6 +68,8 @@ def up(
         HTTP and TCP checks that may be in flight at once.
     exec_checks
         Exec checks that may be in flight at once [default: two per core].
+    new_manager
+        Begin anew where the manager's state was lost: what runs here and is not of it is ended.
     """
     specs = _specs(file)
     from warren.cli.names import node_name
@@ -84,6 +87,7 @@ def up(
         specs=specs,
         network_checks=network_checks,
         exec_checks=exec_checks,
+        new_manager=new_manager,
     )
     as_table = not (plain or json_log) and _is_terminal()
     return _run(options, _reporter(log_level, as_table=as_table, as_json=json_log))

@@ -34,6 +34,7 @@ class Store(Protocol):
 
     generation: int
     last_seq: int
+    manager_id: str
 
     def load(self) -> Snapshot: ...
 

@@ -14,12 +14,13 @@ import trio
 
 from warren.manager.books import Books
 from warren.manager.session import Session
+from warren.manager.strangers import Strangers
 from warren.model.cluster import AddEvent, Change, Entry, NodeRow, PutNode
 from warren.model.errors import ConflictError, InvalidError, LinkLostError, UnavailableError
 from warren.model.identity import NAME_WANTED, is_name
 from warren.model.link import Agent
 from warren.model.report import NodeHello
-from warren.model.view import NodeState
+from warren.model.view import NodeState, NodeView
 from warren.watch.boundary import Boundary, survived
 
 LAST_CHANCE = 1.0  # seconds before its lease is over in which a node is still listened for
@@ -49,6 +50,7 @@ class Desk:
         self._nursery = nursery
         self._sessions: dict[str, Session] = {}
         self._unwritten: dict[str, NodeRow] = {}
+        self._strangers = Strangers(books.store.manager_id, kept_for=lease)
 
     def __repr__(self) -> str:
         return f"<Desk {len(self._sessions)} sessions>"
@@ -70,6 +72,11 @@ class Desk:
             return NodeState.DOWN
         return NodeState.UNREACHABLE
 
+    def strangers(self) -> dict[str, NodeView]:
+        """Nodes that belong to another manager and have come here lately."""
+        found = self._strangers.current(self._books.now())
+        return {name: view for name, view in found.items() if name not in self._sessions}
+
     def begin(self) -> None:
         """After a start of the manager nobody has a session: leases run from now."""
         now = self._books.now()
@@ -83,6 +90,7 @@ class Desk:
         await trio.lowlevel.checkpoint()
         if not is_name(hello.name):
             raise InvalidError(f"name: {hello.name!r}: {NAME_WANTED}")
+        self._strangers.refuse(hello, self._books.now())
         before = self._books.world.nodes.get(hello.name)
         self._refuse_stranger(hello, before)
         epoch = _epoch(hello, before)

@@ -55,6 +55,10 @@ class Session:
     def epoch(self) -> int:
         return self._epoch
 
+    @property
+    def manager(self) -> str:
+        return self._books.store.manager_id
+
     async def report_task_health(self, report: Report) -> None:
         self._check_open()
         self.heard_at = trio.current_time()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+import msgspec
 import trio
 
 from warren import __version__
@@ -14,6 +15,7 @@ from warren.manager.books import Books
 from warren.manager.desk import Desk
 from warren.manager.quarantine import MEND
 from warren.manager.reconciler import Reconciler
+from warren.manager.strangers import WHAT_TO_DO
 from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
 from warren.model.condition import NodeCondition
@@ -95,8 +97,14 @@ class Viewer:
 
     async def nodes(self) -> list[NodeView]:
         await trio.lowlevel.checkpoint()
-        nodes = self._books.world.nodes
-        return [self._node(nodes[name]) for name in sorted(nodes)]
+        strangers = self._desk.strangers()
+        views = {row.name: self._node(row) for row in self._books.world.nodes.values()}
+        for name, stranger in strangers.items():
+            known = views.get(name)
+            views[name] = (
+                stranger if known is None else msgspec.structs.replace(known, state=stranger.state)
+            )
+        return [views[name] for name in sorted(views)]
 
     async def events(
         self,
@@ -157,9 +165,12 @@ class Viewer:
         for one in self._inside.conditions.current():
             yield f"manager: {one.kind}: {one.message}"
         yield from self._books.quarantine.troubles()
+        strangers = self._desk.strangers()
+        for name in strangers:
+            yield f"node {name} refuses this manager: it belongs to another; {WHAT_TO_DO}"
         for node in self._books.world.nodes.values():
             state = self._desk.state(node)
-            if state is not NodeState.READY:
+            if state is not NodeState.READY and node.name not in strangers:
                 yield f"node {node.name} is {state.value}"
             for one in self._conditions(node.name):
                 yield f"node {node.name}: {one.kind}: {one.message}"

@@ -70,6 +70,11 @@ class NodeSession(Protocol):
         """The number of this supervisor's life, given by the manager."""
         ...
 
+    @property
+    def manager(self) -> str:
+        """The manager's id; empty where it is of a version that had none."""
+        ...
+
     async def report_task_health(self, report: Report) -> None:
         """Returns when it is durable. Raises UnavailableError where it cannot be written now."""
         ...
@@ -189,5 +194,5 @@ class Gate(Protocol):
     async def enroll(self, hello: NodeHello, agent: Agent) -> NodeSession:
         """Begin a session as this node; an earlier one of the same supervisor ends. Raises
         ConflictError where another supervisor of that name has a session or had one within the
-        lease, InvalidError."""
+        lease, and where `hello` names another manager; InvalidError."""
         ...

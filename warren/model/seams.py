@@ -145,6 +145,14 @@ class Journal(Protocol):
         """The id of this node: made once, and kept as long as the journal is."""
         ...
 
+    def manager_id(self) -> str:
+        """The id of the manager this node belongs to; empty where it has met none."""
+        ...
+
+    def note_manager(self, manager: str) -> None:
+        """From now on this node belongs to this manager; empty: to the next that it meets."""
+        ...
+
 
 class LogSource(Protocol):
     """The output of tasks, kept by slot."""

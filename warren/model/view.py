@@ -50,11 +50,13 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeState(enum.Enum):
-    """READY has a session; UNREACHABLE has lost it; DOWN has lost its lease too (S20)."""
+    """READY has a session; UNREACHABLE has lost it; DOWN has lost its lease too (S20); REFUSING
+    belongs to another manager and takes nothing from this one."""
 
     READY = "ready"
     UNREACHABLE = "unreachable"
     DOWN = "down"
+    REFUSING = "refusing"
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):

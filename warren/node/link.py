@@ -15,7 +15,7 @@ from typing import NoReturn
 import msgspec
 import trio
 
-from warren.model.errors import LinkLostError, RefusedError, WarrenError
+from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
 from warren.model.link import Gate, NodeSession
 from warren.model.report import NodeHello, Report
 from warren.node.agent import NodeAgent
@@ -32,15 +32,26 @@ Dial = Callable[[], AbstractAsyncContextManager[Gate]]
 
 
 class Link:
-    """The link of one node. `run` keeps it up; `is_up` and `trouble` tell how it is."""
+    """The link of one node. `run` keeps it up; `is_up` and `trouble` tell how it is.
+
+    The first manager it meets is the node's own, of which `remember` is told; from another one it
+    takes nothing.
+    """
 
     def __init__(
-        self, dial: Dial, agent: NodeAgent, hello: NodeHello, *, chance: random.Random
+        self,
+        dial: Dial,
+        agent: NodeAgent,
+        hello: NodeHello,
+        *,
+        chance: random.Random,
+        remember: Callable[[str], None] = lambda manager: None,
     ) -> None:
         self._dial = dial
         self._agent = agent
         self._hello = hello
         self._chance = chance
+        self._remember = remember
         self._pause = FIRST_PAUSE
         self.is_up = False
         self.trouble: str | None = None
@@ -64,6 +75,7 @@ class Link:
     async def _hold(self, gate: Gate) -> None:
         with _patience("enrolling"):
             session = await gate.enroll(self._hello, self._agent)
+        self._know(session.manager)
         self._hello = msgspec.structs.replace(self._hello, epoch=session.epoch)
         await self._report_whole(session)
         self._note_up()
@@ -73,6 +85,15 @@ class Link:
                 await self._report(session)
         finally:
             self.is_up = False
+
+    def _know(self, manager: str) -> None:
+        """Raises ConflictError for another manager; it has refused this node itself, as a rule."""
+        known = self._hello.manager
+        if known and manager not in ("", known):
+            raise ConflictError(f"manager: {manager!r}: this node belongs to {known}")
+        if manager and not known:
+            self._hello = msgspec.structs.replace(self._hello, manager=manager)
+            self._remember(manager)
 
     async def _report_whole(self, session: NodeSession) -> None:
         outbox = self._agent.outbox

@@ -45,10 +45,14 @@ async def open_node(
     async with trio.open_nursery() as nursery:
         agent = NodeAgent(nursery, surroundings, logs)
         agent.take_over()
+        journal = surroundings.journal
         hello = NodeHello(
-            name=surroundings.node, id=surroundings.journal.node_id(), warren=__version__
+            name=surroundings.node,
+            id=journal.node_id(),
+            warren=__version__,
+            manager=journal.manager_id(),
         )
-        link = Link(dial, agent, hello, chance=surroundings.chance)
+        link = Link(dial, agent, hello, chance=surroundings.chance, remember=journal.note_manager)
         node = Node(agent, link, stops_tasks=stops_tasks)
         nursery.start_soon(_resume_in_time, agent)
         nursery.start_soon(link.run)

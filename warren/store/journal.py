@@ -11,15 +11,16 @@ import logging
 import sqlite3
 import uuid
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
 from warren.model.decode import DecodeError, from_json, to_json
 from warren.model.identity import TaskId
 from warren.model.task import TaskRecord
-from warren.store.database import Schema, open_database, roll_back
+from warren.store.database import Schema, open_database, roll_back, version_of
 from warren.store.errors import StoreError
 
 JOURNAL = Schema(
@@ -33,14 +34,28 @@ JOURNAL = Schema(
                 id TEXT NOT NULL
             ) STRICT""",
         ),
+        (
+            "ALTER TABLE node ADD COLUMN manager TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE node ADD COLUMN place TEXT NOT NULL DEFAULT ''",
+        ),
     ),
     unmarked=1,
 )
+_VERSION_WITH_MANAGER = 3
+_PUT_NODE = "INSERT OR REPLACE INTO node (only, id, manager, place) VALUES (1, ?, ?, ?)"
 _log = logging.getLogger("warren.store")
 
 
 class JournalError(StoreError):
     """The journal cannot be opened or read. `str()` says which file and why."""
+
+
+class _Node(msgspec.Struct, frozen=True):
+    """What is written down of the node itself. Empty: not known."""
+
+    id: str
+    manager: str = ""
+    place: str = ""
 
 
 class SqliteJournal:
@@ -49,8 +64,8 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pending: dict[str, bytes | None] = {}
-        self._node_id: str | None = None
-        self._is_id_written = False
+        self._node: _Node | None = None
+        self._is_node_due = False
         self._is_failing = False
         with self._explained():
             self._db = open_database(path, JOURNAL, synchronous="NORMAL")
@@ -80,40 +95,58 @@ class SqliteJournal:
 
     def node_id(self) -> str:
         """This data directory's own name, made once: 32 hex digits."""
-        if self._node_id is None:
-            self._node_id = self._written_id() or uuid.uuid4().hex
-            self._flush()
-        return self._node_id
+        return self._self().id
+
+    def manager_id(self) -> str:
+        """The manager this node belongs to; empty where it has met none."""
+        return self._self().manager
+
+    def note_manager(self, manager: str) -> None:
+        """From now on it belongs to this one."""
+        self._change(manager=manager)
 
     def close(self) -> None:
         """Write what is left and close the file."""
         self._flush()
         self._db.close()
 
-    def _written_id(self) -> str | None:
+    def _self(self) -> _Node:
+        if self._node is None:
+            found = self._written_node()
+            self._node = found or _Node(uuid.uuid4().hex)
+            self._is_node_due = found is None
+            self._flush()
+        return self._node
+
+    def _change(self, **fields: str) -> None:
+        before = self._self()
+        self._node = msgspec.structs.replace(before, **fields)
+        self._is_node_due |= self._node != before
+        self._flush()
+
+    def _written_node(self) -> _Node | None:
         try:
-            row = self._db.execute("SELECT id FROM node").fetchone()
+            row = self._db.execute("SELECT id, manager, place FROM node").fetchone()
         except sqlite3.Error as error:
             self._note_failure(error)
             return None
-        self._is_id_written = row is not None
-        return row and row[0]
+        return row and _Node(*row)
 
     def _flush(self) -> None:
-        is_id_due = self._node_id is not None and not self._is_id_written
-        if not self._pending and not is_id_due:
+        if not self._pending and not self._is_node_due:
             return
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            if is_id_due:
-                self._db.execute("INSERT OR REPLACE INTO node VALUES (1, ?)", (self._node_id,))
+            if self._is_node_due and self._node is not None:
+                row = msgspec.structs.astuple(self._node)
+                self._db.execute(_PUT_NODE, row)
             self._write_pending()
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._note_failure(error)
             return
         self._pending.clear()
-        self._is_id_written |= is_id_due
+        self._is_node_due = False
         if self._is_failing:
             self._is_failing = False
             _log.warning("%s can be written again", self._path)
@@ -146,6 +179,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.records: dict[TaskId, TaskRecord] = {}
         self._node_id = uuid.uuid4().hex
+        self._manager = ""
 
     def load(self) -> list[TaskRecord]:
         """Every record, oldest task first."""
@@ -167,3 +201,28 @@ class MemoryJournal:
     def node_id(self) -> str:
         """This journal's own name: 32 hex digits."""
         return self._node_id
+
+    def manager_id(self) -> str:
+        """The manager this node belongs to."""
+        return self._manager
+
+    def note_manager(self, manager: str) -> None:
+        """From now on it belongs to this one."""
+        self._manager = manager
+
+
+def known_manager(path: Path) -> str:
+    """Which manager a journal's node belongs to; empty where it has met none, and where there is
+    no journal yet. Nothing is made or changed. Raises JournalError."""
+    if not path.exists():
+        return ""
+    try:
+        # Not `mode=ro`: after a crash SQLite has to play its log back.
+        uri = f"file:{quote(str(path))}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
+            if version_of(db, JOURNAL, path) < _VERSION_WITH_MANAGER:
+                return ""
+            row = db.execute("SELECT manager FROM node").fetchone()
+            return row[0] if row else ""
+    except (sqlite3.Error, StoreError) as error:
+        raise JournalError(f"{path}: {error}") from None

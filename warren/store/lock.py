@@ -17,10 +17,13 @@ class DataDirectoryError(WarrenError):
 
 
 @contextmanager
-def locked(directory: Path, *, role: str | None = None) -> Generator[None, None, None]:
+def locked(
+    directory: Path, *, role: str | None = None, wanted: str = "want another --data-dir"
+) -> Generator[None, None, None]:
     """Hold a data directory, made if need be. Raises DataDirectoryError.
 
-    Roles, such as `manager` and `node`, do not shut each other out.
+    Roles, such as `manager` and `node`, do not shut each other out. `wanted` is what is to be done
+    where it is in use.
     """
     name = f"{role}.lock" if role else "lock"
     try:
@@ -29,18 +32,18 @@ def locked(directory: Path, *, role: str | None = None) -> Generator[None, None,
     except OSError as error:
         raise DataDirectoryError(f"data directory {directory}: {error.strerror}") from None
     try:
-        _take(lock, directory, f"warren {role}" if role else "warren")
+        _take(lock, directory, f"warren {role}" if role else "warren", wanted)
         yield
     finally:
         os.close(lock)
 
 
-def _take(lock: int, directory: Path, who: str) -> None:
+def _take(lock: int, directory: Path, who: str, wanted: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
-        said = f"is in use by another {who}, pid {holder}; want another --data-dir"
+        said = f"is in use by another {who}, pid {holder}; {wanted}"
         raise DataDirectoryError(f"data directory {directory} {said}") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

@@ -3,7 +3,8 @@
 A spec stands once for all tasks of its revision. A service's own row has its spec once more, as
 scaling changes `replicas` without a new revision; so do its tasks, which keep theirs in a column.
 `numbers` has the greatest task number a name ever had, and outlives the service, so that no task's
-id is used again. Events have no foreign key: they outlive what they tell of.
+id is used again. Events have no foreign key: they outlive what they tell of. `meta.manager` is the
+manager's id: made with the file, and the same in every copy of it.
 """
 
 from __future__ import annotations
@@ -76,4 +77,9 @@ _FIRST = (
     "CREATE INDEX events_by_service ON events (service) WHERE service != ''",
 )
 
-STATE = Schema(application_id=0x57527374, migrations=(_FIRST,))
+_MANAGER = (
+    "ALTER TABLE meta ADD COLUMN manager TEXT NOT NULL DEFAULT ''",
+    "UPDATE meta SET manager = lower(hex(randomblob(16)))",
+)
+
+STATE = Schema(application_id=0x57527374, migrations=(_FIRST, _MANAGER))

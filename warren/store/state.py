@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -50,7 +51,8 @@ class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class StateStore:
     """Open it with `open`, and close it when done.
 
-    `generation` is that of the last commit; `last_seq` the greatest number an event ever had.
+    `generation` is that of the last commit; `last_seq` the greatest number an event ever had;
+    `manager_id` is 32 hex digits, the same in every copy of the file.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class StateStore:
         self._trouble: str | None = None
         self.generation: int = self._one("SELECT generation FROM meta")
         self.last_seq: int = self._one(_LAST_SEQ)
+        self.manager_id: str = self._one("SELECT manager FROM meta")
         self._files = self._identities()
 
     def __repr__(self) -> str:
@@ -227,7 +230,7 @@ class StateStore:
         self._trouble = f"{named(self._path)} cannot be written: {reason}"
         return UnavailableError(self._trouble)
 
-    def _one(self, query: str, *values: str) -> int:
+    def _one(self, query: str, *values: str) -> Any:
         (value,) = self._db.execute(query, values).fetchone()
         return value
 

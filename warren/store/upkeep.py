@@ -12,13 +12,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from warren.store.database import BUSY_TIMEOUT, INDEX, LOG, beside, version_of
+from warren.store.database import BUSY_TIMEOUT, INDEX, LOG, beside, open_database, version_of
 from warren.store.errors import StoreError, explained, why
 from warren.store.lock import locked
 from warren.store.rows import snapshot_of
 from warren.store.schema import STATE
 
 _FAULTS_SHOWN = 100
+_STOPPED = "stop it first: its state is replaced"
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -63,7 +64,12 @@ def restore(path: Path, source: Path) -> Path | None:
 
     Raises StoreError if `source` is not well, and DataDirectoryError while a manager runs.
     """
-    with locked(path.parent, role="manager"), _copied(source, path) as copy, explained(path):
+    with (
+        locked(path.parent, role="manager", wanted=_STOPPED),
+        _copied(source, path) as copy,
+        explained(path),
+    ):
+        _inherit(copy, path)
         kept = _set_aside(path)
         copy.rename(path)  # from here on it is the new one
         _sync_directory(path.parent)
@@ -122,6 +128,22 @@ def _copy(db: sqlite3.Connection, copy: Path, target: Path) -> None:
             db.backup(into)  # all pages in one step: as of one moment, and no writer waits
             # One file, which can be read where nothing can be written.
             into.execute("PRAGMA journal_mode=DELETE")
+
+
+def _inherit(copy: Path, path: Path) -> None:
+    """A backup from before managers had ids is of the manager whose place it takes."""
+    with _opened(copy) as db:
+        if version_of(db, STATE, copy) > 1:
+            return
+    manager = ""
+    with suppress(sqlite3.Error, StoreError), _opened(path) as db:
+        (manager,) = db.execute("SELECT manager FROM meta").fetchone()
+    if not manager:
+        return
+    with closing(open_database(copy, STATE, synchronous="FULL")) as db:
+        db.execute("UPDATE meta SET manager = ?", (manager,))
+        db.execute("PRAGMA journal_mode=DELETE")
+    _sync(copy)
 
 
 def _set_aside(path: Path) -> Path | None:

@@ -1,0 +1,103 @@
+"""Whose tasks they are: a manager whose state was lost ends nothing (S22)."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from support_cluster import Place, pids_of
+from support_up import Command, run, unique, wait_until
+
+
+def linked(place: Place, *options: str) -> Command:
+    """A node that has a session."""
+    command = place.node_run(*options)
+
+    def is_linked() -> bool:
+        assert command.process.poll() is None, command.errors
+        return run("status", env=place.env).returncode == 0
+
+    wait_until(is_linked, "the node has a session")
+    return command
+
+
+def states(place: Place) -> dict[str, str]:
+    """The nodes and their states."""
+    nodes = json.loads(place.ask("node", "ls", "--json"))
+    return {node["name"]: node["state"] for node in nodes}
+
+
+def lose(data: Path, how: str) -> None:
+    """Lose the state of a manager that was killed before its log was played back."""
+    files = [data / f"manager.sqlite{side}" for side in ("", "-wal", "-shm")]
+    if how == "without its log":
+        assert files[0].stat().st_size <= 4096, "nothing is in the file itself"
+        del files[0]
+    for file in files:
+        file.unlink(missing_ok=True)
+    if how == "empty":
+        (data / "manager.sqlite").touch()
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "without its log"])
+def test_manager_that_lost_its_state_ends_nothing_until_its_nodes_are_told_so(
+    place: Place, how: str
+) -> None:
+    name = unique("kept")
+    manager = place.manager()
+    with linked(place) as node:
+        place.ask("service", "create", name, "--wait", "--", "sleep", "99d")
+        before = place.pids()
+        if how == "missing":
+            place.ask("db", "backup", place.folder / "backup")
+        place.kill(manager)
+        lose(place.data, how)
+        with manager, place.manager() as anew:
+            wait_until(lambda: states(place) == {place.node: "refusing"}, "the node refuses")
+            said = place.ask("status", status=1)
+            assert f"node {place.node} refuses this manager" in said
+            assert "--new-manager" in said
+            assert "belongs to another manager" in node.errors
+            assert place.pids() == before
+            place.kill(anew)
+        if how == "missing":  # a backup is the same manager
+            place.ask("db", "restore", place.folder / "backup")
+            with place.manager():
+                wait_until(lambda: states(place) == {place.node: "ready"}, "it is back")
+                assert (
+                    place.pids()
+                    == before
+                    == dict.fromkeys(pids_of(place.wait_ready(name)), f"{name}.1#1")
+                )
+            return
+        node.send(signal.SIGTERM)
+        assert node.wait() == 0, node.errors
+    assert place.pids() == before
+    with place.manager(), linked(place, "--new-manager") as node:
+        wait_until(lambda: not place.pids(), "the new manager does not have it")
+        node.send(signal.SIGTERM)
+        assert node.wait() == 0, node.errors
+    with place.manager(), linked(place):  # said once, for good
+        assert states(place) == {place.node: "ready"}
+
+
+def test_up_that_lost_its_state_starts_nothing_over_what_runs(place: Place) -> None:
+    name = unique("kept")
+    with place.up() as first:
+        place.ask("service", "create", name, "--wait", "--", "sleep", "99d")
+        before = place.pids()
+        place.kill(first)
+    lose(place.data, "missing")
+    with Command("up", "--plain", "--name", place.node, env=place.env, cwd=place.folder) as refused:
+        assert refused.wait() == 1
+        assert "is of another manager" in refused.errors
+        assert "warren db restore FILE" in refused.errors
+        assert "--new-manager" in refused.errors
+    assert place.pids() == before
+    with place.up("--new-manager") as anew:
+        wait_until(lambda: not place.pids(), "the new manager does not have it")
+        place.kill(anew)
+    with place.up():
+        assert states(place) == {place.node: "ready"}
