@@ -30,6 +30,7 @@ cover:
 [private]
 survive:
     python -m pytest -q tests/survival
+    python tools/soak.py --minutes 5
 
 # Run the tests; arguments go to pytest
 test *arguments:
@@ -49,7 +50,7 @@ pin:
 bench *arguments:
     python -m bench {{ arguments }}
 
-# Kill managers under load 200 times, nodes and ups 50 times; arguments go to tools/soak.py
+# Kill, hang, starve and flood a manager and its node for a time; arguments go to tools/soak.py
 soak *arguments:
     python tools/soak.py {{ arguments }}
 

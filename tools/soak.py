@@ -1,8 +1,10 @@
-"""Kills managers under load for longer than CI does, 200 times; and `node run` and `up`, 50 each.
+"""Soaks Warren in chaos for a time, and kills it under load for as often as is asked.
 
-    python tools/soak.py [--kills 200] [--seed N] [--minutes 30]
+    python tools/soak.py [--minutes 10] [--kills 0] [--seed N]
 
-Rounds of twenty kills, each with a seed of its own; a round that fails says its seed and ends it.
+First `--minutes` of tests/survival/chaos.py, which prints figures after every round. Then rounds of
+twenty kills of managers under load, and of `node run` and `up`, each with a seed of its own. What
+fails says its seed and ends it.
 """
 
 from __future__ import annotations
@@ -12,25 +14,22 @@ import os
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ROUND = 20  # kills
+PATIENCE = 1200.0  # seconds for one of them
 
 
 def main() -> int:
     asked = _arguments()
-    deadline = time.monotonic() + 60 * asked.minutes
+    if asked.minutes and (status := _chaos(asked.minutes, asked.seed)):
+        return status
     left, seed = asked.kills, asked.seed
     while left > 0:
-        patience = deadline - time.monotonic()
-        if patience <= 0:
-            print(f"out of time: {asked.kills - left} of {asked.kills} kills done, all well")
-            return 1
         kills = min(left, ROUND)
         print(f"seed {seed}: {kills} kills, {left} left", flush=True)
-        if status := _round(kills, seed, patience):
+        if status := _round(kills, seed):
             print(f"failed; again: WARREN_KILLS={kills} WARREN_SEED={seed} just test -k killed")
             return status
         left -= kills
@@ -38,22 +37,28 @@ def main() -> int:
     return 0
 
 
-def _round(kills: int, seed: int, patience: float) -> int:
+def _chaos(minutes: float, seed: int) -> int:
+    script = ROOT / "tests" / "survival" / "chaos.py"
+    command = [sys.executable, str(script), "--minutes", str(minutes), "--seed", str(seed)]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def _round(kills: int, seed: int) -> int:
     """One run of the tests; gives its status."""
     command = [sys.executable, "-m", "pytest", "-q", "tests/survival", "-k", "killed"]
     env = {**os.environ, "WARREN_KILLS": str(kills), "WARREN_SEED": str(seed)}
     try:
-        return subprocess.run(command, cwd=ROOT, env=env, check=False, timeout=patience).returncode
+        return subprocess.run(command, cwd=ROOT, env=env, check=False, timeout=PATIENCE).returncode
     except subprocess.TimeoutExpired:
-        print("out of time within a round")
+        print(f"out of time: {PATIENCE:.0f} s for a round")
         return 1
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--minutes", type=float, default=30.0)
     return parser.parse_args()
 
 

@@ -14,7 +14,12 @@ import trio
 import yaml
 
 from warren.model.address import parse_address
-from warren.model.errors import ConflictError, LinkLostError
+from warren.model.errors import (
+    ConflictError,
+    LinkLostError,
+    OverloadedError,
+    UnavailableError,
+)
 from warren.model.link import Cluster
 from warren.model.service import ServiceSpec
 from warren.model.specfile import load_text
@@ -65,7 +70,7 @@ class Client:
                         await self._edit(cluster)
                     self._settle(await cluster.services())
                     self._stopped.set()
-            except LinkLostError:
+            except (LinkLostError, OverloadedError, UnavailableError):
                 await trio.sleep(0.02)
 
     async def finish(self) -> None:
@@ -105,7 +110,8 @@ class Client:
         self.doubt[name] = wanted
         try:
             answer = await self._ask(cluster, name, before, wanted)
-        except ConflictError:  # the removal of it before is under way
+        except (ConflictError, UnavailableError, OverloadedError):
+            # The removal of it before is under way, the disk is full, or too much is asked.
             del self.doubt[name]
             await trio.sleep(0.02)
             return
