@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from warren.model.identity import TaskId
+from warren.process.logs import Logs
+from warren.store.journal import JournalError, SqliteJournal
 from warren.store.lock import DataDirectoryError, locked
+from warren.store.upnote import UpNote, read_note, write_note
 
 
 def test_second_lock_is_refused_and_names_the_holder(tmp_path: Path) -> None:
@@ -42,3 +47,62 @@ def test_roles_do_not_shut_each_other_out(tmp_path: Path) -> None:
         with pytest.raises(DataDirectoryError, match="warren node"), locked(tmp_path, role="node"):
             pass
     assert {file.name for file in tmp_path.iterdir()} == {"manager.lock", "node.lock", "lock"}
+
+
+def test_directory_that_others_could_put_things_into_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "open" / "data"
+    directory.mkdir(parents=True)
+    for part, mode, said in (
+        (directory, 0o777, f"data directory {directory}: is writable by everybody (mode 0777); "),
+        (directory, 0o1777, f"data directory {directory}: is writable by everybody (mode 1777); "),
+        (directory.parent, 0o757, f"{directory}: {directory.parent}: is writable by everybody"),
+    ):
+        part.chmod(mode)
+        with pytest.raises(DataDirectoryError, match=re.escape(said)), locked(directory):
+            pass
+        part.chmod(0o755)
+    directory.parent.chmod(0o1777)  # such as /tmp
+    with locked(directory):
+        pass
+
+
+@pytest.mark.needs_root
+def test_directory_below_somebody_elses_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "theirs" / "data"
+    directory.mkdir(parents=True)
+    os.chown(directory.parent, 12345, -1)
+    said = rf"{directory.parent}: belongs to uid 12345; want it to be root's or that of uid 0"
+    with pytest.raises(DataDirectoryError, match=said), locked(directory):
+        pass
+
+
+def test_directory_that_a_group_may_write_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o770)
+    with locked(tmp_path):
+        assert "may be written by group" in caplog.text
+
+
+def test_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    aim = tmp_path / "aim"
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (data / "node.lock").symlink_to(aim)
+    with pytest.raises(DataDirectoryError, match="symbolic links"), locked(data, role="node"):
+        pass
+    for name in ("journal.sqlite", "journal.sqlite-wal"):
+        (data / name).symlink_to(aim)
+        with pytest.raises(JournalError, match=f"{name}: is a symbolic link; want a file"):
+            SqliteJournal(data / "journal.sqlite")
+        (data / name).unlink()
+    (data / "up.json.new").symlink_to(aim)
+    write_note(data, UpNote(services=("a",)))
+    assert read_note(data).services == ("a",)
+    assert (data / "up.json").stat().st_mode & 0o777 == 0o600
+    (data / "up.json").rename(aim)
+    (data / "up.json").symlink_to(aim)
+    assert read_note(data) == UpNote()
+    (data / "web.1.log").symlink_to(aim)
+    with pytest.raises(OSError, match="symbolic links"):
+        Logs(data).open(TaskId("web", 1, 1))

@@ -79,16 +79,17 @@ async def test_a_file_that_others_have_put_there_is_not_removed(tmp_path: Path) 
     assert path.read_text("utf-8") == "mine"
 
 
-async def test_a_path_as_long_as_the_kernel_takes_is_taken(tmp_path: Path) -> None:
-    folder = tmp_path
-    while len(str(folder)) < 70:
-        folder = folder / "d"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "s" * (107 - len(str(folder)) - 1)
+@pytest.mark.parametrize("length", [107, 108, 300])
+async def test_a_path_longer_than_the_kernel_takes_is_taken(tmp_path: Path, length: int) -> None:
+    name = "w.sock"
+    folder = tmp_path / ("d" * (length - len(str(tmp_path)) - len(name) - 2))
+    folder.mkdir()
     address = UnixAddress(str(folder / name))
+    assert len(address.path) == length
     async with trio.open_nursery() as nursery:
         await nursery.start(_serve, address)
         await works(address)
+        assert "another manager listens there" in await refused(address)
         nursery.cancel_scope.cancel()
     assert within(folder) == []
 

@@ -174,7 +174,7 @@ def _publish_to_nobody(status: TaskStatus, event: TaskEvent) -> None:
 @contextmanager
 def _directory(chosen: Path | None) -> Generator[Path, None, None]:
     if chosen is not None:
-        yield chosen.absolute()
+        yield Path(os.path.realpath(chosen))
         return
     with tempfile.TemporaryDirectory(prefix="warren-") as made:
         yield Path(made)

@@ -8,11 +8,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from warren.cli.datadir import given_data_dir
 from warren.cli.options import Where
 from warren.cli.out import put
 
 DATABASE = "manager.sqlite"
-DataDir = Annotated[Path | None, Parameter(env_var="WARREN_DATA_DIR", metavar="DIR")]
+DataDir = Annotated[
+    Path | None, Parameter(env_var="WARREN_DATA_DIR", metavar="DIR", converter=given_data_dir)
+]
 
 
 def check(*, data_dir: DataDir = None) -> int:

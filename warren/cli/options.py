@@ -8,6 +8,8 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from warren.cli.datadir import default_data_dir, given_data_dir
+
 SOCKET = "warren.sock"
 SWITCH = Parameter(negative=(), show_default=False)
 _WHERE = Group("Where the manager is", sort_key=90)
@@ -28,16 +30,15 @@ class Where:
 
     addr: Annotated[str | None, Parameter(env_var="WARREN_ADDR", group=_WHERE)] = None
     data_dir: Annotated[
-        Path | None, Parameter(env_var="WARREN_DATA_DIR", group=_WHERE, metavar="DIR")
+        Path | None,
+        Parameter(env_var="WARREN_DATA_DIR", group=_WHERE, metavar="DIR", converter=given_data_dir),
     ] = None
 
     @property
     def directory(self) -> Path:
         """The manager's data directory. Raises WarrenError where there is none."""
         if self.data_dir is not None:
-            return self.data_dir.absolute()
-        from warren.cli.datadir import default_data_dir
-
+            return self.data_dir
         return default_data_dir()
 
     @property

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from warren.cli.datadir import default_data_dir, given_data_dir
 from warren.cli.logs import LogLevel, set_up_logging
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 GC_THRESHOLDS = (50_000, 10, 10)
 AT_LEAST_ONE = Number(gte=1)
-DataDir = Annotated[Path | None, Parameter(env_var="WARREN_DATA_DIR", metavar="DIR")]
+DataDir = Annotated[
+    Path | None, Parameter(env_var="WARREN_DATA_DIR", metavar="DIR", converter=given_data_dir)
+]
 Listen = Annotated[list[str] | None, Parameter(negative=())]
 Flag = Parameter(negative=())
 
@@ -142,12 +145,11 @@ def places(
     data_dir: Path | None, listen: list[str] | None, *, insecure: bool
 ) -> tuple[Path, list[Address]]:
     """The data directory, and where a manager listens: its own socket first."""
-    from warren.cli.datadir import default_data_dir
     from warren.cli.options import SOCKET
     from warren.model.address import TcpAddress, parse_address
     from warren.model.errors import SpecError
 
-    directory = (data_dir or default_data_dir()).absolute()
+    directory = data_dir or default_data_dir()
     further = [parse_address(one, field="--listen") for one in listen or []]
     for address in further:
         if isinstance(address, TcpAddress) and not insecure:

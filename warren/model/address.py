@@ -9,7 +9,7 @@ import msgspec
 
 from warren.model.errors import SpecError
 
-LONGEST_PATH = 107  # bytes: what the kernel takes, less the NUL that ends it
+LONGEST_NAME = 75  # bytes of a socket's file: it must fit in 107 by way of a descriptor
 _HOST_PORT = re.compile(
     r"(?:\[(?P<inner>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>\d{1,5})", re.ASCII
 )
@@ -63,8 +63,8 @@ def check_address(address: Address, *, field: str = "addr") -> None:
     path = address.path
     if not path or "\0" in path:
         raise SpecError(field, "want a path after unix:, without a NUL", value=str(address))
-    if len(path.encode("utf-8", "surrogateescape")) > LONGEST_PATH:
-        wanted = f"want a path of at most {LONGEST_PATH} bytes, as the kernel does"
+    if len(path.rpartition("/")[2].encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+        wanted = f"want a file name of at most {LONGEST_NAME} bytes"
         raise SpecError(field, wanted, value=str(address))
 
 

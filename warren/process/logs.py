@@ -49,7 +49,7 @@ class Logs:
     def open(self, task: TaskId) -> int:
         """A descriptor to append to. The caller closes it. Raises OSError."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(self.path(task), flags, 0o640)
 
     def tail(self, task: TaskId, lines: int) -> list[str]:

@@ -45,6 +45,7 @@ def open_database(path: Path | None, schema: Schema, *, synchronous: str) -> sql
     """
     with explained(path):
         if path is not None:
+            _refuse_links(path)
             _create(path)
         db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=BUSY_TIMEOUT)
         try:
@@ -89,10 +90,18 @@ def roll_back(db: sqlite3.Connection) -> None:
             db.execute("ROLLBACK")
 
 
+def _refuse_links(path: Path) -> None:
+    """SQLite follows them."""
+    for side in ("", LOG, INDEX):
+        if (named_file := beside(path, side)).is_symlink():
+            raise StoreError(f"{named_file}: is a symbolic link; want a file")
+
+
 def _create(path: Path) -> None:
     """Make the file if there is none, private from its first moment."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, flags, 0o600))
 
 
 def _migrate(db: sqlite3.Connection, schema: Schema, path: Path | None) -> None:

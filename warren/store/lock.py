@@ -9,11 +9,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from warren.model.errors import WarrenError
+from warren.store.directory import DataDirectoryError, refuse_unsafe
 
-
-class DataDirectoryError(WarrenError):
-    """The data directory is in use or cannot be used. `str()` says which, and why."""
+__all__ = ["DataDirectoryError", "locked"]
 
 
 @contextmanager
@@ -28,7 +26,9 @@ def locked(
     name = f"{role}.lock" if role else "lock"
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        refuse_unsafe(directory)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(directory / name, flags, 0o600)
     except OSError as error:
         raise DataDirectoryError(f"data directory {directory}: {error.strerror}") from None
     try:

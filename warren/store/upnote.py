@@ -6,6 +6,7 @@ orderly end from a `kill -9`: after the first, finished jobs run again, after th
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -25,7 +26,9 @@ class UpNote(msgspec.Struct, frozen=True, kw_only=True):
 def read_note(directory: Path) -> UpNote:
     """The last note; an empty one where there is none, or none that can be read."""
     try:
-        return msgspec.json.decode((directory / _NAME).read_bytes(), type=UpNote)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(directory / _NAME, flags), "rb") as file:
+            return msgspec.json.decode(file.read(), type=UpNote)
     except (OSError, msgspec.DecodeError):
         return UpNote()
 
@@ -34,7 +37,10 @@ def write_note(directory: Path, note: UpNote) -> None:
     """Leave a note. Raises WarrenError where the disk does not take it."""
     new = directory / f"{_NAME}.new"
     try:
-        new.write_bytes(msgspec.json.encode(note))
+        new.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(note))
         new.replace(directory / _NAME)
     except OSError as error:
         raise WarrenError(f"{directory / _NAME} cannot be written: {error.strerror}") from None

@@ -20,6 +20,7 @@ from warren.transport.faults import why
 from warren.transport.interfaces import LinkedGate, proxy
 from warren.transport.link import Link
 from warren.transport.portal import open_portal
+from warren.transport.unixpath import within_reach
 
 STANDARD = Limits()
 
@@ -61,7 +62,8 @@ async def _connect(address: Address) -> socket.socket:
     """A connected socket that nobody owns yet."""
     try:
         if isinstance(address, UnixAddress):
-            stream = await trio.open_unix_socket(os.fsencode(address.path))
+            with within_reach(Path(address.path)) as reached:
+                stream = await trio.open_unix_socket(os.fsencode(reached))
         else:
             stream = await trio.open_tcp_stream(address.host, address.port)
     except PermissionError as error:

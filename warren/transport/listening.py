@@ -16,9 +16,10 @@ from pathlib import Path
 
 import trio
 
-from warren.model.address import LONGEST_PATH, Address, TcpAddress, UnixAddress, is_loopback
+from warren.model.address import Address, TcpAddress, UnixAddress, is_loopback
 from warren.model.errors import WarrenError
 from warren.transport.faults import why
+from warren.transport.unixpath import within_reach
 
 BACKLOG = 128
 
@@ -75,11 +76,8 @@ def _unix(address: UnixAddress) -> trio.SocketListener:
             raise WarrenError(f"cannot listen at {address}: another manager listens there")
     with contextlib.ExitStack() as undo:
         sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-        undo.callback(os.close, folder)
-        draft = path.with_name(f".{path.name[:200]}.{os.getpid()}")
-        if len(os.fsencode(draft)) > LONGEST_PATH:  # by way of a descriptor it is short enough
-            draft = Path(f"/proc/self/fd/{folder}/{draft.name}")
+        name = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = Path(undo.enter_context(within_reach(name)))
         draft.unlink(missing_ok=True)
         sock.bind(os.fspath(draft))
         undo.callback(draft.unlink, missing_ok=True)
@@ -95,7 +93,8 @@ def _is_live(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
-            probe.connect(os.fspath(path))
+            with within_reach(path) as reached:
+                probe.connect(reached)
         except BlockingIOError:  # its queue is full
             return True
         except OSError:

@@ -1,0 +1,40 @@
+"""Which data directories are taken, and how others are refused (S25)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support_cluster import Place
+from support_up import run
+
+
+@pytest.mark.parametrize("words", [["up"], ["manager", "run"], ["node", "run"], ["db", "check"]])
+def test_data_directory_without_a_name_is_refused(tmp_path: Path, words: list[str]) -> None:
+    done = run(*words, "--data-dir", "", cwd=tmp_path)
+    said = "warren: --data-dir: '': want a directory such as /var/lib/warren\n"
+    assert (done.returncode, done.stderr) == (2, said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("", "'': want a directory"), ("d\udcff", "'d\\udcff': want a path in UTF-8")],
+)
+def test_data_directory_in_the_environment_is_refused_by_its_own_name(
+    given: str, said: str
+) -> None:
+    done = run("status", env={"WARREN_DATA_DIR": given, "WARREN_ADDR": ""})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"warren: WARREN_DATA_DIR: {said}")
+
+
+def test_data_directory_is_found_through_a_link_and_may_be_long(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    real = tmp_path / ("d" * 120)
+    real.mkdir(mode=0o700)
+    place.data.symlink_to(real)
+    with place.up():
+        assert place.ask("node", "ls", "--json").count(place.node) == 1
+        place.data.unlink()  # it was followed once, at the start
+        assert run("status", "--data-dir", real, env={"WARREN_ADDR": ""}).returncode == 0
