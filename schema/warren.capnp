@@ -171,7 +171,7 @@ enum ProbeKind {
 }
 
 enum Verdict {
-  unknown @0;                   # startup's alone, before its verdict
+  unknown @0;                   # startup's before its verdict; nothing runs that could be asked
   healthy @1;
   unhealthy @2;
 }
@@ -285,6 +285,7 @@ struct TaskEvent {
   task @1 :TaskId;
   kind @2 :EventKind;
   message @3 :Text;             # one line for people
+  reason @4 :Text;              # a short word for programs; empty: none
 }
 
 struct Told {
@@ -346,6 +347,7 @@ struct TaskView {
   desired @4 :Desired = run;
   isStale @5 :Bool;             # the node did not answer; `status` is what was last reported
   isOutdated @6 :Bool;          # of an older spec; will be replaced
+  slotRestarts @7 :Int64;       # its own, and those of the tasks that had its slot before
 }
 
 struct ServiceView {

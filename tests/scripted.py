@@ -100,10 +100,11 @@ class ScriptedRuntime:
         self.started: list[ScriptedInstance] = []
         self.starts: list[float] = []
         self.lost: dict[str, End] = {}
+        self.set_back = 0.0  # seconds that the wall clock has been set back by
 
     def wall(self) -> float:
         """Wall time that follows Trio's clock."""
-        return 1_000_000.0 + trio.current_time()
+        return 1_000_000.0 + trio.current_time() - self.set_back
 
     async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> RunningInstance:
         """Start by the script."""

@@ -103,6 +103,7 @@ class FakeCluster:
         node: str | None = "n1",
         is_outdated: bool = False,
         is_stale: bool = False,
+        slot_restarts: int = 0,
         **fields: Any,
     ) -> TaskView:
         """The current task of a slot."""  # fmt: skip
@@ -110,7 +111,8 @@ class FakeCluster:
         known: dict[str, Any] = {"id": task, "phase": Phase.PENDING, **fields}
         status = TaskStatus(**known)
         view = TaskView(id=task, status=status, created_at=BORN, node=node,
-                        is_outdated=is_outdated, is_stale=is_stale)  # fmt: skip
+                        is_outdated=is_outdated, is_stale=is_stale,
+                        slot_restarts=slot_restarts or status.restarts)  # fmt: skip
         row = self.rows[name]
         others = [one for one in row.tasks if one.id.slot != slot]
         self.past += [one for one in row.tasks if one.id.slot == slot and one.id != task]

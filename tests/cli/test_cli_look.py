@@ -57,7 +57,7 @@ def web(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     )  # fmt: skip
     cluster.put_task(
         "web", 2, number=7, phase=Phase.RUNNING, restarts=4, last_end=end, probes={LIVE: bad},
-        restart_at=BORN + 64, is_stale=True,
+        restart_at=BORN + 64, is_stale=True, slot_restarts=9,
     )  # fmt: skip
     cluster.put_task("web", 3, node=None, pending_reason="n1: port 80 is taken by db.1")
     return cluster
@@ -81,10 +81,11 @@ def test_service_inspect_shows_config_health_and_a_line_a_task(
         "timeout 10s, retries 3",
     ]
     assert [line.split("  ") for line in map(squeezed, lines[health + 1 :])] == [
-        ["web.1#1", "n1", "running 1m00s", "ready", "0 restarts", "pass: 200 OK, 2s ago"],
+        ["web.1#1", "n1", "running 1m00s", "ready", "0 restarts",
+         "liveness pass: 200 OK, 2s ago"],
         [
-            "web.2#7", "n1", "backoff 4s", "not ready", "4 restarts",
-            "fail: 502 Bad\N{REPLACEMENT CHARACTER}[31m Gateway, 30s ago",
+            "web.2#7", "n1", "backoff 4s", "not ready", "4 restarts (9 in the slot)",
+            "liveness fail: 502 Bad\N{REPLACEMENT CHARACTER}[31m Gateway, 30s ago",
             "liveness could not be asked 3 times: no file descriptors left; "
             "stale: the node does not answer",
         ],
@@ -136,6 +137,7 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
         "state": "running",
         "ready": True,
         "restarts": 0,
+        "slot_restarts": 0,
         "pending_reason": None,
         "last_end": None,
         "instance": {
@@ -224,6 +226,7 @@ def test_ps_and_task_ls_show_tasks_and_with_all_those_that_have_ended(
     assert [line.split()[0] for line in person.out.splitlines()] == [
         "TASK", "web.1#1", "web.2#7", "web.3#1",
     ]  # fmt: skip
+    assert "  4 (9 in the slot)  " in person.out
     assert person.types("service", "ps", "web", "--all") == 0
     assert "web.1#9" in person.out
     assert person.types("task", "ls", "--json") == 0
@@ -265,7 +268,7 @@ def test_task_inspect_shows_the_outcomes_that_are_kept(person: Person, web: Fake
     assert person.types("task", "inspect", "web.2#7") == 0
     lines = [squeezed(line) for line in person.out.splitlines()]
     assert "State: backoff 4s (stale: the node does not answer)" in lines
-    assert "Restarts: 4" in lines
+    assert "Restarts: 4 (9 in the slot)" in lines
     assert lines[-4:] == [
         "liveness: unhealthy, 3 fails and 0 passes in a row (stale: the node does not answer)",
         "  warning: liveness could not be asked 3 times: no file descriptors left",

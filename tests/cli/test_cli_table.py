@@ -98,7 +98,7 @@ def test_last_sample_prefers_what_did_not_pass() -> None:
     good = (ProbeKind.LIVENESS, Result.PASS, "200 OK", 1.0)
     found = last_sample(probed(good, bad))
     assert found is not None
-    assert found.outcome.detail == "HTTP 500"
+    assert (found[0], found[1].outcome.detail) == (ProbeKind.READINESS, "HTTP 500")
     assert last_sample(running()) is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -410,6 +411,71 @@ async def test_bug_in_one_task_crashes_that_task_alone(
         await broken.stop()
 
 
+@pytest.mark.parametrize("ends", [False, True], ids=["pending", "ended"])
+async def test_probe_of_what_does_not_run_is_not_called_healthy(
+    world: World, autojump_clock: MockClock, ends: bool
+) -> None:
+    world.runtime = ScriptedRuntime(Script(exits_after=5.0, exit_code=3))
+    world.ports = ScriptedPorts({} if ends else {80: "db.1#1"})
+    never = {"condition": "never"}
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(liveness=HTTP, ports={"http": 80}, restart=never))
+        await world.wait_for(EventKind.FINISHED if ends else EventKind.PENDING)
+        (status,) = service.statuses()
+        assert status.instance is None
+        assert status.probes[ProbeKind.LIVENESS].verdict is Verdict.UNKNOWN
+        if ends:
+            running = next(s for _, s, e in world.events if e.kind is EventKind.STARTED)
+            assert running.probes[ProbeKind.LIVENESS].verdict is Verdict.HEALTHY  # S4
+
+
+async def test_probe_that_ended_an_instance_is_called_unhealthy_until_the_next(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.check.answer = FAIL
+    never = {"condition": "never"}
+    async with world.open() as supervisor:
+        service = supervisor.start(spec(liveness={**HTTP, "retries": 2}, restart=never))
+        await world.wait_for(EventKind.FINISHED)
+        probe = service.statuses()[0].probes[ProbeKind.LIVENESS]
+        assert (probe.verdict, probe.consecutive_failures) == (Verdict.UNHEALTHY, 2)
+
+
+async def test_every_event_of_an_end_carries_its_own_reason(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.check.answer = FAIL
+    async with world.open() as supervisor:
+        supervisor.start(spec(liveness={**HTTP, "retries": 1}, restart={"max_attempts": 1}))
+        await world.wait_for(EventKind.FINISHED)
+        world.check.answer = PASS
+        await world.wait_for(EventKind.STARTED, 3)
+        await supervisor.stop("web")
+    dull = (EventKind.STARTED, EventKind.READY)
+    told = [(e.kind, e.reason) for _, _, e in world.events if e.kind not in dull]
+    assert told[:5] == [
+        (EventKind.PROBE_FAILED, "probe failed"),  # before any end has been reported
+        (EventKind.RESTARTING, "probe failed"),
+        (EventKind.PROBE_FAILED, "probe failed"),
+        (EventKind.FINISHED, "probe failed"),
+        (EventKind.STOPPING, "stop asked"),
+    ]
+    assert told[-1] == (EventKind.FINISHED, "stop asked")
+
+
+async def test_event_of_an_unready_task_carries_its_reason(
+    world: World, autojump_clock: MockClock
+) -> None:
+    def answer(check: Check, target: Target) -> Outcome:
+        return PASS if trio.current_time() < 5 else FAIL
+
+    world.check.answer = answer
+    async with world.open() as supervisor:
+        supervisor.start(spec(readiness={**HTTP, "retries": 1}))
+        await world.wait_for(EventKind.UNREADY)
+    assert {e.reason for _, _, e in world.events if e.kind is EventKind.UNREADY} == {"probe failed"}
+
+
 async def test_history_keeps_the_last_outcomes_of_every_probe(
     world: World, autojump_clock: MockClock
 ) -> None:
@@ -483,8 +549,49 @@ async def test_adopted_instance_stays_ready_and_joins_its_grid(
         service = supervisor.start(spec(health=probe))
         await trio.testing.wait_all_tasks_blocked()
         assert str(service.health()) == "1/1 healthy"  # S21: ready until disproved
-        assert world.kinds()[-2:] == [EventKind.ADOPTED, EventKind.READY]
+        assert world.kinds()[-2:] == [EventKind.READY, EventKind.ADOPTED]  # S3: ready is no news
+        assert world.events[-1][1].ready
         assert revived.starts == []
         await trio.sleep(10)
         assert len(world.check.asked) == 1
         assert world.check.asked[0] != begun  # S7: at its grid point
+
+
+async def test_backoff_that_an_earlier_supervisor_began_is_no_longer_for_a_clock_set_back(
+    world: World, autojump_clock: MockClock
+) -> None:
+    """S17: whatever a wall clock says, a restart waits for its own delay at most."""
+    world.runtime = ScriptedRuntime(Script(exits_after=0.1, exit_code=1))
+    async with world.open() as supervisor:
+        supervisor.start(spec())
+        await world.wait_for(EventKind.RESTARTING, 4)  # 0, 1, 2, 4 s
+        written = world.journal.load()
+    (record,) = written
+    assert record.restart_delay is not None
+    assert 4.0 <= record.restart_delay <= 4.4
+    later = record.restart_at
+    assert later is not None
+    set_back = msgspec.structs.replace(record, restart_at=later + 3600.0)
+    world.journal.save(set_back)
+    begun = trio.current_time()
+    async with world.open() as supervisor:
+        service = supervisor.start(spec())
+        await trio.testing.wait_all_tasks_blocked()
+        shown = service.statuses()[0].restart_at
+        assert shown is not None
+        assert shown - world.runtime.wall() <= record.restart_delay + 0.001  # nothing else is said
+        await world.wait_for(EventKind.STARTED, 5)
+        assert trio.current_time() - begun == pytest.approx(record.restart_delay, abs=0.01)
+
+
+async def test_backoff_goes_by_the_monotonic_clock_while_the_supervisor_lives(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.runtime = ScriptedRuntime(Script(exits_after=0.1, exit_code=1))
+    async with world.open() as supervisor:
+        supervisor.start(spec())
+        await world.wait_for(EventKind.RESTARTING, 2)
+        before = trio.current_time()
+        world.runtime.set_back = 3600.0
+        await world.wait_for(EventKind.STARTED, 3)
+        assert trio.current_time() - before <= 1.11

@@ -6,11 +6,13 @@ import pytest
 from planning_kit import LEASE, START, Planned, chain, failure, running, spec, task_row
 
 from warren.model.cluster import Desired, PutTask
+from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import Condition, Restart
-from warren.model.task import Phase
+from warren.model.task import Phase, ProbeStatus
 from warren.rules.planner import HISTORY
 from warren.rules.restart import replacement_delay
 from warren.rules.schedule import phase
+from warren.rules.slots import restarts_in
 from warren.rules.waiting import LONGEST_WAIT
 from warren.rules.world import Touched
 
@@ -308,3 +310,30 @@ def test_planner_does_nothing_for_a_slot_without_tasks() -> None:
     planned = running()
     planned.touched.slots["web"] = {7}
     assert planned.settle().changes == ()
+
+
+def test_planner_counts_the_restarts_of_a_slot_over_its_tasks() -> None:
+    planned = running()
+    planned.fail("web.1#1", restarts=5)
+    planned.settle()
+    planned.fail("web.1#2", restarts=3)
+    planned.settle(400)
+    assert planned.row("web.1#3").restarts_before == 8
+    for number in range(3, 12):  # the first are forgotten by then
+        planned.fail(f"web.1#{number}", restarts=1)
+        planned.settle(400)
+    assert "web.1#1" not in [str(row.id) for row in planned.world.slot("web", 1)]
+    assert planned.row("web.1#12").restarts_before == 17
+    assert restarts_in(planned.world.slot("web", 1)) == 17
+
+
+def test_planner_leaves_no_healthy_probe_on_a_lost_task() -> None:
+    planned = running(1, "n1", "n2")
+    node = planned.nodes()["web.1#1"]
+    assert node is not None
+    healthy = {ProbeKind.LIVENESS: ProbeStatus(verdict=Verdict.HEALTHY)}
+    planned.report("web.1#1", Phase.RUNNING, ready=True, probes=healthy)
+    planned.lose(node)
+    planned.settle(LEASE)
+    assert planned.row("web.1#1").phase is Phase.FAILED
+    assert planned.row("web.1#1").status.probes == {}

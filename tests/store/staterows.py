@@ -179,5 +179,6 @@ def task_rows(draw: st.DrawFn, of: ServiceSpec) -> TaskRow:
         stop_reason=draw(words),
         not_before=draw(_maybe_wall),
         failed_before=draw(counts),
+        restarts_before=draw(counts),
         epoch=draw(counts),
     )

@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.store.staterows import numbered, numbered_state
+from tests.store.staterows import SPEC, numbered, numbered_state, service_row, task_row
 from warren.store import state
 from warren.store.database import Schema, open_database
 from warren.store.errors import StoreError
 from warren.store.journal import JOURNAL, SqliteJournal, known_manager
+from warren.store.rows import json_of
 from warren.store.schema import STATE
 from warren.store.state import StateStore
 
@@ -24,6 +25,9 @@ _SECOND = (
     "CREATE INDEX nodes_by_zone ON nodes (zone)",
     "UPDATE nodes SET warren = 'migrated'",
 )
+
+
+SPEC_TEXT = json_of(SPEC)
 
 
 def newer(*migrations: tuple[str, ...]) -> Schema:
@@ -163,3 +167,25 @@ def test_journal_of_before_is_of_no_manager_yet_and_keeps_its_node(tmp_path: Pat
     assert known_manager(path) == "m1"
     with closing(SqliteJournal(path)) as journal:
         assert (journal.node_id(), journal.manager_id()) == ("abc", "m1")
+
+
+@pytest.mark.parametrize("version_before", range(1, OWN))
+def test_rows_of_an_older_version_are_read_with_what_is_new_left_out(
+    tmp_path: Path, version_before: int
+) -> None:
+    path = tmp_path / "old.sqlite"
+    old = msgspec.structs.replace(STATE, migrations=STATE.migrations[:version_before])
+    with opened(path, old) as db:
+        db.execute("INSERT INTO services VALUES ('web', 1, 1, 1.0, 2.0, 0, 1, ?)", (SPEC_TEXT,))
+        db.execute("INSERT INTO specs VALUES ('web', 1, ?)", (SPEC_TEXT,))
+        task = (1, 1, 1, "n", "run", "", 1.0, 0, 0, json_of(task_row().status))
+        names = "slot, number, revision, node, desired, stop_reason, created_at, failed_before"
+        db.execute(
+            f"INSERT INTO tasks (service, replicas, {names}, epoch, status)"
+            f" VALUES ('web', 1, {', '.join('?' * len(task))})",
+            task,
+        )
+    with closing(StateStore.open(path)) as store:
+        found = store.load()
+    assert found.services == (service_row(),)
+    assert found.tasks == (task_row(),)

@@ -15,6 +15,7 @@ from warren.cli.reporter import Reporter
 from warren.cli.signals import FORCING, STOPPING
 from warren.cli.stage import Stage, StageOptions, open_stage
 from warren.model.cluster import Change, PutTask, TaskRow
+from warren.model.plural import counted
 from warren.model.service import Condition
 from warren.model.task import Phase
 from warren.rules.world import Touched, World
@@ -74,8 +75,7 @@ class Session:
         await self._over.wait()
         left = stage.node.agent.unended()
         if left:
-            tasks = f"{left} task{'' if left == 1 else 's'}"
-            self._reporter.note_stopping(f"stopping {tasks}, Ctrl-C again forces")
+            self._reporter.note_stopping(f"stopping {counted(left, 'task')}, Ctrl-C again forces")
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:

@@ -79,6 +79,7 @@ def task(view: TaskView, now: float) -> Shape:
         "state": state(view, now),
         "ready": status.ready,
         "restarts": status.restarts,
+        "slot_restarts": view.slot_restarts,
         "pending_reason": status.pending_reason,
         "last_end": status.last_end and _end(status.last_end),
         "instance": status.instance and _instance(status.instance),

@@ -12,6 +12,7 @@ from warren.cli.words import ago, last_sample, one_line, span, state_of, why
 from warren.model.check import ExecCheck, HttpCheck
 from warren.model.cluster import Entry
 from warren.model.duration import Duration
+from warren.model.plural import counted
 from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
 from warren.model.task import Phase
@@ -48,7 +49,7 @@ def task(detail: TaskDetail, now: float) -> list[str]:
         f"Node: {view.node or 'none yet'}",
         f"State: {state_of(status, now)}{' (' + _STALE + ')' if view.is_stale else ''}",
         f"Ready: {_yes(status.ready)}",
-        f"Restarts: {status.restarts}",
+        f"Restarts: {_restarts(view)}",
     ]
     if view.is_outdated and not status.phase.is_end:
         lines.append("Outdated: its service has a newer spec; it will be replaced")
@@ -114,7 +115,7 @@ def manager(status: ManagerStatus, trouble: Sequence[str], now: float) -> list[s
     """`status`."""
     return [
         f"Warren {one_line(status.warren)}, pid {status.pid}, up {span(now - status.started_at)}",
-        f"{status.services} services, {status.tasks} tasks, "
+        f"{counted(status.services, 'service')}, {counted(status.tasks, 'task')}, "
         f"{status.nodes_ready}/{status.nodes} nodes ready",
         *(f"trouble: {one_line(one)}" for one in trouble),
     ]
@@ -135,19 +136,18 @@ def _row(view: TaskView, now: float) -> list[str]:
         view.node or "-",
         state_of(view.status, now),
         "-" if view.status.phase is Phase.COMPLETE else _yes(view.status.ready),
-        str(view.status.restarts),
+        _restarts(view),
         _why(view, now),
     ]
 
 
 def _told(view: TaskView, now: float) -> list[str]:
-    restarts = view.status.restarts
     return [
         str(view.id),
         view.node or "-",
         state_of(view.status, now),
         _ready(view),
-        f"{restarts} restart{'s' * (restarts != 1)}",
+        _restarts(view, "restart"),
         _last_check(view, now),
         _why(view, now),
     ]
@@ -159,12 +159,21 @@ def _ready(view: TaskView) -> str:
     return "ready" if view.status.ready else "not ready"
 
 
+def _restarts(view: TaskView, noun: str = "") -> str:
+    """Those of the task, and those of its slot where tasks before it had some too."""
+    own = view.status.restarts
+    said = counted(own, noun) if noun else str(own)
+    return said if view.slot_restarts <= own else f"{said} ({view.slot_restarts} in the slot)"
+
+
 def _last_check(view: TaskView, now: float) -> str:
-    sample = last_sample(view.status)
-    if sample is None:
+    found = last_sample(view.status)
+    if found is None:
         return "-"
+    kind, sample = found
     outcome = sample.outcome
-    return f"{outcome.result.value}: {_cut(one_line(outcome.detail))}, {ago(now - sample.at)}"
+    said = f"{kind.value} {outcome.result.value}: {_cut(one_line(outcome.detail))}"
+    return f"{said}, {ago(now - sample.at)}"
 
 
 def _why(view: TaskView, now: float) -> str:
@@ -232,8 +241,9 @@ def _probes(detail: TaskDetail, now: float) -> list[str]:
     for kind, status in detail.task.status.probes.items():
         stale = f" ({_STALE})" if detail.task.is_stale else ""
         lines.append(
-            f"{kind.value}: {status.verdict.value}, {status.consecutive_failures} fails and "
-            f"{status.consecutive_successes} passes in a row{stale}"
+            f"{kind.value}: {status.verdict.value}, "
+            f"{counted(status.consecutive_failures, 'fail')} and "
+            f"{counted(status.consecutive_successes, 'pass', 'passes')} in a row{stale}"
         )
         if status.warning is not None:
             lines.append(f"  warning: {one_line(status.warning)}")

@@ -138,9 +138,10 @@ def _row(status: TaskStatus, view: View, widths: tuple[int, ...], width: int) ->
 
 
 def _outcome(status: TaskStatus, now: float, width: int) -> Text:
-    sample = last_sample(status)
-    if sample is None:
+    found = last_sample(status)
+    if found is None:
         return Text()
+    _, sample = found
     passed = sample.outcome.result is Result.PASS
     when = f", {ago(now - sample.at)}"
     detail = Text(one_line(sample.outcome.detail), style="" if passed else "red")

@@ -149,8 +149,9 @@ def _because(task: TaskView) -> str:
     status = task.status
     warned = next((probe.warning for probe in status.probes.values() if probe.warning), None)
     reason = status.pending_reason or warned
-    sample = last_sample(status)
-    if reason is None and status.instance is not None and sample is not None:
+    found = last_sample(status)
+    if reason is None and status.instance is not None and found is not None:
+        _, sample = found
         reason = None if sample.outcome.result is Result.PASS else sample.outcome.detail
     elif reason is None and status.last_end is not None and status.last_end.is_failure:
         reason = status.last_end.message

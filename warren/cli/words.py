@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from warren.model.check import Result, Sample
+from warren.model.probe import ProbeKind
 from warren.model.task import EventKind, Phase, Reason, TaskEvent, TaskStatus
 from warren.rules.health import Health
 
@@ -31,11 +32,12 @@ def state_of(status: TaskStatus, now: float, *, is_stopping: bool = False) -> st
     return _CALLED.get(status.phase, "starting")
 
 
-def last_sample(status: TaskStatus) -> Sample | None:
-    """The outcome worth showing: the last one that did not pass, else the last one."""
-    samples = [probe.last for probe in status.probes.values() if probe.last is not None]
-    bad = [sample for sample in samples if sample.outcome.result is not Result.PASS]
-    return max(bad or samples, key=lambda sample: sample.at, default=None)
+def last_sample(status: TaskStatus) -> tuple[ProbeKind, Sample] | None:
+    """The outcome worth showing, and the probe it is of: the last one that did not pass, else the
+    last one."""
+    samples = [(kind, probe.last) for kind, probe in status.probes.items() if probe.last]
+    bad = [(kind, one) for kind, one in samples if one.outcome.result is not Result.PASS]
+    return max(bad or samples, key=lambda found: found[1].at, default=None)
 
 
 def why(status: TaskStatus, now: float) -> str | None:

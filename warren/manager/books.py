@@ -20,12 +20,12 @@ from warren.model.cluster import AddEvent, Change, Entry, PutTask, Snapshot, Tas
 from warren.model.errors import UnavailableError
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
-from warren.model.task import EventKind, TaskStatus
+from warren.model.task import TaskEvent
 from warren.rules.merge import merge
+from warren.rules.waiting import shortened
 from warren.rules.world import Touched, World
 from warren.store.errors import StoreError
 
-_ENDS = (EventKind.RESTARTING, EventKind.FINISHED, EventKind.PROBE_FAILED, EventKind.ENDED)
 _log = logging.getLogger("warren.manager")
 
 
@@ -95,6 +95,12 @@ class Books:
         if any(isinstance(change, AddEvent) for change in changes):
             self._news.set()
             self._news = trio.Event()
+
+    def shorten_waits(self) -> None:
+        """What waits longer than it was meant to, as the clock has been set back since, does so
+        no more. Once, at the start. Raises UnavailableError."""
+        now, rows = self.now(), self.world.tasks.values()
+        self.commit([PutTask(row) for row in (shortened(row, now) for row in rows) if row])
 
     def events(self, *, after: int, since: float, limit: int, about: str = "") -> list[Entry]:
         """What was kept. Raises UnavailableError."""
@@ -198,7 +204,6 @@ class _Draft:
         self._events: list[AddEvent] = []
 
     def take(self, node: str, epoch: int, report: Report) -> None:
-        statuses = {status.id: status for status in report.statuses}
         told = [t for t in report.events if self._is_news(node, epoch, t)]
         for status in report.statuses:
             row = self._row(status.id)
@@ -207,7 +212,7 @@ class _Draft:
                 if merged is not None:
                     self._rows[status.id] = merged
         for one in told:
-            self._events.append(AddEvent(_entry(one, statuses.get(one.event.task))))
+            self._events.append(AddEvent(_entry(one.event)))
             self._note_told(one, epoch)
 
     def changes(self) -> list[Change]:
@@ -230,14 +235,12 @@ class _Draft:
             self._rows[row.id] = msgspec.structs.replace(row, epoch=epoch, status=status)
 
 
-def _entry(told: Told, status: TaskStatus | None) -> Entry:
-    event = told.event
-    end = None if status is None else status.last_end
+def _entry(event: TaskEvent) -> Entry:
     return Entry(
         at=event.at,
         kind=event.kind.value,
         subject=str(event.task),
         message=event.message,
-        reason=end.reason.value if end is not None and event.kind in _ENDS else "",
+        reason=event.reason,
         service=event.task.service,
     )

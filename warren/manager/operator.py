@@ -19,6 +19,7 @@ from warren.model.cluster import (
     TaskRow,
 )
 from warren.model.errors import ConflictError, InvalidError, NotFoundError
+from warren.model.plural import counted
 from warren.model.service import ServiceSpec
 from warren.model.task import Phase
 from warren.model.view import Action, Applied, NodeState, ServiceView
@@ -186,8 +187,7 @@ class Operator(Viewer):
 
 
 def _wanted(spec: ServiceSpec) -> str:
-    count = spec.replicas
-    return f"{count} replica{'' if count == 1 else 's'} wanted"
+    return f"{counted(spec.replicas, 'replica')} wanted"
 
 
 def _has_same_tasks(one: ServiceSpec, other: ServiceSpec) -> bool:

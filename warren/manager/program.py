@@ -82,6 +82,7 @@ async def open_manager(
     since = wall() - trio.current_time()
     async with trio.open_nursery() as nursery:
         manager = Manager(store, nursery, lambda: since + trio.current_time())
+        manager.books.shorten_waits()
         manager.desk.begin()
         nursery.start_soon(manager.books.serve_reports)
         nursery.start_soon(manager.reconciler.run, patience)

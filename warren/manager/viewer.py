@@ -39,6 +39,7 @@ from warren.model.view import (
     TaskDetail,
     TaskView,
 )
+from warren.rules.slots import restarts_in
 from warren.watch.conditions import Conditions
 
 Fresh = dict[TaskId, TaskStatus]
@@ -212,16 +213,20 @@ class Viewer:
         )
 
     def _task(self, row: TaskRow, fresh: Fresh) -> TaskView:
-        service = self._books.world.services.get(row.id.service)
+        world = self._books.world
+        service = world.services.get(row.id.service)
+        status = _newer(row, fresh.get(row.id))
+        chain = [one for one in world.slot(row.id.service, row.id.slot) if one.id <= row.id]
         asked = row.node is not None and not row.has_ended
         return TaskView(
             id=row.id,
-            status=_newer(row, fresh.get(row.id)),
+            status=status,
             created_at=row.created_at,
             node=row.node,
             desired=row.desired,
             is_stale=asked and row.id not in fresh,
             is_outdated=service is not None and row.revision != service.revision,
+            slot_restarts=restarts_in(chain) + status.restarts - row.status.restarts,
         )
 
     def _node(self, row: NodeRow) -> NodeView:

@@ -52,7 +52,8 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     `spec` is the service's at `revision`. `node` is None while it is not placed: until then the
     manager writes `status` (PENDING, with the reason), and afterwards the node alone does, but for
     a task whose node is lost. `not_before` is when a replacement may start (S17).
-    `failed_before` counts the tasks that failed in this slot before, without good running between.
+    `failed_before` counts the tasks that failed in this slot before, without good running between;
+    `restarts_before` the restarts of all that had it before, as far as they were known by then.
     `epoch` is that of the session `status` came by: (epoch, status.sequence), the greater wins.
     """
 
@@ -66,6 +67,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     stop_reason: str = ""
     not_before: float | None = None
     failed_before: int = 0
+    restarts_before: int = 0
     epoch: int = 0
 
     @property

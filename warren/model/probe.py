@@ -22,7 +22,8 @@ class ProbeKind(enum.Enum):
 
 
 class Verdict(enum.Enum):
-    """What a probe concludes. UNKNOWN is startup's alone, before its verdict (S4)."""
+    """What a probe concludes. UNKNOWN is startup's before its verdict (S4), and
+    that of every probe while nothing runs."""
 
     UNKNOWN = "unknown"
     HEALTHY = "healthy"

@@ -94,7 +94,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a supervisor writes down of a task, to find and judge it after a `kill -9` (S21).
 
     `proven` has the verdict of each probe that has passed on this instance. `failed_before` counts
-    the tasks that failed in this slot before. `ready_since` and `restart_at` are wall time.
+    the tasks that failed in this slot before. `ready_since` and `restart_at` are wall time;
+    `restart_delay` is in seconds, so that a clock set back makes no wait longer than that.
     """
 
     id: TaskId
@@ -108,6 +109,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     proven: Mapping[ProbeKind, Verdict] = MappingProxyType({})
     failed_before: int = 0
     restart_at: float | None = None
+    restart_delay: float | None = None
 
 
 class EventKind(enum.Enum):
@@ -127,16 +129,19 @@ class EventKind(enum.Enum):
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One transition of a task. `at` is wall time; `message` is one line for people."""
+    """One transition of a task. `at` is wall time; `message` is one line for people, `reason` a
+    short word for programs: why something ended or is about to, or is not ready; else empty."""
 
     at: float
     task: TaskId
     kind: EventKind
     message: str
+    reason: str = ""
 
 
 class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A probe as `inspect` shows it."""
+    """A probe as `inspect` shows it. Of an instance that is not there any more no verdict is
+    left but the failure that ended it."""
 
     verdict: Verdict
     consecutive_failures: int = 0

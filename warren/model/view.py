@@ -19,7 +19,8 @@ from warren.model.task import TaskStatus
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     """A task. `is_stale`: its node did not answer within a second, so `status` is what was last
-    reported (S24). `is_outdated`: it is of an older spec than its service and will be replaced."""
+    reported (S24). `is_outdated`: it is of an older spec than its service and will be replaced.
+    `slot_restarts` counts its restarts and those of the tasks that had its slot before."""
 
     id: TaskId
     status: TaskStatus
@@ -28,6 +29,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     desired: Desired = Desired.RUN
     is_stale: bool = False
     is_outdated: bool = False
+    slot_restarts: int = 0
 
 
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True):

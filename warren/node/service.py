@@ -144,6 +144,7 @@ class Service:
             last_end=failed.last_end,
             failed_before=failed.failed_before + 1,
             restart_at=self._around.wall() + delay if delay else None,
+            restart_delay=delay,
         )
         return self._write_next(failed, new)
 

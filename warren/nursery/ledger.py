@@ -11,7 +11,15 @@ from warren.model.check import Argv
 from warren.model.identity import instance_id
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.seams import CommandResult, Launch, RunningInstance, Target
-from warren.model.task import End, EventKind, Phase, TaskEvent, TaskRecord, TaskStatus
+from warren.model.task import (
+    End,
+    EventKind,
+    Phase,
+    Reason,
+    TaskEvent,
+    TaskRecord,
+    TaskStatus,
+)
 from warren.nursery.surroundings import Surroundings
 from warren.rules.environment import environment, expand
 
@@ -36,11 +44,16 @@ class Ledger:
         self.record = msgspec.structs.replace(self.record, **changes)
         self._around.journal.save(self.record)
 
-    def announce(self, kind: EventKind, message: str) -> None:
+    def announce(self, kind: EventKind, message: str, reason: Reason | None = None) -> None:
         """Tell of a transition."""
         self.sequence += 1
-        at = self._around.wall()
-        event = TaskEvent(at=at, task=self.record.id, kind=kind, message=message)
+        event = TaskEvent(
+            at=self._around.wall(),
+            task=self.record.id,
+            kind=kind,
+            message=message,
+            reason="" if reason is None else reason.value,
+        )
         self._around.publish(self._status(), event)
 
     def note_end(self, end: End, **changes: object) -> None:
@@ -49,16 +62,19 @@ class Ledger:
         self._ready_at = None
         self.write(instance=None, last_end=end, ready_since=None, proven={}, **changes)
 
-    def tell_end(self, phase: Phase, message: str) -> None:
+    def tell_end(self, phase: Phase, message: str, reason: Reason) -> None:
         """Tell that the task has ended."""
-        self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}")
+        self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}", reason)
 
-    def note_ready(self, proven: Mapping[ProbeKind, Verdict], *, since: float | None) -> None:
-        """The task is ready; `since` is the wall time it was already, where it was adopted."""
+    def note_ready(self, proven: Mapping[ProbeKind, Verdict]) -> None:
+        """The task is ready. One that was ready when it was adopted is still: no news (S3)."""
+        since = self.record.ready_since
         wall = self._around.wall()
-        ready_since = wall if since is None else since
-        self._ready_at = trio.current_time() - max(0.0, wall - ready_since)
-        self.write(ready_since=ready_since, proven=proven)
+        if since is not None:
+            self._ready_at = trio.current_time() - max(0.0, wall - since)
+            return
+        self._ready_at = trio.current_time()
+        self.write(ready_since=wall, proven=proven)
         self.announce(EventKind.READY, "ready")
 
     def note_unready(self, proven: Mapping[ProbeKind, Verdict], message: str) -> None:
@@ -66,7 +82,7 @@ class Ledger:
         self.ready_for()
         self._ready_at = None
         self.write(ready_since=None, proven=proven)
-        self.announce(EventKind.UNREADY, message)
+        self.announce(EventKind.UNREADY, message, Reason.PROBE_FAILED)
 
     def ready_for(self) -> float:
         """Seconds of readiness up to now; where they amount to good running, the slate is
@@ -82,7 +98,7 @@ class Ledger:
     def launch(self, ports: Mapping[str, int]) -> Launch:
         """The next start of the task, counted and written down."""
         phase = max(self.record.phase, Phase.STARTING)
-        self.write(starts=self.record.starts + 1, phase=phase, restart_at=None)
+        self.write(starts=self.record.starts + 1, phase=phase, restart_at=None, restart_delay=None)
         task, spec = self.record.id, self.record.spec
         token = f"{self._around.chance.getrandbits(32):08x}"
         name = instance_id(task, self.record.starts, token)

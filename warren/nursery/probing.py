@@ -22,7 +22,14 @@ from warren.model.probe import Probe, ProbeKind, Verdict
 from warren.model.seams import RunCheck, Target
 from warren.model.task import ProbeStatus
 from warren.rules.ends import probe_failure
-from warren.rules.probe import Observation, ProbeRecord, adopted, next_counted, observe
+from warren.rules.probe import (
+    Observation,
+    ProbeRecord,
+    ProbeState,
+    adopted,
+    next_counted,
+    observe,
+)
 from warren.rules.schedule import adopted_attempt, first_attempt, next_attempt
 
 OnObservation = Callable[[ProbeKind, Observation, Sample], None]
@@ -84,11 +91,12 @@ class Probing:
         """The verdicts to write down: those of probes that have passed on this instance."""
         return {kind: r.verdict for kind, r in self.records.items() if r.has_passed}
 
-    def status(self, kind: ProbeKind) -> ProbeStatus:
-        """A probe as it stands now."""
+    def status(self, kind: ProbeKind, *, is_asked: bool) -> ProbeStatus:
+        """A probe as it stands now. What nobody asks any more is not called healthy."""
         record = self.records[kind]
+        is_known = is_asked or record.state is ProbeState.FAILED
         return ProbeStatus(
-            verdict=record.verdict,
+            verdict=record.verdict if is_known else Verdict.UNKNOWN,
             consecutive_failures=record.failures,
             consecutive_successes=record.successes,
             warning=self._warnings.get(kind),

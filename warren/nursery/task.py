@@ -16,7 +16,18 @@ from warren.model.check import Sample
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.seams import CannotRunError, Launch, PortTakenError, RunningInstance
-from warren.model.task import End, EventKind, Instance, Phase, Reason, TaskRecord, TaskStatus
+from warren.model.task import (
+    End,
+    EventKind,
+    Instance,
+    Phase,
+    ProbeStatus,
+    Reason,
+    TaskRecord,
+    TaskStatus,
+)
+from warren.nursery.adoption import EndedError, left_to_wait
+from warren.nursery.adoption import adopt as adopt_instance
 from warren.nursery.instance import InstanceLife, News
 from warren.nursery.ledger import Ledger
 from warren.nursery.probing import Probing
@@ -25,7 +36,7 @@ from warren.rules.ends import settle
 from warren.rules.health import is_ready, probes
 from warren.rules.lifecycle import Effect, Event, State, step
 from warren.rules.probe import Observation, Publish
-from warren.rules.restart import JITTER, REPLACEMENT_MAX_DELAY, GiveUp, decide
+from warren.rules.restart import GiveUp, decide
 
 START_WAITS = "waits for its turn to start: many start at once on this node"
 BLOCKED_RETRY = 1.0  # seconds until a task that waits for a port asks again
@@ -35,13 +46,6 @@ _NEWS: dict[News, Event] = {
     "gone": Event.GONE,
 }
 _log = logging.getLogger("warren.task")
-
-
-class _EndedError(Exception):
-    """An instance to adopt had ended already."""
-
-    def __init__(self, end: End) -> None:
-        self.end = end
 
 
 class TaskNursery:
@@ -115,8 +119,13 @@ class TaskNursery:
             last_end=record.last_end,
             pending_reason=self._pending_reason,
             restart_at=record.restart_at,
-            probes={kind: self._probing.status(kind) for kind in self._probing.records},
+            probes=self._probe_statuses(),
         )
+
+    def _probe_statuses(self) -> dict[ProbeKind, ProbeStatus]:
+        is_asked = self._state is State.RUNNING
+        status = self._probing.status
+        return {kind: status(kind, is_asked=is_asked) for kind in self._probing.records}
 
     def samples(self) -> dict[ProbeKind, list[Sample]]:
         """The last outcomes of every probe of the current instance, oldest first (S24)."""
@@ -134,7 +143,8 @@ class TaskNursery:
             self._state = State.ENDED
             end = self._end(Reason.BUG, f"a bug in Warren: {error!r}")
             self._ledger.note_end(end, phase=Phase.CRASHED)
-            self._ledger.tell_end(Phase.CRASHED, "a bug in Warren; its traceback is in the log")
+            message = "a bug in Warren; its traceback is in the log"
+            self._ledger.tell_end(Phase.CRASHED, message, end.reason)
         finally:
             self._nursery = None
             self._give_back_place()
@@ -172,7 +182,7 @@ class TaskNursery:
             case Effect.START:
                 self._start()
             case Effect.ABANDON_START:
-                self._ledger.announce(EventKind.STOPPING, self._stop_message or "")
+                self._tell_stopping()
                 self._the_life.abandon_start()
             case Effect.BEGIN_PROBES:
                 self._begin_probes()
@@ -213,7 +223,7 @@ class TaskNursery:
 
         async def acquire() -> RunningInstance:
             if adopt is not None:
-                return await self._adopt(adopt)
+                return await adopt_instance(self._around, self.record, adopt)
             assert launch is not None
             try:
                 return await self._around.runtime.start(launch, record=self._record_instance)
@@ -226,21 +236,13 @@ class TaskNursery:
     def _record_instance(self, instance: Instance) -> None:
         self._ledger.write(instance=instance)
 
-    async def _adopt(self, instance: Instance) -> RunningInstance:
-        key, names = str(self.id), self.spec.ports
-        self._around.ports.claim(key, names, previous=instance.ports, adopt=True)
-        found = await self._around.runtime.adopt(instance)
-        if isinstance(found, End):
-            raise _EndedError(found)
-        return found
-
     async def _live(self, life: InstanceLife) -> None:
         try:
             if await life.run():
                 return
         except (CannotRunError, PortTakenError) as error:
             self._cause = self._end(Reason.START_FAILED, f"could not start: {error}")
-        except _EndedError as error:
+        except EndedError as error:
             self._cause = error.end
         self._send.send_nowait(Event.START_FAILED)
 
@@ -270,7 +272,7 @@ class TaskNursery:
         self._ledger.announce(kind, f"{kind.value}, pid {pid}" if pid else kind.value)
         self._the_life.begin_probes()
         if self.is_ready:
-            self._ledger.note_ready(self._probing.proven(), since=self.record.ready_since)
+            self._ledger.note_ready(self._probing.proven())
 
     def _observed(self, kind: ProbeKind, observation: Observation, sample: Sample) -> None:
         if self._state is not State.RUNNING:
@@ -284,7 +286,7 @@ class TaskNursery:
         if observation.publish is Publish.UNHEALTHY and kind is not ProbeKind.READINESS:
             self._note_failed(kind)
         elif self.is_ready and not was_ready:
-            self._ledger.note_ready(self._probing.proven(), since=None)
+            self._ledger.note_ready(self._probing.proven())
         elif was_ready and not self.is_ready:
             message = f"not ready: {self._probing.failure(kind)}"
             self._ledger.note_unready(self._probing.proven(), message)
@@ -296,7 +298,7 @@ class TaskNursery:
         self._cause = self._end(Reason.PROBE_FAILED, message)
         # At once and not through the channel: no request may follow the verdict (S6).
         self._take(Event.PROBE_FAILED)
-        self._ledger.announce(EventKind.PROBE_FAILED, message)
+        self._ledger.announce(EventKind.PROBE_FAILED, message, Reason.PROBE_FAILED)
 
     # Ends
 
@@ -306,8 +308,11 @@ class TaskNursery:
         if self._state is State.FAILING:
             grace = grace if stop.failure_grace is None else stop.failure_grace
         else:
-            self._ledger.announce(EventKind.STOPPING, self._stop_message or "")
+            self._tell_stopping()
         self._the_life.stop(stop.number, grace)
+
+    def _tell_stopping(self) -> None:
+        self._ledger.announce(EventKind.STOPPING, self._stop_message or "", Reason.STOP_ASKED)
 
     def _decide(self) -> None:
         end = settle(self._cause, self._life.end if self._life else None)
@@ -321,14 +326,20 @@ class TaskNursery:
         )
         if isinstance(decision, GiveUp):
             self._ledger.note_end(end, phase=decision.phase)
-            self._ledger.tell_end(decision.phase, decision.message)
+            self._ledger.tell_end(decision.phase, decision.message, end.reason)
             self._take(Event.GIVE_UP)
             return
         self._wait = decision.delay
         restart_at = self._around.wall() + decision.delay if decision.delay else None
-        self._ledger.note_end(end, history=decision.history, restart_at=restart_at)
+        self._ledger.note_end(
+            end,
+            history=decision.history,
+            restart_at=restart_at,
+            restart_delay=decision.delay,
+        )
         wait = f" in {decision.delay:.1f}s" if decision.delay else ""
-        self._ledger.announce(EventKind.RESTARTING, f"{end.message}; restarting{wait}")
+        message = f"{end.message}; restarting{wait}"
+        self._ledger.announce(EventKind.RESTARTING, message, end.reason)
         self._take(Event.AGAIN)
 
     def _finish(self) -> None:
@@ -338,7 +349,7 @@ class TaskNursery:
         if self.record.instance is not None:
             cause = self._end(Reason.STOP_ASKED, message)
             self._ledger.note_end(settle(cause, self._life.end if self._life else None))
-        self._ledger.tell_end(Phase.STOPPED, message)
+        self._ledger.tell_end(Phase.STOPPED, message, Reason.STOP_ASKED)
 
     # Small things
 
@@ -351,12 +362,11 @@ class TaskNursery:
         return End(reason=reason, message=message, at=self._around.wall())
 
     def _wait_of_old(self) -> float:
-        """What is left of a backoff that an earlier supervisor had begun (S17)."""
-        restart_at = self.record.restart_at
-        if restart_at is None:
-            return 0.0
-        longest = max(self.spec.restart.max_delay, REPLACEMENT_MAX_DELAY) * (1 + JITTER)
-        return min(max(0.0, restart_at - self._around.wall()), longest)
+        wall = self._around.wall()
+        wait = left_to_wait(self.record, wall)
+        if self.record.restart_at is not None and self.record.restart_at > wall + wait:
+            self._ledger.write(restart_at=wall + wait)  # a clock set back: say what is so
+        return wait
 
     def _set_alarm(self, delay: float) -> None:
         assert self._nursery is not None

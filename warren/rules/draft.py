@@ -25,6 +25,7 @@ from warren.model.identity import TaskId
 from warren.model.task import End, Phase, Reason, TaskStatus
 from warren.rules.occupancy import fixed_ports
 from warren.rules.placement import Refusal, Spread, explain
+from warren.rules.slots import restarts_in
 from warren.rules.world import World
 
 
@@ -154,6 +155,7 @@ class Draft:
             created_at=self.now,
             not_before=not_before,
             failed_before=failed_before,
+            restarts_before=restarts_in(chain),
         )
         self._created.setdefault(service.name, {})[slot] = task
         self._write(row)
@@ -177,6 +179,7 @@ class Draft:
             last_end=end,
             pending_reason=None,
             restart_at=None,
+            probes={},
         )
         self.put(msgspec.structs.replace(row, status=status))
 

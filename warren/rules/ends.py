@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from warren.model.check import Outcome
+from warren.model.plural import counted
 from warren.model.probe import ProbeKind
 from warren.model.task import End
 
 
 def probe_failure(kind: ProbeKind, failures: int, last: Outcome | None) -> str:
     """`liveness probe failed 3 times: HTTP 500`."""
-    times = "once" if failures == 1 else f"{failures} times"
+    times = "once" if failures == 1 else counted(failures, "time")
     return f"{kind.value} probe failed {times}: {last.detail if last else 'no outcome'}"
 
 

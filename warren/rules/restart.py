@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from warren.model.duration import format_duration
+from warren.model.plural import counted
 from warren.model.service import Condition, Restart
 from warren.model.task import End, Phase, Reason, RestartHistory
 
@@ -56,7 +57,7 @@ def decide(
     # A clock set back must not hold old restarts in the window for ever, hence the lower bound.
     recent = tuple(t for t in history.times if now - policy.window < t <= now)
     if len(recent) >= policy.max_attempts:
-        restarts = f"{len(recent)} restarts within {format_duration(policy.window)}"
+        restarts = f"{counted(len(recent), 'restart')} within {format_duration(policy.window)}"
         return GiveUp(Phase.FAILED, f"{end.message}; {restarts}")
     streak = 0 if ready_for >= policy.reset_after else history.streak
     return StartAgain(

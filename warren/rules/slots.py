@@ -108,6 +108,12 @@ class Slots:
         _mark(self._free, slot, not held)
 
 
+def restarts_in(chain: Sequence[TaskRow]) -> int:
+    """The restarts of a slot, of these tasks and of those before them."""
+    before = chain[0].restarts_before if chain else 0
+    return before + sum(row.status.restarts for row in chain)
+
+
 def is_final(row: TaskRow) -> bool:
     """Whether the task has ended and nothing but a new spec will have another follow (S17)."""
     if row.phase in (Phase.FAILED, Phase.CRASHED):

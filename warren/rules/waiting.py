@@ -1,7 +1,8 @@
 """Tasks that are not placed yet, by when they are due.
 
-A wall clock may be set back between two lives of the manager: what would be due later than any
-rule says is due now.
+A wall clock may be set back between two lives of the manager. What would then wait longer than it
+was meant to waits as long as that again (`shortened`, once at the start); what would be due later
+than any rule says is due now.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterator
+
+import msgspec
 
 from warren.model.cluster import TaskRow
 from warren.model.identity import TaskId
@@ -63,6 +66,16 @@ class Waiting:
 def is_due(not_before: float | None, now: float) -> bool:
     """Whether a task may be placed at wall time `now`."""
     return not_before is None or not now < not_before <= now + LONGEST_WAIT
+
+
+def shortened(row: TaskRow, now: float) -> TaskRow | None:
+    """The row of a task that waits, where the clock has been set back since it was made; None
+    where there is nothing to correct. A replacement's wait begins when it is made (S17)."""
+    if row.not_before is None or row.node is not None or row.has_ended or now >= row.created_at:
+        return None
+    due = now + max(0.0, row.not_before - row.created_at)
+    status = msgspec.structs.replace(row.status, restart_at=due)
+    return msgspec.structs.replace(row, created_at=now, not_before=due, status=status)
 
 
 def _due(entry: tuple[float, TaskId]) -> float:

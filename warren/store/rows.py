@@ -21,7 +21,7 @@ Columns = tuple[Any, ...]
 SERVICES = "name, version, revision, created_at, updated_at, is_removing, first_number, spec"
 TASKS = (
     "service, slot, number, revision, replicas, node, desired, stop_reason, created_at,"
-    " not_before, failed_before, epoch, status"
+    " not_before, failed_before, epoch, status, restarts_before"
 )
 NODES = "name, id, epoch, joined_at, lost_at, warren"
 EVENTS = "at, kind, subject, service, reason, message"
@@ -84,12 +84,13 @@ class Reader:
 
     def _task(self, row: Columns) -> TaskRow:
         service, slot, number, revision, replicas, node, desired, *rest = row
-        stop_reason, created_at, not_before, failed_before, epoch, status = rest
+        stop_reason, created_at, not_before, failed_before, epoch, status, restarts_before = rest
         _check(
             number=number,
             created_at=created_at,
             not_before=not_before,
             failed_before=failed_before,
+            restarts_before=restarts_before,
             epoch=epoch,
         )
         return TaskRow(
@@ -103,6 +104,7 @@ class Reader:
             stop_reason=stop_reason,
             not_before=not_before,
             failed_before=failed_before,
+            restarts_before=restarts_before,
             epoch=epoch,
         )
 
@@ -176,6 +178,7 @@ def task_columns(row: TaskRow) -> Columns:
         row.failed_before,
         row.epoch,
         json_of(row.status),
+        row.restarts_before,
     )
 
 

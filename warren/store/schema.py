@@ -82,4 +82,6 @@ _MANAGER = (
     "UPDATE meta SET manager = lower(hex(randomblob(16)))",
 )
 
-STATE = Schema(application_id=0x57527374, migrations=(_FIRST, _MANAGER))
+_RESTARTS_OF_SLOTS = ("ALTER TABLE tasks ADD COLUMN restarts_before INTEGER NOT NULL DEFAULT 0",)
+
+STATE = Schema(application_id=0x57527374, migrations=(_FIRST, _MANAGER, _RESTARTS_OF_SLOTS))

@@ -1,0 +1,36 @@
+"""What an earlier supervisor has left of a task: its instance, and the rest of a backoff (S21)."""
+
+from __future__ import annotations
+
+from warren.model.seams import RunningInstance
+from warren.model.task import End, Instance, TaskRecord
+from warren.nursery.surroundings import Surroundings
+from warren.rules.restart import JITTER, REPLACEMENT_MAX_DELAY
+
+
+class EndedError(Exception):
+    """An instance to adopt had ended already."""
+
+    def __init__(self, end: End) -> None:
+        self.end = end
+
+
+async def adopt(around: Surroundings, record: TaskRecord, instance: Instance) -> RunningInstance:
+    """Take over the instance of a record, with its ports. Raises EndedError, CannotRunError."""
+    key, names = str(record.id), record.spec.ports
+    around.ports.claim(key, names, previous=instance.ports, adopt=True)
+    found = await around.runtime.adopt(instance)
+    if isinstance(found, End):
+        raise EndedError(found)
+    return found
+
+
+def left_to_wait(record: TaskRecord, wall: float) -> float:
+    """Seconds that are left of a backoff that an earlier supervisor had begun (S17): at most the
+    whole of it, where the clock has been set back since."""
+    if record.restart_at is None:
+        return 0.0
+    delay = record.restart_delay
+    if delay is None:  # written before delays were
+        delay = max(record.spec.restart.max_delay, REPLACEMENT_MAX_DELAY) * (1 + JITTER)
+    return min(max(0.0, record.restart_at - wall), delay)
