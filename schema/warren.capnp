@@ -24,7 +24,8 @@ struct TaskId {
 
 struct Pair {
   name @0 :Text;
-  value @1 :Text;
+  value @1 :Text;    # null where it is hidden
+  hidden @2 :Bool;   # a value that a view does not tell; refused in a spec that is asked for
 }
 
 struct NamedPort {

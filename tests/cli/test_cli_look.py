@@ -77,7 +77,7 @@ def test_service_inspect_shows_config_health_and_a_line_a_task(
         "Variables: SECRET",
         "Restart: always, at most 5 in 5m",
         "Stop: SIGTERM, then 10s until the kill",
-        "Health check: http GET /healthz on port http, 200-399, header Host: a, every 5s, "
+        "Health check: http GET /healthz on port http, 200-399, header Host, every 5s, "
         "timeout 10s, retries 3",
     ]
     assert [line.split("  ") for line in map(squeezed, lines[health + 1 :])] == [
@@ -92,6 +92,22 @@ def test_service_inspect_shows_config_health_and_a_line_a_task(
         ["web.3#1", "-", "pending", "not ready", "0 restarts", "-",
          "pending: n1: port 80 is taken by db.1"],
     ]  # fmt: skip
+
+
+def test_inspect_shows_values_of_variables_and_headers_when_asked(
+    person: Person, web: FakeCluster
+) -> None:
+    secrets = replace(SPEC, env={"SECRET": "hunter 2"})
+    web.rows["web"] = replace(web.rows["web"], spec=secrets)
+    for words in (["service", "inspect", "web"], ["task", "inspect", "web.1#1"]):
+        assert person.types(*words) == 0
+        assert "hunter 2" not in person.out
+        assert "header Host," in person.out
+        assert person.types(*words, "--show-env") == 0
+        assert "Variables: SECRET='hunter 2'\n" in person.out
+        assert "header Host: a," in person.out
+        assert person.types(*words, "--json") == 0
+        assert json.loads(person.out)["spec"]["env"] == {"SECRET": "hunter 2"}
 
 
 def test_a_job_that_is_done_is_complete_everywhere(person: Person) -> None:

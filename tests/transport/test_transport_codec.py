@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.model.specs import WEIRD, probes, specs
 from tests.transport.wire_values import VALUES, values
-from warren.model.check import Argv, ExecCheck, HttpCheck, TcpCheck
+from warren.model.check import HIDDEN, Argv, ExecCheck, HttpCheck, TcpCheck
 from warren.model.cluster import Entry
 from warren.model.decode import DecodeError, decode
 from warren.model.duration import Duration
@@ -266,3 +266,14 @@ def test_checks_of_every_kind_are_told_apart() -> None:
     ):
         spec = ServiceSpec(name="web", image="i", liveness=probe)
         assert read(written(spec), ServiceSpec) == spec
+
+
+def test_a_hidden_value_is_null_on_the_wire_and_marked() -> None:
+    check = HttpCheck(headers={"Authorization": HIDDEN, "X-A": "a"})
+    codec = record(HttpCheck, wire.HttpCheck.schema.node.id)
+    message = wire.HttpCheck.new_message()
+    codec.fill(message, check)
+    first, second = message.as_reader().headers
+    assert (first.name, first._has("value"), first.hidden) == ("Authorization", False, True)
+    assert (second.name, second.value, second.hidden) == ("X-A", "a", False)
+    assert decode(codec.read(message.as_reader()), HttpCheck) == check

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from warren.model.view import ManagerStatus, NodeView
 
 HERE = Where()
+ShowEnv = Annotated[
+    bool,
+    Parameter(help="Show the values of variables and headers too; --json always has them."),
+    SWITCH,
+]
 Past = Annotated[bool, Parameter(name="--all"), SWITCH]
 
 
@@ -38,7 +43,14 @@ def service_ls(*, as_json: AsJson = False, where: Where = HERE) -> int:
     return ask(where, question)
 
 
-def service_inspect(name: str, /, *, as_json: AsJson = False, where: Where = HERE) -> int:
+def service_inspect(
+    name: str,
+    /,
+    *,
+    show_env: ShowEnv = False,
+    as_json: AsJson = False,
+    where: Where = HERE,
+) -> int:
     """One service: its probes, its health, and its tasks.
 
     Parameters
@@ -56,7 +68,7 @@ def service_inspect(name: str, /, *, as_json: AsJson = False, where: Where = HER
         else:
             from warren.cli import columns, sights
 
-            put(columns.fitted(sights.service(view, time.time())))
+            put(columns.fitted(sights.service(view, time.time(), shows_values=show_env)))
         return 0
 
     return ask(where, question)
@@ -88,7 +100,14 @@ def task_ls(*, past: Past = False, as_json: AsJson = False, where: Where = HERE)
     return _tasks(where, "", past=past, as_json=as_json)
 
 
-def task_inspect(task: str, /, *, as_json: AsJson = False, where: Where = HERE) -> int:
+def task_inspect(
+    task: str,
+    /,
+    *,
+    show_env: ShowEnv = False,
+    as_json: AsJson = False,
+    where: Where = HERE,
+) -> int:
     """One task, with the last outcomes of its probes.
 
     Parameters
@@ -107,7 +126,7 @@ def task_inspect(task: str, /, *, as_json: AsJson = False, where: Where = HERE) 
         else:
             from warren.cli import columns, sights
 
-            put(columns.fitted(sights.task(detail, time.time())))
+            put(columns.fitted(sights.task(detail, time.time(), shows_values=show_env)))
         return 0
 
     return ask(where, question)

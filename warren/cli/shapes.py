@@ -25,6 +25,7 @@ from warren.model.view import (
     TaskView,
 )
 from warren.rules.health import Health, summarize
+from warren.rules.masking import hidden_fields
 
 Shape = dict[str, Any]
 
@@ -63,9 +64,14 @@ def service(view: ServiceView, now: float) -> Shape:
 
 
 def spec(value: ServiceSpec) -> Shape:
-    """A spec as a service file has it."""
+    """A spec as a service file has it; null stands for a value that is not told."""
     body: Shape = plain(value)
     del body["name"]  # in the file it is the key
+    for *way, name in hidden_fields(value):
+        place = body
+        for step in way:
+            place = place[step]
+        place[name] = None
     return body
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from warren.cli import shapes
 from warren.cli.columns import aligned, table
@@ -28,10 +28,15 @@ def services(views: Sequence[ServiceView]) -> list[str]:
     return table(["NAME", "HEALTH", "RUNS"], rows)
 
 
-def service(view: ServiceView, now: float) -> list[str]:
-    """`service inspect`: the config, `Health: 3/3 healthy`, and one line a task."""
+def service(view: ServiceView, now: float, *, shows_values: bool = False) -> list[str]:
+    """`service inspect`: the config, `Health: 3/3 healthy`, and one line a task. With
+    `shows_values` those of variables and headers too, which may be secrets."""
     tasks = [_told(one, now) for one in view.tasks]
-    return [*_config(view.spec), f"Health: {_health(view)}", *aligned(tasks)]
+    return [
+        *_config(view.spec, shows_values=shows_values),
+        f"Health: {_health(view)}",
+        *aligned(tasks),
+    ]
 
 
 def tasks(views: Sequence[TaskView], now: float) -> list[str]:
@@ -40,7 +45,7 @@ def tasks(views: Sequence[TaskView], now: float) -> list[str]:
     return table(heads, [_row(view, now) for view in views])
 
 
-def task(detail: TaskDetail, now: float) -> list[str]:
+def task(detail: TaskDetail, now: float, *, shows_values: bool = False) -> list[str]:
     """`task inspect`: the task, its probes, and the outcomes that are kept of them."""
     view = detail.task
     status = view.status
@@ -62,7 +67,7 @@ def task(detail: TaskDetail, now: float) -> list[str]:
         lines.append(f"Last end: {when(end.at)} {end.reason.value}: {one_line(end.message)}")
     if status.pending_reason is not None:
         lines.append(f"Pending: {one_line(status.pending_reason)}")
-    return [*lines, *_config(detail.spec), *_probes(detail, now)]
+    return [*lines, *_config(detail.spec, shows_values=shows_values), *_probes(detail, now)]
 
 
 def nodes(views: Sequence[NodeView], now: float) -> list[str]:
@@ -188,7 +193,7 @@ def _why(view: TaskView, now: float) -> str:
     return "; ".join(one for one in said if one)
 
 
-def _config(spec: ServiceSpec) -> list[str]:
+def _config(spec: ServiceSpec, *, shows_values: bool) -> list[str]:
     lines = [
         ("Name", spec.name),
         ("Command", shlex.join(spec.command) if spec.command else ""),
@@ -197,13 +202,20 @@ def _config(spec: ServiceSpec) -> list[str]:
         ("Directory", spec.cwd or ""),
         ("User", spec.user or ""),
         ("Ports", ", ".join(f"{name} {number or 'any'}" for name, number in spec.ports.items())),
-        ("Variables", ", ".join(spec.env)),  # their values may be secrets
+        ("Variables", ", ".join(_variables(spec.env, shows_values=shows_values))),
         ("Restart", f"{spec.restart.condition.value}, at most {spec.restart.max_attempts} "
                     f"in {spec.restart.window}"),
         ("Stop", f"SIG{spec.stop.signal}, then {spec.stop.grace} until the kill"),
-        *((kind.capitalize(), probe(chosen)) for kind, chosen in _chosen(spec)),
+        *((kind.capitalize(), probe(chosen, shows_values=shows_values))
+          for kind, chosen in _chosen(spec)),
     ]  # fmt: skip
     return [f"{title}: {one_line(said)}" for title, said in lines if said]
+
+
+def _variables(env: Mapping[str, str], *, shows_values: bool) -> list[str]:
+    return (
+        [f"{name}={shlex.quote(value)}" for name, value in env.items()] if shows_values else [*env]
+    )
 
 
 def _chosen(spec: ServiceSpec) -> list[tuple[str, Probe]]:
@@ -212,7 +224,7 @@ def _chosen(spec: ServiceSpec) -> list[tuple[str, Probe]]:
     return [(kind, one) for kind, one in chosen if one is not None]
 
 
-def probe(one: Probe) -> str:
+def probe(one: Probe, *, shows_values: bool = False) -> str:
     """A probe's check and its numbers."""
     numbers = [f"every {one.interval}", f"timeout {one.timeout}", f"retries {one.retries}"]
     if one.successes != 1:
@@ -221,17 +233,18 @@ def probe(one: Probe) -> str:
         value: Duration | None = getattr(one, name)
         if value:
             numbers.append(f"{name.replace('_', ' ')} {value}")
-    return f"{_check(one)}, {', '.join(numbers)}"
+    return f"{_check(one, shows_values=shows_values)}, {', '.join(numbers)}"
 
 
-def _check(one: Probe) -> str:
+def _check(one: Probe, *, shows_values: bool) -> str:
     check = one.check
     if isinstance(check, ExecCheck):
         return f"exec {shlex.join(check.command)}"
     port = "the only port" if check.port is None else f"port {check.port}"
     if not isinstance(check, HttpCheck):
         return f"tcp {port}"
-    headers = "".join(f", header {name}: {value}" for name, value in check.headers.items())
+    lines = check.headers.items() if shows_values else [(name,) for name in check.headers]
+    headers = "".join(f", header {': '.join(line)}" for line in lines)
     verified = ", certificate verified" if check.verify else ""
     return f"{check.scheme.value} GET {check.path} on {port}, {check.status}{headers}{verified}"
 

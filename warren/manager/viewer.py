@@ -29,6 +29,7 @@ from warren.model.errors import (
 from warren.model.identity import TaskId
 from warren.model.link import EVENTS_AT_ONCE
 from warren.model.probe import ProbeKind
+from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 from warren.model.view import (
     LogChunk,
@@ -39,6 +40,7 @@ from warren.model.view import (
     TaskDetail,
     TaskView,
 )
+from warren.rules.masking import masked
 from warren.rules.slots import restarts_in
 from warren.watch.conditions import Conditions
 
@@ -94,7 +96,8 @@ class Viewer:
             with trio.move_on_after(1.0):
                 with suppress(WarrenError):
                     samples = await session.agent.samples(task)
-        return TaskDetail(task=self._task(row, fresh), spec=row.spec, samples=samples)
+        spec = self._shown(row.spec)
+        return TaskDetail(task=self._task(row, fresh), spec=spec, samples=samples)
 
     async def nodes(self) -> list[NodeView]:
         await trio.lowlevel.checkpoint()
@@ -182,6 +185,10 @@ class Viewer:
 
     # From rows to views
 
+    def _shown(self, spec: ServiceSpec) -> ServiceSpec:
+        """A spec as this one may see it."""
+        return masked(spec)
+
     def _row(self, name: str) -> ServiceRow:
         row = self._books.world.services.get(name)
         if row is None:
@@ -204,7 +211,7 @@ class Viewer:
     def _service(self, row: ServiceRow, fresh: Fresh) -> ServiceView:
         tasks = self._books.world.current(row.name)
         return ServiceView(
-            spec=row.spec,
+            spec=self._shown(row.spec),
             version=row.version,
             created_at=row.created_at,
             updated_at=row.updated_at,

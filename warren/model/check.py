@@ -11,6 +11,7 @@ import msgspec
 
 from warren.model.errors import FieldError
 
+HIDDEN = "\0hidden"  # stands for a value that is not told; no program and no server can be sent it
 DETAIL_LIMIT = 4096  # bytes of an outcome's detail (S13)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _RANGE = re.compile(r"(\d{3})(?:-(\d{3}))?\Z")
@@ -79,7 +80,7 @@ class HttpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         for name, value in self.headers.items():
             if not _TOKEN.match(name):
                 raise FieldError("headers", name, "want a header name such as X-Probe")
-            if not _is_printable(value) or not value.isascii():
+            if value != HIDDEN and (not _is_printable(value) or not value.isascii()):
                 raise FieldError(f"headers.{name}", value, "want printable ASCII on one line")
             if name.lower() in seen:
                 raise FieldError(f"headers.{name}", value, "is given twice; names ignore case")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from warren.model.check import Argv, check_text
+from warren.model.check import HIDDEN, Argv, check_text
 from warren.model.duration import Duration
 from warren.model.errors import FieldError
 from warren.model.identity import NAME_WANTED, ServiceName, is_name
@@ -116,7 +116,8 @@ class ServiceSpec(_Part, frozen=True):
             if not name or "=" in name:
                 raise FieldError("env", name, "want a variable's name, without '='")
             check_text("env", name)
-            check_text(f"env.{name}", value)
+            if value != HIDDEN:
+                check_text(f"env.{name}", value)
         for name, number in self.ports.items():
             if not is_name(name):
                 raise FieldError("ports", name, NAME_WANTED)

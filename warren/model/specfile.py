@@ -97,7 +97,10 @@ def _service(document: Document, name: str, body: object, base: Path | None) -> 
     try:
         return decode({"name": name, **fields}, ServiceSpec)
     except DecodeError as error:
-        raise document.refuse((*place, *error.path), error.wanted, error.value) from None
+        wanted = error.wanted
+        if error.value is None and {"env", "headers"} & {*error.path[:-1]}:
+            wanted = "want a value (null stands for one that was hidden from who read it)"
+        raise document.refuse((*place, *error.path), wanted, error.value) from None
 
 
 def _settle_cwd(document: Document, name: str, fields: dict[str, Any], base: Path) -> None:

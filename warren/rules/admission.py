@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from warren.model.check import ExecCheck
-from warren.model.decode import DecodeError, decode, plain
+from warren.model.decode import DecodeError, decode, dotted, plain
 from warren.model.errors import SpecError
 from warren.model.probe import Probe
 from warren.model.service import ANY_PORT, ServiceSpec
+from warren.rules.masking import hidden_fields
 
 
 def admit(spec: ServiceSpec) -> ServiceSpec:
@@ -22,6 +23,9 @@ def admit(spec: ServiceSpec) -> ServiceSpec:
         spec = decode(plain(spec), ServiceSpec)
     except DecodeError as error:
         raise error.named(at) from None
+    for way in hidden_fields(spec):
+        wanted = "its value was hidden from who read it; want the value"
+        raise SpecError(dotted(at, way), wanted)
     if spec.image is not None:
         wanted = "no container runtime is available here; want a command instead"
         raise SpecError(f"{at}.image", wanted, value=spec.image)

@@ -276,7 +276,10 @@ def _entries(hint: Any, name: str, schema: Any) -> Field:
     if isinstance(value, type) and issubclass(value, msgspec.Struct):
         return pieces.Entries(name, (first.proto.name, key_item), record(value, schema.node.id))
     value_item = _item(value, second.proto.slot.type, lambda: second.schema)
-    return pieces.Entries(name, (first.proto.name, key_item), (second.proto.name, value_item))
+    may_hide = "hidden" in schema.fields
+    return pieces.Entries(
+        name, (first.proto.name, key_item), (second.proto.name, value_item), may_hide=may_hide
+    )
 
 
 def _alternatives(hint: Any) -> tuple[bool, list[Any]]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from warren.model.check import StatusRange
+from warren.model.check import HIDDEN, StatusRange
 from warren.model.decode import DecodeError
 from warren.model.identity import TaskId
 from warren.transport.schema import capnp
@@ -224,12 +224,21 @@ class Span:
 
 
 class Entries:
-    """A mapping as a list of structs: the key's field, and the value's, or the value's own ones."""
+    """A mapping as a list of structs: the key's field, and the value's, or the value's own ones.
+    With `may_hide` they have `hidden` too, for a value that is not told."""
 
-    def __init__(self, name: str, key: tuple[str, Item], value: tuple[str, Item] | Record) -> None:
+    def __init__(
+        self,
+        name: str,
+        key: tuple[str, Item],
+        value: tuple[str, Item] | Record,
+        *,
+        may_hide: bool = False,
+    ) -> None:
         self._name = name
         self._key, self._key_item = key
         self._value = value
+        self._may_hide = may_hide
 
     def write(self, builder: Any, value: Mapping[Any, Any]) -> None:
         entries = builder.init(self._name, len(value))
@@ -239,6 +248,8 @@ class Entries:
                 self._key_item.write(entry, self._key, at.step)
                 if isinstance(self._value, Record):
                     self._value.fill(entry, each)
+                elif self._may_hide and each == HIDDEN:
+                    entry._set("hidden", True)
                 else:
                     self._value[1].write(entry, self._value[0], each)
 
@@ -257,6 +268,8 @@ class Entries:
         key = self._key_item.read(entry._get(self._key))
         if isinstance(self._value, Record):
             return key, self._value.read(entry)
+        if self._may_hide and entry._get("hidden"):
+            return key, HIDDEN
         name, item = self._value
         return key, item.read(entry._get(name))
 
