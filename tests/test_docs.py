@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from warren.cli import main
 from warren.model.check import ExecCheck, HttpCheck, TcpCheck
 from warren.model.probe import Probe
 from warren.model.service import Resources, Restart, Stop
@@ -18,6 +21,7 @@ from warren.rules.lifecycle import diagram
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
@@ -79,27 +83,69 @@ def test_examples_load(path: Path) -> None:
     assert load_file(path)
 
 
-def test_readmes_commands_run(tmp_path: Path) -> None:
+def test_readmes_commands_run_in_a_clone_that_has_a_venv_and_no_more(tmp_path: Path) -> None:
     (block,) = fenced(section("By command"), "sh")
-    said = run_in_bash(f"set -o monitor\n{block}\nwait %1", tmp_path)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    path = os.pathsep.join(
+        folder for folder in os.defpath.split(os.pathsep) if not (Path(folder) / "warren").exists()
+    )
+    said = run_in_bash(f"set -o monitor\n{block}\nwait %1", tmp_path, PATH=path)
     assert "Health: 3/3 healthy" in said
     assert "web: removed" in said
 
 
 def test_operations_commands_run(tmp_path: Path) -> None:
-    (block,) = fenced((ROOT / "docs" / "operations.md").read_text("utf-8"), "sh")
+    block = next(one for one in fenced(OPERATIONS, "sh") if "warren db" in one)
     block = block.replace("/backup/", f"{tmp_path}/")
     until = "until warren status; do sleep 0.1; done"
     run_in_bash(f"set -o monitor\nwarren up & {until}\n{block}\nkill %1; wait %1", tmp_path)
     assert (tmp_path / "warren.sqlite").exists()
 
 
-def run_in_bash(script: str, directory: Path) -> str:
+def units() -> dict[str, str]:
+    """The units of docs/operations.md, by their files' names."""
+    (block,) = fenced(OPERATIONS, "ini")
+    _, *parts = re.split(r"^# /etc/systemd/system/(\S+)$", block, flags=re.M)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_units_are_enabled_and_run_what_was_installed() -> None:
+    install, enable = (
+        next(one for one in fenced(OPERATIONS, "sh") if word in one)
+        for word in ("pip", "systemctl")
+    )
+    to_opt = quick_start()[0].replace(".venv", "/opt/warren").split(" && ")[:2]
+    assert install.splitlines()[:2] == to_opt
+    for name, text in units().items():
+        parser = configparser.ConfigParser(strict=True, interpolation=None)
+        parser.read_string(text)
+        assert parser["Install"]["WantedBy"] == "multi-user.target"
+        program, *words = parser["Service"]["ExecStart"].split()
+        assert program == "/opt/warren/bin/warren"
+        assert main([*words, "--help"]) == 0
+        assert name.removesuffix(".service") in enable.split()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_units_are_what_systemd_takes(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in units()]
+    for file, text in zip(files, units().values(), strict=True):
+        here = text.replace("/opt/warren/bin/warren", shutil.which("true") or "")
+        file.write_text(here, encoding="utf-8")
+    said = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *files], capture_output=True, text=True
+    )
+    about_ours = [line for line in said.stderr.splitlines() if "warren" in line]
+    assert (said.returncode, about_ours) == (0, [])
+
+
+def run_in_bash(script: str, directory: Path, **more: str) -> str:
     """What the script says, which must succeed; `warren` is this one, its data in the directory."""
     env = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "WARREN_DATA_DIR": str(directory),
+        **more,
     }
     said = subprocess.run(
         ["bash", "-euc", script],
