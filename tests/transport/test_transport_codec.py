@@ -24,6 +24,7 @@ from warren.model.specfile import dump_text
 from warren.model.task import TaskStatus
 from warren.transport.codec import record
 from warren.transport.schema import capnp, schema_path, wire
+from warren.transport.traffic import Budget
 
 generous = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -42,7 +43,7 @@ def read(message: bytes, kind: type[Any]) -> Any:
     """The value a message means."""
     schema = getattr(wire, kind.__name__)
     with schema.from_bytes(message) as reader:
-        return decode(record(kind, schema.schema.node.id).read(reader), kind)
+        return decode(record(kind, schema.schema.node.id).read(reader, Budget(1 << 20)), kind)
 
 
 def spec_message(**fields: Any) -> Any:
@@ -276,4 +277,33 @@ def test_a_hidden_value_is_null_on_the_wire_and_marked() -> None:
     first, second = message.as_reader().headers
     assert (first.name, first._has("value"), first.hidden) == ("Authorization", False, True)
     assert (second.name, second.value, second.hidden) == ("X-A", "a", False)
-    assert decode(codec.read(message.as_reader()), HttpCheck) == check
+    assert decode(codec.read(message.as_reader(), Budget(10)), HttpCheck) == check
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"failedBefore": 2**63 - 1}, "spec.failed_before: 9223372036854775807: want 0 to 10000"),
+        ({"restarts": -1}, "spec.restarts: -1: want 0 to 1000000000"),
+        ({"sequence": 2**63 - 1}, "spec.sequence: 9223372036854775807: want 0 to 46116860184"),
+        ({"pendingReason": "x" * 300_000}, "spec.pending_reason: 'xxx"),
+        ({"instance": {"pid": {"value": -5}}}, "spec.instance.pid: -5: want 0 to 2147483647"),
+        ({"lastEnd": {"message": "x" * 17_000}}, "spec.last_end.message: 'xxx"),
+        ({"lastEnd": {"at": math.inf}}, "spec.last_end.at: inf: want a finite number"),
+    ],
+)
+def test_status_beyond_all_bounds_is_refused_by_field(fields: dict[str, Any], wanted: str) -> None:
+    message = wire.TaskStatus.new_message(**fields)
+    message.id = {"service": "web", "slot": 1, "number": 1}
+    instance = {"id": "i", "task": {"service": "web", "slot": 1, "number": 1}}
+    if "instance" in fields:
+        for name, value in instance.items():
+            setattr(message.instance, name, value)
+    said = refusal(message, TaskStatus)
+    assert said.startswith(wanted)
+    assert "want" in said
+
+
+def test_list_beyond_all_bounds_is_refused_before_it_is_read() -> None:
+    said = refusal(spec_message(env=[{"name": f"N{n}", "value": ""} for n in range(10_001)]))
+    assert said == "spec.env: '10001 items': want at most 10000"

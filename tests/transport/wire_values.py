@@ -35,7 +35,7 @@ KNOWN: dict[Any, st.SearchStrategy[Any]] = {
     Instance: instances,
     str: words,
     float: walls,
-    int: st.integers(0, 2**31 - 1),
+    int: st.integers(0, 10**9),
     bool: st.booleans(),
     bytes: st.binary(max_size=40),
 }

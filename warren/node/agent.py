@@ -32,6 +32,7 @@ from warren.watch.boundary import survived
 
 LOG_PAUSE = 0.2  # seconds between two looks at a file that somebody follows: files wake nobody
 MESSAGE_LIMIT = 500  # characters of an event that is reported: a check's output may be long
+END_LIMIT = 8_000  # of why an instance has ended, which names the command: the wire takes 16,000
 _NOT_AN_END = (Phase.STOPPING, Phase.STOPPED)
 
 
@@ -267,6 +268,11 @@ class NodeAgent:
         if status.instance is not None:
             bare = msgspec.structs.replace(status.instance, handle={})
             status = msgspec.structs.replace(status, instance=bare)
+        if status.last_end is not None and len(status.last_end.message) > END_LIMIT:
+            end = msgspec.structs.replace(
+                status.last_end, message=status.last_end.message[:END_LIMIT]
+            )
+            status = msgspec.structs.replace(status, last_end=end)
         if self._is_closing and status.phase in _NOT_AN_END and not task.record.phase.is_end:
             return msgspec.structs.replace(status, phase=task.record.phase)
         return status

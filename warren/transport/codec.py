@@ -29,10 +29,11 @@ from warren.model.decode import DecodeError, decode, to_json
 from warren.model.identity import TaskId
 from warren.model.report import Assignment, Assignments
 from warren.model.service import ServiceSpec
-from warren.transport import pieces
+from warren.transport import bounds, pieces
 from warren.transport.interfaces import Interface, Method, interface, is_capability
 from warren.transport.pieces import At, Field, Item, Record, camel
 from warren.transport.schema import capnp, wire
+from warren.transport.traffic import Budget
 
 Export = Callable[[type, object], Any]
 """Makes a capability of an object that plays a protocol."""
@@ -57,12 +58,12 @@ class MethodCodec(NamedTuple):
                 else:
                     field.write(request, arguments[name])
 
-    def read_parameters(self, reader: Any, hold: Hold) -> dict[str, Any]:
+    def read_parameters(self, reader: Any, hold: Hold, budget: Budget) -> dict[str, Any]:
         """Raises DecodeError."""
         arguments: dict[str, Any] = {}
         for name, hint, field in self.parameters:
             with At(name):
-                arguments[name] = _read(reader, camel(name), hint, field, hold)
+                arguments[name] = _read(reader, camel(name), hint, field, hold, budget)
         return arguments
 
     def write_result(self, results: Any, value: Any, export: Export) -> None:
@@ -78,13 +79,13 @@ class MethodCodec(NamedTuple):
         for attribute in interface(self.method.returns).attributes:
             results._set(camel(attribute), getattr(value, attribute))
 
-    def read_result(self, reader: Any, hold: Hold) -> object:
+    def read_result(self, reader: Any, hold: Hold, budget: Budget) -> object:
         """Raises DecodeError."""
         if self.result is None:
             return None
         name, field = self.result
         with At(name):
-            return _read(reader, name, self.method.returns, field, hold)
+            return _read(reader, name, self.method.returns, field, hold, budget)
 
 
 @functools.cache
@@ -124,7 +125,7 @@ def _defaults(kind: type, module: Any, fields: Mapping[str, Field]) -> Mapping[s
     for each in msgspec.structs.fields(kind):
         if each.name in fields and each.default is not msgspec.NODEFAULT:
             fields[each.name].write(message, each.default)
-            found[each.name] = fields[each.name].read(message.as_reader())
+            found[each.name] = fields[each.name].read(message.as_reader(), Budget(1000))
     return found
 
 
@@ -153,31 +154,32 @@ class _Assignments(Record):
                 place = places.setdefault(to_json(task.spec), len(places))
                 indices[id(task.spec)] = place
                 specs[place:] = specs[place:] or [task.spec]
-        pieces.Sequenced(self._spec).write(builder, "specs", specs)
+        pieces.Sequenced(self._spec, "specs").write(builder, "specs", specs)
         entries = builder.init("tasks", len(value.tasks))
         for index, task in enumerate(value.tasks):
             entry = entries._get(index)
             entry._set("spec", indices[id(task.spec)])
             self._task.fill(entry, task)
 
-    def read(self, raw: Any) -> object:
-        plain = cast("dict[str, object]", super().read(raw))
+    def read(self, raw: Any, budget: Budget) -> object:
+        plain = cast("dict[str, object]", super().read(raw, budget))
         with At("specs"):
-            read = pieces.Sequenced(self._spec).read(raw._get("specs"))
+            read = pieces.Sequenced(self._spec, "specs").read(raw._get("specs"), budget)
             specs: list[ServiceSpec] = []
             for index, each in enumerate(read):
                 with At(index):
                     specs.append(decode(each, ServiceSpec))
         with At("tasks"):
-            plain["tasks"] = [*self._tasks(raw._get("tasks"), specs)]
+            plain["tasks"] = [*self._tasks(raw._get("tasks"), specs, budget)]
         return plain
 
-    def _tasks(self, raw: Any, specs: list[ServiceSpec]) -> list[object]:
+    def _tasks(self, raw: Any, specs: list[ServiceSpec], budget: Budget) -> list[object]:
         tasks: list[object] = []
+        count = pieces.bounded(raw, bounds.list_bound("tasks"), budget)
         with At() as at:
-            for at.step in range(len(raw)):
+            for at.step in range(count):
                 entry = raw._get(at.step)
-                task = cast("dict[str, object]", self._task.read(entry))
+                task = cast("dict[str, object]", self._task.read(entry, budget))
                 index: int = entry._get("spec")
                 if index >= len(specs):
                     raise DecodeError(("spec",), index, f"want an index below {len(specs)}")
@@ -204,9 +206,11 @@ def _method_codec(method: Method, schema: Any) -> MethodCodec:
     return MethodCodec(method, camel(method.name), tuple(parameters.values()), result)
 
 
-def _read(reader: Any, name: str, hint: Any, field: Field | None, hold: Hold) -> object:
+def _read(
+    reader: Any, name: str, hint: Any, field: Field | None, hold: Hold, budget: Budget
+) -> object:
     if field is not None:
-        return decode(field.read(reader), hint)
+        return decode(field.read(reader, budget), hint)
     if not reader._has(name):
         raise DecodeError((), None, f"want an object that is a {hint.__name__}")
     attributes = {each: reader._get(camel(each)) for each in interface(hint).attributes}
@@ -221,11 +225,11 @@ def _field(hint: Any, schema: Any, name: str) -> Field:
     _expect(found is not None, f"{schema} has no {wire_name}")
     proto = found.proto
     if proto.which() == "group":
-        return _group(kinds, wire_name, found.schema)
+        return _group(kinds, wire_name, found.schema, name)
     _expect(len(kinds) == 1, f"{wire_name} of {schema} is a union in the model alone")
     if get_origin(kinds[0]) is Mapping:
-        return _entries(kinds[0], wire_name, found.schema.elementType)
-    item = _item(kinds[0], proto.slot.type, lambda: found.schema)
+        return _entries(kinds[0], wire_name, found.schema.elementType, name)
+    item = _item(kinds[0], proto.slot.type, lambda: found.schema, name)
     if optional and proto.discriminantValue != 0xFFFF:
         return pieces.Member(wire_name, item)
     is_pointer = proto.slot.type.which() in ("text", "data", "list", "struct")
@@ -233,7 +237,7 @@ def _field(hint: Any, schema: Any, name: str) -> Field:
     return pieces.Slot(wire_name, item, optional=optional)
 
 
-def _item(hint: Any, proto: Any, schema: Callable[[], Any]) -> Item:
+def _item(hint: Any, proto: Any, schema: Callable[[], Any], name: str) -> Item:
     """How a value of this type is written to, and read from, a place of that type."""
     word: str = proto.which()
     if word == "struct":
@@ -243,22 +247,23 @@ def _item(hint: Any, proto: Any, schema: Callable[[], Any]) -> Item:
     if word == "list":
         element = str if hint is Argv else get_args(hint)[0]
         inner = proto.list.elementType
-        return pieces.Sequenced(_item(_bare(element), inner, lambda: schema().elementType))
+        item = _item(_bare(element), inner, lambda: schema().elementType, name)
+        return pieces.Sequenced(item, name)
     _expect(
         hint in (int, float, bool, str, bytes, type(None)) or issubclass(hint, float),
         f"{hint} as {word}",
     )
-    return pieces.Scalar(word)
+    return pieces.Scalar(word, name)
 
 
-def _group(kinds: list[Any], name: str, schema: Any) -> Field:
+def _group(kinds: list[Any], name: str, schema: Any, bound: str) -> Field:
     if kinds == [StatusRange]:
         return pieces.Span(name)
     members: dict[type, tuple[str, Item]] = {}
     for each, found in schema.fields.items():
         word = found.proto.slot.type.which()
         kind = next(kind for kind in (type(None), *kinds) if _fits(kind, word))
-        members[kind] = (each, _item(kind, found.proto.slot.type, lambda: None))
+        members[kind] = (each, _item(kind, found.proto.slot.type, lambda: None, bound))
     _expect(len(members) == 1 + len(kinds), f"the members of {name} differ")
     return pieces.Choice(name, members)
 
@@ -269,17 +274,17 @@ def _fits(kind: type, word: str) -> bool:
     return {"text": str, "float64": float}.get(word, int) in kind.__mro__
 
 
-def _entries(hint: Any, name: str, schema: Any) -> Field:
+def _entries(hint: Any, name: str, schema: Any, bound: str) -> Field:
     key, value = (_bare(each) for each in get_args(hint))
     first, second, *_ = schema.fields_list
-    key_item = _item(key, first.proto.slot.type, lambda: first.schema)
+    key_item = _item(key, first.proto.slot.type, lambda: first.schema, bound)
     if isinstance(value, type) and issubclass(value, msgspec.Struct):
-        return pieces.Entries(name, (first.proto.name, key_item), record(value, schema.node.id))
-    value_item = _item(value, second.proto.slot.type, lambda: second.schema)
+        inner = record(value, schema.node.id)
+        return pieces.Entries(name, (first.proto.name, key_item), inner, bound=bound)
+    value_item = _item(value, second.proto.slot.type, lambda: second.schema, bound)
+    named = (second.proto.name, value_item)
     may_hide = "hidden" in schema.fields
-    return pieces.Entries(
-        name, (first.proto.name, key_item), (second.proto.name, value_item), may_hide=may_hide
-    )
+    return pieces.Entries(name, (first.proto.name, key_item), named, bound=bound, may_hide=may_hide)
 
 
 def _alternatives(hint: Any) -> tuple[bool, list[Any]]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import msgspec
 import trio
 
+_log = logging.getLogger("warren.transport")
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one side bears. `connections` at a time at an address; `calls` in flight from one
-    connection; `message` is bytes. What is more is refused."""
+    connection; `message` is bytes. What is more is refused. `unread` is bytes of answers that are
+    kept for one connection until it has read them; one that is owed more is closed."""
 
     connections: int = 256
     calls: int = 1000
     message: int = 64 << 20
+    unread: int = 64 << 20
 
 
 class Connection:
@@ -47,6 +52,12 @@ class Connection:
             self.why = why
             self.closed.set()
             self._on_closed()
+
+    def note_broken(self, why: str) -> None:
+        """The transport ends it, because of what the far side does."""
+        if not self.closed.is_set():
+            _log.warning("the connection to %s is closed: %s", self.peer, why)
+        self.note_closed(why)
 
     async def close(self) -> None:
         """End it, and wait until nothing of it goes on here. Harmless twice."""

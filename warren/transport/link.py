@@ -24,7 +24,10 @@ from warren.transport.faults import Fault, answer, fault_of, parse_fault, wire_e
 from warren.transport.interfaces import Method, proxy
 from warren.transport.portal import Portal
 from warren.transport.schema import capnp
+from warren.transport.stream import Stream
+from warren.transport.traffic import Budget
 
+UNFINISHED = 4  # times the calls in flight: so many questions may be open
 _GATE = 0  # the number of what the far side offers
 
 
@@ -60,6 +63,7 @@ class Link:
         self._kj_rpc: Any = None
         self._kj_watch: Any = None
         self._kj_stream: Any = None
+        self._kj_budget = Budget(0)
 
     async def run(
         self,
@@ -125,12 +129,18 @@ class Link:
     # ---- in the thread of the portal ----
 
     async def _kj_open(self, sock: socket.socket, offer: Gate | None) -> None:
-        try:
-            self._kj_stream = await capnp.AsyncIoStream.create_connection(sock=sock)
-        except OSError as error:
-            self._portal.here.put(self.connection.note_closed, str(error))
-            return
-        words = self._limits.message // 8
+        note = functools.partial(self._portal.here.put, self.connection.note_broken)
+        limits = self._limits
+        stream = Stream(
+            sock,
+            note,
+            calls=UNFINISHED * limits.calls,
+            unread=limits.unread,
+            message=limits.message,
+        )
+        self._kj_budget = stream.traffic.budget
+        self._kj_stream = await capnp.AsyncIoStream.create_connection(stream=stream)
+        words = limits.message // 8
         if offer is None:
             self._kj_rpc = capnp.TwoPartyClient(self._kj_stream, traversal_limit_in_words=words)
             self._kj_held[_GATE] = self._kj_rpc.bootstrap().cast_as(schema_of(Gate))
@@ -168,7 +178,7 @@ class Link:
             request = capability._request(codec.wire_name)
             codec.write_parameters(request, arguments, self._kj_export)
             response = await request.send()
-            return None, codec.read_result(response, self._kj_hold)
+            return None, codec.read_result(response, self._kj_hold, self._kj_budget)
         except DecodeError as error:
             return Fault("invalid", str(error.named())), None
         except capnp.KjException as error:
@@ -198,7 +208,7 @@ class Link:
         self, target: object, codec: MethodCodec, context: Any
     ) -> Fault | None:
         try:
-            arguments = codec.read_parameters(context.params, self._kj_hold)
+            arguments = codec.read_parameters(context.params, self._kj_hold, self._kj_budget)
         except DecodeError as error:
             return Fault("invalid", str(error.named()))
         except capnp.KjException as error:

@@ -17,7 +17,9 @@ import msgspec
 from warren.model.check import HIDDEN, StatusRange
 from warren.model.decode import DecodeError
 from warren.model.identity import TaskId
+from warren.transport import bounds
 from warren.transport.schema import capnp
+from warren.transport.traffic import Budget
 
 INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 NONE: Mapping[str, object] = MappingProxyType({})
@@ -31,7 +33,7 @@ class Item(Protocol):
         """Put a model value there. Raises DecodeError where it does not fit."""
         ...
 
-    def read(self, raw: Any) -> object:
+    def read(self, raw: Any, budget: Budget) -> object:
         """Plain data of what was found there. Raises DecodeError."""
         ...
 
@@ -41,17 +43,21 @@ class Field(Protocol):
 
     def write(self, builder: Any, value: Any) -> None: ...
 
-    def read(self, reader: Any) -> object: ...
+    def read(self, reader: Any, budget: Budget) -> object: ...
 
 
 class Scalar:
-    """A number, a truth, a text or bytes."""
+    """A number, a truth, a text or bytes, within what its name may have."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, name: str) -> None:
         self._make: Any = {"text": _utf8, "data": bytes, "bool": bool}.get(kind)
         if self._make is None:
             self._make = int if kind in INTEGERS else float
         self._wanted = f"want what fits {kind}"
+        self._range = bounds.number_bound(name) if kind in INTEGERS else None
+        if kind.startswith("float"):  # finite, and most are judged by the model
+            self._range = bounds.NUMBERS.get(name)
+        self._longest = bounds.text_bound(name)
 
     def write(self, owner: Any, place: Any, value: Any) -> None:
         try:
@@ -59,9 +65,15 @@ class Scalar:
         except (capnp.KjException, OverflowError, ValueError):
             raise DecodeError((), value, self._wanted) from None
 
-    def read(self, raw: Any) -> object:
+    def read(self, raw: Any, budget: Budget) -> object:
         if type(raw) is float and not math.isfinite(raw):
             raise DecodeError((), raw, "want a finite number")
+        if isinstance(raw, str | bytes):
+            if len(raw) > self._longest:
+                raise DecodeError((), raw[:40], f"want at most {self._longest} characters")
+        elif self._range is not None and not self._range.low <= raw <= self._range.high:
+            low, high = self._range
+            raise DecodeError((), raw, f"want {low} to {high}")
         return raw
 
 
@@ -80,7 +92,7 @@ class Enumerant:
     def write(self, owner: Any, place: Any, value: Any) -> None:
         owner._set(place, self._names[value])
 
-    def read(self, raw: Any) -> object:
+    def read(self, raw: Any, budget: Budget) -> object:
         try:
             return self._plain[raw.raw]
         except KeyError:
@@ -90,8 +102,9 @@ class Enumerant:
 class Sequenced:
     """A list of items."""
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, name: str) -> None:
         self._item = item
+        self._most = bounds.list_bound(name)
 
     def write(self, owner: Any, place: Any, value: Sequence[Any]) -> None:
         builder = owner.init(place, len(value))
@@ -99,11 +112,12 @@ class Sequenced:
             for at.step, each in enumerate(value):
                 self._item.write(builder, at.step, each)
 
-    def read(self, raw: Any) -> list[object]:
+    def read(self, raw: Any, budget: Budget) -> list[object]:
         plain: list[object] = []
+        count = bounded(raw, self._most, budget)
         with At() as at:
-            for at.step in range(len(raw)):
-                plain.append(self._item.read(raw._get(at.step)))
+            for at.step in range(count):
+                plain.append(self._item.read(raw._get(at.step), budget))
         return plain
 
 
@@ -123,11 +137,11 @@ class Record:
             for at.step, field in self._fields:
                 field.write(builder, getattr(value, at.step))
 
-    def read(self, raw: Any) -> object:
+    def read(self, raw: Any, budget: Budget) -> object:
         plain: dict[str, object] = {}
         with At() as at:
             for at.step, field in self._fields:
-                value = field.read(raw)
+                value = field.read(raw, budget)
                 if value != self._defaults.get(at.step, _MISSING):
                     plain[at.step] = value
         return plain
@@ -136,8 +150,8 @@ class Record:
 class Named(Record):
     """A task's name, whole or not at all."""
 
-    def read(self, raw: Any) -> object:
-        text = str(msgspec.convert(super().read(raw), TaskId))
+    def read(self, raw: Any, budget: Budget) -> object:
+        text = str(msgspec.convert(super().read(raw, budget), TaskId))
         try:
             return TaskId.parse(text)
         except ValueError:
@@ -157,10 +171,10 @@ class Slot:
         if not (self._optional and value is None):
             self._item.write(builder, self._name, value)
 
-    def read(self, reader: Any) -> object:
+    def read(self, reader: Any, budget: Budget) -> object:
         if self._optional and not reader._has(self._name):
             return None
-        return self._item.read(reader._get(self._name))
+        return self._item.read(reader._get(self._name), budget)
 
 
 class Member:
@@ -174,10 +188,10 @@ class Member:
         if value is not None:
             self._item.write(builder, self._name, value)
 
-    def read(self, reader: Any) -> object:
+    def read(self, reader: Any, budget: Budget) -> object:
         if which(reader) != self._name:
             return None
-        return self._item.read(reader._get(self._name))
+        return self._item.read(reader._get(self._name), budget)
 
 
 class Choice:
@@ -197,13 +211,13 @@ class Choice:
         else:
             item.write(group, name, value)
 
-    def read(self, reader: Any) -> object:
+    def read(self, reader: Any, budget: Budget) -> object:
         group = reader._get(self._name)
         chosen = which(group)
         if chosen not in self._items:
             known = ", ".join(self._items)
             raise DecodeError((), chosen, f"want one of {known} (a newer peer may know more)")
-        return self._items[chosen].read(group._get(chosen))
+        return self._items[chosen].read(group._get(chosen), budget)
 
 
 class Span:
@@ -218,7 +232,7 @@ class Span:
         group._set("low", int(low))
         group._set("high", int(high or low))
 
-    def read(self, reader: Any) -> object:
+    def read(self, reader: Any, budget: Budget) -> object:
         group = reader._get(self._name)
         return f"{group._get('low')}-{group._get('high')}"
 
@@ -233,12 +247,14 @@ class Entries:
         key: tuple[str, Item],
         value: tuple[str, Item] | Record,
         *,
+        bound: str,
         may_hide: bool = False,
     ) -> None:
         self._name = name
         self._key, self._key_item = key
         self._value = value
         self._may_hide = may_hide
+        self._most = bounds.list_bound(bound)
 
     def write(self, builder: Any, value: Mapping[Any, Any]) -> None:
         entries = builder.init(self._name, len(value))
@@ -253,25 +269,26 @@ class Entries:
                 else:
                     self._value[1].write(entry, self._value[0], each)
 
-    def read(self, reader: Any) -> object:
+    def read(self, reader: Any, budget: Budget) -> object:
         entries = reader._get(self._name)
         plain: dict[object, object] = {}
+        count = bounded(entries, self._most, budget)
         with At() as at:
-            for at.step in range(len(entries)):
-                key, value = self._read_entry(entries._get(at.step))
+            for at.step in range(count):
+                key, value = self._read_entry(entries._get(at.step), budget)
                 if key in plain:
                     raise DecodeError((), key, "is given twice")
                 plain[key] = value
         return plain
 
-    def _read_entry(self, entry: Any) -> tuple[object, object]:
-        key = self._key_item.read(entry._get(self._key))
+    def _read_entry(self, entry: Any, budget: Budget) -> tuple[object, object]:
+        key = self._key_item.read(entry._get(self._key), budget)
         if isinstance(self._value, Record):
-            return key, self._value.read(entry)
+            return key, self._value.read(entry, budget)
         if self._may_hide and entry._get("hidden"):
             return key, HIDDEN
         name, item = self._value
-        return key, item.read(entry._get(name))
+        return key, item.read(entry._get(name), budget)
 
 
 class At:
@@ -291,6 +308,15 @@ class At:
             raise DecodeError((step, *error.path), error.value, error.wanted) from None
         if isinstance(error, UnicodeDecodeError):
             raise DecodeError((step,), error.object, "want UTF-8 text") from None
+
+
+def bounded(entries: Any, most: int, budget: Budget) -> int:
+    """How many items a list has, before the first is looked at. Raises DecodeError."""
+    count = len(entries)
+    if count > most:
+        raise DecodeError((), f"{count} items", f"want at most {most}")
+    budget.take(count)
+    return count
 
 
 def which(reader: Any) -> str:

@@ -27,6 +27,7 @@ import trio
 from warren.model.errors import LinkLostError
 from warren.transport.faults import WireError
 from warren.transport.schema import capnp
+from warren.transport.stream import Stream
 
 T = TypeVar("T")
 ROUNDS_UNASKED = 4  # so many rounds of callbacks before the kernel is asked again
@@ -109,6 +110,17 @@ class _Selector(selectors.EpollSelector):
             before()
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Lets a connection be one of ours: pycapnp asks the loop for it, with what it was given."""
+
+    async def create_connection(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, protocol_factory: Callable[[], Any], *_: object, stream: Stream
+    ) -> tuple[Stream, Any]:
+        protocol = protocol_factory()
+        stream.begin(self, protocol)
+        return stream, protocol
+
+
 class _Errand:
     """One `run`: a Trio task that waits for a task there."""
 
@@ -144,7 +156,7 @@ class Portal:
         self.users = 0
         self._trio = trio.lowlevel.current_trio_token()
         self._selector = _Selector()
-        self._loop = asyncio.SelectorEventLoop(self._selector)
+        self._loop = _Loop(self._selector)
         self._stop = asyncio.Event()
         self._ended = trio.Event()
         self._errands = set[_Errand]()

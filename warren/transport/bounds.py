@@ -1,0 +1,98 @@
+"""What may stand in a message at all, by a field's name: nothing that comes in is taken unbounded.
+
+Whoever asks for something is told what would be right by the model, which is stricter. These are
+for what a far side reports, and what would overflow, lock or exhaust something if it were believed.
+A number or a list that has no line here is a count of COUNT, or of ITEMS, at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """Both ends included."""
+
+    low: float
+    high: float
+
+
+_ORDER = Range(0, 2**62)  # only grows; one more still fits SQLite
+COUNT = Range(0, 10**9)
+_JUDGED = Range(-(2**63), 2**63 - 1)  # by the model, or by who is asked
+
+NUMBERS: Mapping[str, Range] = {
+    "after": _ORDER,
+    "base": _ORDER,
+    "duration": Range(0, 10**10),
+    "epoch": _ORDER,
+    "exit_code": _JUDGED,
+    "generation": _ORDER,
+    "max_attempts": _JUDGED,
+    "memory": _JUDGED,
+    "number": Range(0, 10**18),
+    "pid": Range(0, 2**31 - 1),
+    "pids": _JUDGED,
+    "port": _JUDGED,
+    "ports": Range(-(2**31), 2**31 - 1),
+    "replicas": _JUDGED,
+    "retries": _JUDGED,
+    "seq": _ORDER,
+    "sequence": _ORDER,
+    "slot": Range(0, 10**9),
+    "successes": _JUDGED,
+    "version": _ORDER,
+}
+
+ITEMS = 10_000
+LISTS: Mapping[str, int] = {
+    "applied": 100_000,
+    "conditions": 1_000,
+    "handle": 1_000,
+    "headers": 1_000,
+    "kept": 100_000,
+    "nodes": 100_000,
+    "ports": 1_000,
+    "probes": 3,
+    "purged": 100_000,
+    "removed": 1_000_000,
+    "services": 100_000,
+    "specs": 100_000,
+    "statuses": 100_000,
+    "tasks": 1_000_000,
+}
+
+TEXT = 256 << 10  # characters of a text, and bytes of data
+TEXTS: Mapping[str, int] = {
+    "address": 1_000,
+    "cursor": 4_000,
+    "detail": 16_000,
+    "handle": 16_000,
+    "id": 1_000,
+    "message": 16_000,
+    "name": 1_000,
+    "node": 1_000,
+    "reason": 1_000,
+    "service": 1_000,
+    "services": 1_000,
+    "signal": 1_000,
+    "subject": 1_000,
+    "warning": 16_000,
+    "warren": 1_000,
+}
+
+
+def number_bound(name: str) -> Range:
+    """What a number of this name may be."""
+    return NUMBERS.get(name, COUNT)
+
+
+def list_bound(name: str) -> int:
+    """How many items a list of this name may have."""
+    return LISTS.get(name, ITEMS)
+
+
+def text_bound(name: str) -> int:
+    """How long a text of this name may be."""
+    return TEXTS.get(name, TEXT)
