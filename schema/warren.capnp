@@ -51,6 +51,7 @@ struct ServiceSpec {
   restart @12 :Restart;
   stop @13 :Stop;
   resources @14 :Resources;
+  newPrivileges @15 :Bool;      # of programs with a `user`: set-uid programs and file capabilities
 }
 
 struct HealthCheck {

@@ -14,8 +14,8 @@ from warren.model.task import TaskRecord
 from warren.model.yamltext import BUDGET, DEEPEST
 
 SPEC_FIELDS = (
-    "command, image, replicas, env, user, cwd, ports, health, startup, liveness, readiness, "
-    "restart, stop, resources, env_file"
+    "command, image, replicas, env, user, new_privileges, cwd, ports, health, startup, liveness, "
+    "readiness, restart, stop, resources, env_file"
 )
 PROBE_FIELDS = (
     "http, tcp, exec, interval, timeout, retries, successes, start_period, initial_delay, "

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,5 +17,8 @@ def kind(request: pytest.FixtureRequest) -> TreeKind:
 
 
 @pytest.fixture
-def runtime(kind: TreeKind, tmp_path: Path) -> ProcessRuntime:
-    return runtime_in(tmp_path, kind)
+def runtime(kind: TreeKind, tmp_path: Path) -> Generator[ProcessRuntime]:
+    runtime = runtime_in(tmp_path, kind)
+    with closing(runtime.starter):
+        runtime.starter.open()
+        yield runtime

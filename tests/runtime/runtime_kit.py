@@ -40,6 +40,7 @@ def launch(
     env: dict[str, str] | None = None,
     cwd: str | None = None,
     user: str | None = None,
+    new_privileges: bool = False,
 ) -> Launch:
     """A launch in a slot, hence with a log, of its own."""
     argv = Argv(command)
@@ -47,7 +48,9 @@ def launch(
     return Launch(
         id=instance_id(task, 1, f"{os.getpid():x}"),
         task=task,
-        spec=ServiceSpec(name="web", command=argv, cwd=cwd, user=user),
+        spec=ServiceSpec(
+            name="web", command=argv, cwd=cwd, user=user, new_privileges=new_privileges
+        ),
         command=argv,
         env={"PATH": os.environ["PATH"], **(env or {})},
         ports={},

@@ -102,9 +102,11 @@ async def open_node_here(
     network_checks: int = NETWORK_CHECKS,
     exec_checks: int | None = None,
     new_manager: bool = False,
+    soft_limit: int | None = None,
 ) -> AsyncGenerator[Node, None]:
     """This machine as a node, its manager reached by `dial`; with `new_manager` whichever it is
-    from now on. Raises WarrenError."""
+    from now on. `soft_limit` of descriptors is what tasks get; None leaves them this process's
+    own. Raises WarrenError."""
     async with (
         _open_surroundings(
             data_dir,
@@ -112,6 +114,7 @@ async def open_node_here(
             publish=publish,
             network_checks=network_checks,
             exec_checks=exec_checks,
+            soft_limit=soft_limit,
         ) as (around, runtime),
     ):
         if new_manager:
@@ -138,6 +141,7 @@ async def _open_surroundings(
     publish: Publish | None,
     network_checks: int,
     exec_checks: int | None,
+    soft_limit: int | None = None,
     http_transport: httpx.AsyncBaseTransport | None = None,
     samples_kept: int = 20,
 ) -> AsyncGenerator[tuple[Surroundings, ProcessRuntime], None]:
@@ -149,7 +153,9 @@ async def _open_surroundings(
         closing(SqliteJournal(directory / JOURNAL)) as journal,
     ):
         conditions = Conditions()
-        runtime = ProcessRuntime(data_dir=directory, node=node, conditions=conditions)
+        runtime = ProcessRuntime(
+            data_dir=directory, node=node, conditions=conditions, soft_limit=soft_limit
+        )
         around = Surroundings(
             node=node,
             runtime=runtime,

@@ -110,6 +110,8 @@ class ServiceFlags:
         NAME for any free port, or NAME=NUMBER; may be repeated.
     user
         NAME, UID, NAME:GROUP or UID:GID; needs root where it is somebody else.
+    new_privileges
+        With --user: let programs gain privileges, as sudo does.
     cwd
         The directory it runs in [default: /].
     restart
@@ -128,6 +130,7 @@ class ServiceFlags:
     env_file: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="FILE")] = ()
     port: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME[=PORT]")] = ()
     user: str | None = None
+    new_privileges: Annotated[bool | None, Parameter()] = None
     cwd: Annotated[str | None, Parameter(metavar="DIR")] = None
     restart: Annotated[str | None, Parameter(metavar="CONDITION")] = None
     max_attempts: Annotated[str | None, Parameter(metavar="N")] = None

@@ -29,6 +29,7 @@ _OPTIONS = {
     "replicas": "--replicas",
     "env": "--env",
     "user": "--user",
+    "new_privileges": "--new-privileges",
     "cwd": "--cwd",
     "ports": "--port",
     "restart.condition": "--restart",
@@ -140,6 +141,8 @@ def _simple(flags: ServiceFlags, around: Surroundings) -> dict[str, Any]:
         text: str | None = getattr(flags, name)
         if text is not None:
             fields[name] = text
+    if flags.new_privileges is not None:
+        fields["new_privileges"] = flags.new_privileges
     if flags.cwd is not None:
         if not flags.cwd:
             raise SpecError("--cwd", "want a directory", value=flags.cwd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from warren.model.check import Argv
@@ -11,6 +12,7 @@ from warren.model.seams import CommandResult, RunInContext
 from warren.process.command import run_command
 from warren.process.context import Context, credentials_of
 from warren.process.reaper import Reaper
+from warren.process.spawn import Starter
 from warren.process.tree import Tree
 from warren.process.trees import choose_trees
 from warren.rules.environment import DEFAULT_PATH, INHERITED
@@ -34,13 +36,15 @@ def run_here(*, cwd: Path, user: str | None, env: Mapping[str, str]) -> RunInCon
             cwd=str(cwd),
             credentials=credentials_of(user),
         )
-        return await run_command(
-            argv,
-            context,
-            branch=branch,
-            reaper=reaper,
-            timeout=timeout,
-            output_limit=output_limit,
-        )
+        with closing(Starter()) as starter:
+            return await run_command(
+                argv,
+                context,
+                branch=branch,
+                reaper=reaper,
+                starter=starter,
+                timeout=timeout,
+                output_limit=output_limit,
+            )
 
     return run

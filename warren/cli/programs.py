@@ -52,7 +52,10 @@ def run(
     json_log
         One JSON object per log record.
     """
+    from warren.process.inherited import settle
+
     directory, addresses = places(data_dir, listen, insecure=insecure)
+    settle()
     _log_to_stderr(log_level, as_json=json_log)
 
     async def program(stopped: Callable[[], Awaitable[None]]) -> None:
@@ -115,10 +118,12 @@ def run_node(
     """
     from warren.cli.names import node_name
     from warren.model.address import parse_address
+    from warren.process.inherited import settle
 
     directory, (here, *_) = places(data_dir, None, insecure=False)
     address = parse_address(manager, field="--manager") if manager else here
     node = node_name(name)
+    soft_limit = settle()
     _log_to_stderr(log_level, as_json=json_log)
 
     async def program(stopped: Callable[[], Awaitable[None]]) -> None:
@@ -135,6 +140,7 @@ def run_node(
             network_checks=network_checks,
             exec_checks=exec_checks,
             new_manager=new_manager,
+            soft_limit=soft_limit,
         ):
             await stopped()
 

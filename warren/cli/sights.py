@@ -200,7 +200,7 @@ def _config(spec: ServiceSpec, *, shows_values: bool) -> list[str]:
         ("Image", spec.image or ""),
         ("Replicas", str(spec.replicas)),
         ("Directory", spec.cwd or ""),
-        ("User", spec.user or ""),
+        ("User", f"{spec.user or ''}{', may gain privileges' if spec.new_privileges else ''}"),
         ("Ports", ", ".join(f"{name} {number or 'any'}" for name, number in spec.ports.items())),
         ("Variables", ", ".join(_variables(spec.env, shows_values=shows_values))),
         ("Restart", f"{spec.restart.condition.value}, at most {spec.restart.max_attempts} "

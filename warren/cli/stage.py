@@ -46,6 +46,7 @@ class StageOptions:
     network_checks: int = NETWORK_CHECKS
     exec_checks: int | None = None
     new_manager: bool = False
+    soft_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
             network_checks=options.network_checks,
             exec_checks=options.exec_checks,
             new_manager=options.new_manager,
+            soft_limit=options.soft_limit,
         ) as node:
             reporter.attach(node.agent.status)
             nursery.start_soon(file.serve)

@@ -78,6 +78,7 @@ def up(
     directory, addresses = places(data_dir, listen, insecure=insecure)
     _fill_standard_streams()
     from warren.cli.stage import StageOptions
+    from warren.process.inherited import settle
 
     options = StageOptions(
         data_dir=directory,
@@ -88,6 +89,7 @@ def up(
         network_checks=network_checks,
         exec_checks=exec_checks,
         new_manager=new_manager,
+        soft_limit=settle(),
     )
     as_table = not (plain or json_log) and _is_terminal()
     return _run(options, _reporter(log_level, as_table=as_table, as_json=json_log))

@@ -82,6 +82,7 @@ class ServiceSpec(_Part, frozen=True):
     """A service: what runs, how many, under which probes.
 
     Exactly one of `command` and `image` may stand alone; an image may have a command.
+    `new_privileges` lets programs run as another `user` gain privileges, by set-uid programs say.
     `ports` maps a port's name to its number, or to 0 for any free one. `health` is the flat form.
     """
 
@@ -91,6 +92,7 @@ class ServiceSpec(_Part, frozen=True):
     replicas: Replicas = 1
     env: Mapping[str, str] = NO_MAPPING
     user: str | None = None
+    new_privileges: bool = False
     cwd: str | None = None
     ports: Mapping[str, int] = NO_PORTS
     health: Probe | None = None

@@ -105,6 +105,10 @@ class CgroupTree:
         return _NO_VARIABLES if self._parent else {INSTANCE_VARIABLE: self._instance}
 
     @property
+    def cgroup(self) -> str:
+        return str(self._path)
+
+    @property
     def handle(self) -> str:
         return str(self._path)
 
@@ -115,6 +119,9 @@ class CgroupTree:
         while escaped := [p for p in born_since(since) if self._has_escaped(p, pid)]:
             for child in escaped:
                 self._enter(child)
+
+    def receive(self, pid: int) -> None:
+        """Nothing to do: it was born here."""
 
     def branch(self) -> CgroupTree:
         if self._idle:

@@ -20,7 +20,7 @@ from warren.model.seams import CannotRunError, CommandResult
 from warren.process.context import Context, cannot_run
 from warren.process.ending import child_status, split_status
 from warren.process.reaper import Reaper
-from warren.process.spawn import spawn
+from warren.process.spawn import Gated, Starter
 from warren.process.tree import Tree, kill_surely
 
 _CHUNK = 65536  # what a pipe holds
@@ -32,6 +32,7 @@ async def run_command(
     *,
     branch: Callable[[], Tree],
     reaper: Reaper,
+    starter: Starter,
     timeout: float,
     output_limit: int,
 ) -> CommandResult:
@@ -45,10 +46,17 @@ async def run_command(
         output = _Output(output_limit)
         try:
             tree = branch()
-            pid = _spawn(resolved, context, tree, reaper, output.writer)
+            begun = await _begin(resolved, context, tree, starter, output.writer)
+            pid = begun if isinstance(begun, int) else begun.pid
+            reaper.hold(pid)
             began = trio.current_time()
             try:
-                tree.add(pid)
+                if isinstance(begun, int):
+                    tree.add(pid)
+                else:
+                    tree.receive(pid)
+                    await begun.open()
+                    began = trio.current_time()
                 pidfd = output.watch(pid)
                 with trio.move_on_after(timeout):
                     while not await output.read_until(pidfd):
@@ -71,15 +79,20 @@ async def run_command(
     return CommandResult(exit_code=exit_code, signal=signal, output=kept, duration=duration)
 
 
-def _spawn(argv: list[str], context: Context, tree: Tree, reaper: Reaper, output: int) -> int:
-    """Spawn; where that fails, the tree is given back."""
+async def _begin(
+    argv: list[str], context: Context, tree: Tree, starter: Starter, output: int
+) -> int | Gated:
+    """Start it, at once or behind a gate; where that fails, the tree is given back."""
+    marked = context.with_env(tree.env)
     try:
-        pid = spawn(argv, context.with_env(tree.env), output=output)
+        if starter.may_exec(context):
+            return starter.spawn(argv, marked, output=output)
+        gated = await starter.start(argv, marked, output=output, cgroup=tree.cgroup)
     except CannotRunError:
         tree.discard()
         raise
-    reaper.hold(pid)
-    return pid
+    os.close(gated.pidfd)  # it is watched as any other; until it is reaped its pid is its own
+    return gated
 
 
 class _Output:

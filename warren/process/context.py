@@ -30,11 +30,16 @@ class Credentials:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Context:
-    """Where a program runs. `env` is complete; `credentials` None means the supervisor's own."""
+    """Where a program runs. `env` is complete; `credentials` None means the supervisor's own.
+
+    With credentials a program cannot gain privileges (by set-uid programs, say), unless
+    `new_privileges`.
+    """
 
     env: Mapping[str, str]
     cwd: str | None = None
     credentials: Credentials | None = None
+    new_privileges: bool = False
 
     def with_env(self, extra: Mapping[str, str]) -> Context:
         """The same context with more variables."""
@@ -94,6 +99,40 @@ def cannot_run(error: OSError, program: str) -> CannotRunError:
     if error.errno == errno.EAGAIN:
         return CannotRunError(f"{program}: no processes left ({error.strerror})")
     return CannotRunError(f"{program}: {error.strerror or error}")
+
+
+def cannot_exec(error: OSError, argv: Sequence[str], env: Mapping[str, str]) -> CannotRunError:
+    """What to say when the system refused to make a process into a program that is there."""
+    program = argv[0]
+    match error.errno:
+        case errno.ENOENT | errno.EACCES if interpreter := _interpreter(program):
+            return CannotRunError(f"{program}: its interpreter {interpreter}: {error.strerror}")
+        case errno.ENOENT if os.path.exists(program):  # noqa: PTH110
+            return CannotRunError(f"{program}: the loader it is linked with is missing")
+        case errno.ENOEXEC:
+            wanted = "want a program of this machine, or a script that begins with #!"
+            return CannotRunError(f"{program}: {error.strerror}: {wanted}")
+        case errno.E2BIG:
+            size = sum(len(os.fsencode(word)) + 1 for word in argv)
+            size += sum(len(os.fsencode(f"{name}={value}")) + 1 for name, value in env.items())
+            wanted = f"want less than the {size:,} bytes of arguments and variables, each < 128 KiB"
+            return CannotRunError(f"{program}: {error.strerror}: {wanted}")
+        case _:
+            return cannot_run(error, program)
+
+
+def _interpreter(path: str) -> str | None:
+    """Whom the first line of a script names."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        first = os.read(handle, 256).partition(b"\n")[0]
+    finally:
+        os.close(handle)
+    words = first[2:].split() if first.startswith(b"#!") else []
+    return os.fsdecode(words[0]) if words else None
 
 
 def _account(name: str) -> pwd.struct_passwd | None:

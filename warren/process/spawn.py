@@ -1,101 +1,243 @@
-"""Start programs: gated (instances) or at once (exec checks). Both synchronous, never half done.
+"""Start programs: gated (instances, and checks as another user) or at once (other exec checks).
 
-    gated:   /bin/sh reads a byte -> [ moved into its tree, written down ] -> byte -> exec
+    gated:   the helper forks -> born in its cgroup, waits -> [ written down ] -> byte -> exec
     at once: exec -> moved into its tree -> whoever it forked before that moved too
 
-A gate whose supervisor dies reads end-of-file and exits: a program never runs unrecorded.
-The gate costs a second exec (0.5 ms of CPU, as much as the check itself), so checks, which need
-no record, go without and their tree closes the race (`Tree.add`).
+The helper (`starter.py`) is asked, and then only waited for: neither a fork nor the kernel's wait
+at a cgroup's door happens in the event loop. Every start has a socket of its own, whose far end
+its child holds until it has become its program. So a start is never doubled: an end of that socket
+without a word says that there is no child, and a new helper is asked.
+
+A gate whose supervisor dies reads end-of-file and exits: a program never runs unrecorded. The
+helper costs half a millisecond of CPU, as much as the check itself, so checks go without where
+they can and their tree closes the race (`Tree.add`).
 
 Descriptors: a program gets 0, 1 and 2, nothing else. It leads its own session.
 """
 
 from __future__ import annotations
 
+import array
+import contextlib
+import errno
+import marshal
 import os
 import re
+import resource
+import socket
 import subprocess
+import weakref
 from collections.abc import Sequence
 
-from warren.process.context import Context, cannot_run
+import trio
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-# The gate is the shell's stdin, so that nothing of it is left open in the program. What the shell
-# itself puts into the environment is taken out again.
-_GATE = 'read -r _ || exit 125; unset {unwanted} _; exec "$@" </dev/null'
-_SHELL_OWN = ("PWD", "OLDPWD", "SHLVL")
+from warren.model.seams import CannotRunError
+from warren.process.context import Context, cannot_exec, cannot_run
+from warren.process.helper import Helper
+from warren.process.inherited import UMASK, is_plain
+
+_ATTEMPTS = 3  # helpers that may end under one start
+_PATIENCE = 10.0  # seconds until a helper that does not answer is killed
+_LONGEST_WORD = 256
+_ONE_HANDLE = socket.CMSG_SPACE(4)
+_FAILED = re.compile(rb"E(\d+) (\w+)\Z")
 
 
 class Gated:
-    """A program that waits at its gate. Exactly one of `open` and `close` must be called."""
+    """A child that waits at its gate: our child. Whoever has it reaps it and closes `pidfd`."""
 
-    def __init__(self, pid: int, gate: int) -> None:
+    def __init__(self, pid: int, pidfd: int, gate: socket.socket, program: _Program) -> None:
         self.pid = pid
+        self.pidfd = pidfd
         self._gate = gate
+        self._program = program
 
-    def open(self) -> None:
-        """Let the program run."""
-        try:
-            os.write(self._gate, b"\n")
-        except BrokenPipeError:  # it was killed at the gate; its end tells
-            pass
-        finally:
-            self.close()
+    async def open(self) -> None:
+        """Let the program run; returns once it does. Raises CannotRunError where it cannot.
+
+        Cancelled, it may run or not: kill its tree.
+        """
+        with self._gate:
+            with contextlib.suppress(BrokenPipeError):  # it was killed at the gate; its end tells
+                self._gate.send(b"\n", socket.MSG_NOSIGNAL)
+            await trio.lowlevel.wait_readable(self._gate)
+            self._program.refuse(self._gate.recv(_LONGEST_WORD))
 
     def close(self) -> None:
-        """Shut the gate: if it was not opened, the program never runs."""
-        os.close(self._gate)
+        """Shut the gate: if it was not opened, the program never runs. Harmless twice."""
+        self._gate.close()
 
     def abandon(self) -> None:
-        """Shut the gate and reap the shell behind it, which ends at once."""
+        """Shut the gate and let go of the child, which ends at once and is to be reaped."""
         self.close()
-        os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
 
 
-def spawn_gated(argv: Sequence[str], context: Context, *, output: int) -> Gated:
-    """Start a resolved argv behind a gate. Raises CannotRunError."""
-    unwanted = [name for name in _SHELL_OWN if name not in context.env]
-    gate = _GATE.format(unwanted=" ".join(unwanted))
-    # A shell drops variables whose name it could not write itself; env(1) brings them back.
-    odd = [f"{k}={v}" for k, v in context.env.items() if not _IDENTIFIER.match(k)]
-    through_env = ["/usr/bin/env", *odd] if odd else []
-    try:
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-    except OSError as error:
-        raise cannot_run(error, argv[0]) from error
-    try:
-        shell = ["/bin/sh", "-c", gate, "warren-gate", *through_env, *argv]
-        pid = _popen(shell, context, stdin=reader, output=output)
-    except BaseException:
-        os.close(writer)
-        raise
-    finally:
-        os.close(reader)
-    return Gated(pid, writer)
+class Starter:
+    """Asks the helper, which it starts when it is first wanted and again when it has ended.
+
+    `soft_limit` of descriptors is what programs get; None leaves them the supervisor's own.
+    """
+
+    def __init__(self, *, soft_limit: int | None = None, options: Sequence[str] = ()) -> None:
+        self._soft_limit = soft_limit
+        self._options = options
+        self._helper: Helper | None = None
+        self._asking = trio.Lock()
+        self._is_plain: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"<Starter {self._helper!r}>"
+
+    @property
+    def helper_pid(self) -> int | None:
+        """The helper's pid; None where there is none now."""
+        return None if self._helper is None else self._helper.pid
+
+    def open(self) -> None:
+        """Have a helper, so that the first start need not wait for one. Raises OSError."""
+        self._living()
+
+    def close(self) -> None:
+        """End the helper. Harmless twice; the next start makes another."""
+        if self._helper is not None:
+            self._helper.close()
+            self._helper = None
+
+    async def start(
+        self, argv: Sequence[str], context: Context, *, output: int, cgroup: str = ""
+    ) -> Gated:
+        """Start a resolved argv behind a gate, in that cgroup. Raises CannotRunError.
+
+        Is not cut short when cancelled: the answer takes a millisecond, and is needed to end it.
+        """
+        program = _Program(argv, context, cgroup)
+        try:
+            with trio.CancelScope(shield=True):
+                for _ in range(_ATTEMPTS):
+                    gated = await self._attempt(program, output)
+                    if gated is not None:
+                        return gated
+        except OSError as error:
+            raise cannot_run(error, argv[0]) from error
+        raise CannotRunError(f"{argv[0]}: the helper that starts programs ended {_ATTEMPTS} times")
+
+    async def _attempt(self, program: _Program, output: int) -> Gated | None:
+        """Ask once; None where the helper ended before it had forked."""
+        gate, theirs = socket.socketpair()
+        try:
+            gate.setblocking(False)
+            with theirs:
+                helper = await self._ask(program.told, theirs.fileno(), output)
+            gated = await self._answer(program, gate, helper)
+        except BaseException:
+            gate.close()
+            raise
+        if gated is None:
+            gate.close()
+            async with self._asking:
+                if self._helper is helper:
+                    self.close()
+        return gated
+
+    async def _ask(self, told: bytes, gate: int, output: int) -> Helper:
+        async with self._asking:
+            helper = self._living()
+            with trio.move_on_after(_PATIENCE) as waiting:
+                await helper.ask(told, gate, output)
+            if waiting.cancelled_caught:
+                helper.kill()
+            return helper
+
+    async def _answer(self, program: _Program, gate: socket.socket, helper: Helper) -> Gated | None:
+        with trio.move_on_after(_PATIENCE) as waiting:
+            await trio.lowlevel.wait_readable(gate)
+        if waiting.cancelled_caught:
+            helper.kill()
+            await trio.lowlevel.wait_readable(gate)
+        word, ancillary, _, _ = gate.recvmsg(_LONGEST_WORD, _ONE_HANDLE, socket.MSG_CMSG_CLOEXEC)
+        if not word:
+            return None
+        program.refuse(word)
+        pid = int(word[1:])
+        if not ancillary:  # there was no room for it among our descriptors
+            gate.close()  # which ends the child
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)  # noqa: ASYNC222  # it ends at once
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        pidfd = array.array("i", ancillary[0][2])[0]
+        return Gated(pid, pidfd, gate, program)
+
+    def _living(self) -> Helper:
+        if self._helper is None:
+            self._helper = Helper(soft_limit=self._soft_limit, options=self._options)
+            weakref.finalize(self, Helper.close, self._helper)
+        return self._helper
+
+    # At once
+
+    def may_exec(self, context: Context) -> bool:
+        """Whether a program with this context gets all that is promised without the helper."""
+        if self._is_plain is None:
+            self._is_plain = is_plain()
+        return context.credentials is None and self._is_plain
+
+    def spawn(self, argv: Sequence[str], context: Context, *, output: int) -> int:
+        """Start a resolved argv at once; gives its pid. Raises CannotRunError."""
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=context.cwd or "/",
+                env=context.env,
+                umask=UMASK,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise cannot_exec(error, argv, context.env) from error
+        # From here on the pid is watched by pidfd and reaped by its owner, not by this object.
+        process.returncode = 0
+        if self._soft_limit is not None:
+            # Its loader is at work still: a check in between would cost as much as the helper.
+            _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # ended, or set-uid
+                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (self._soft_limit, hard))
+        return process.pid
 
 
-def spawn(argv: Sequence[str], context: Context, *, output: int) -> int:
-    """Start a resolved argv at once; gives its pid. Raises CannotRunError."""
-    return _popen(list(argv), context, stdin=subprocess.DEVNULL, output=output)
+class _Program:
+    """What the helper is told of a program, and what its words mean."""
 
-
-def _popen(argv: list[str], context: Context, *, stdin: int, output: int) -> int:
-    who = context.credentials
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=stdin,
-            stdout=output,
-            stderr=output,
-            cwd=context.cwd or "/",
-            env=context.env,
-            start_new_session=True,
-            user=None if who is None else who.uid,
-            group=None if who is None else who.gid,
-            extra_groups=None if who is None else who.groups,
+    def __init__(self, argv: Sequence[str], context: Context, cgroup: str) -> None:
+        who = context.credentials
+        self._argv = argv
+        self._context = context
+        self.told: bytes = marshal.dumps(
+            {
+                "path": os.fsencode(argv[0]),
+                "argv": [os.fsencode(word) for word in argv],
+                "env": {os.fsencode(k): os.fsencode(v) for k, v in context.env.items()},
+                "cwd": os.fsencode(context.cwd or "/"),
+                "ids": None if who is None else (who.uid, who.gid, tuple(who.groups)),
+                "new_privileges": who is None or context.new_privileges,
+                "cgroup": cgroup,
+            }
         )
-    except OSError as error:
-        raise cannot_run(error, argv[0]) from error
-    # From here on the pid is watched by pidfd and reaped by its owner, not by this object.
-    process.returncode = 0
-    return process.pid
+
+    def refuse(self, word: bytes) -> None:
+        """Raise CannotRunError where the word says that it could not be run."""
+        failed = _FAILED.match(word)
+        if failed is None:
+            return
+        error = OSError(int(failed[1]), os.strerror(int(failed[1])))
+        match failed[2]:
+            case b"exec":
+                raise cannot_exec(error, self._argv, self._context.env)
+            case b"cwd":
+                raise cannot_run(error, self._context.cwd or "/")
+            case b"fork":
+                raise cannot_run(error, self._argv[0])
+            case stage:
+                raise CannotRunError(f"{self._argv[0]}: {stage.decode()}: {error.strerror}")

@@ -38,12 +38,21 @@ class Tree(Protocol):
         ...
 
     @property
+    def cgroup(self) -> str:
+        """The cgroup in which a program of this tree is to be born; empty where there is none."""
+        ...
+
+    @property
     def handle(self) -> str:
         """What `trees.find_tree` needs to find it again."""
         ...
 
     def add(self, pid: int) -> None:
         """Take in a process just spawned, with whatever it has forked by now."""
+        ...
+
+    def receive(self, pid: int) -> None:
+        """Take in a child that was born in `cgroup` and has not forked: it is at its gate."""
         ...
 
     def discard(self) -> None:

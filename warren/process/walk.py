@@ -69,6 +69,10 @@ class WalkTree:
         return self._env
 
     @property
+    def cgroup(self) -> str:
+        return ""
+
+    @property
     def handle(self) -> str:
         return ""
 
@@ -77,6 +81,9 @@ class WalkTree:
         stat = procfs.read_stat(pid)
         if stat is not None:
             self.lead(pid, stat.start)
+
+    def receive(self, pid: int) -> None:
+        self.add(pid)
 
     def lead(self, pid: int, start: int) -> None:
         """The tree's main process, whose session belongs to it."""

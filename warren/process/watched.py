@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 
@@ -37,11 +38,13 @@ class Watched:
         return self._status
 
     @classmethod
-    def child(cls, pid: int, *, reaper: Reaper) -> Watched:
-        """Watch a child just spawned. Raises OSError: no descriptors left."""
+    def child(cls, pid: int, pidfd: int, *, reaper: Reaper) -> Watched:
+        """Watch a held child. Raises OSError: no descriptors left, or gone before it was held."""
         stat = procfs.read_stat(pid)
-        assert stat is not None, "a child stays until it is reaped"
-        return cls(pid, stat.start, os.pidfd_open(pid), reaper=reaper, is_child=True)
+        ending.child_status(pidfd)
+        if stat is None:  # pragma: no cover  # a child stays until it is reaped
+            raise ChildProcessError(errno.ECHILD, os.strerror(errno.ECHILD))
+        return cls(pid, stat.start, pidfd, reaper=reaper, is_child=True)
 
     @classmethod
     def stranger(cls, pid: int, start: int, *, reaper: Reaper) -> Watched | None:

@@ -18,6 +18,7 @@ from warren.process.command import run_command
 from warren.process.context import Context
 from warren.process.ending import end_of
 from warren.process.reaper import Reaper
+from warren.process.spawn import Starter
 from warren.process.tree import Tree, kill_surely
 from warren.process.watched import Watched
 
@@ -26,13 +27,20 @@ class ProcessInstance:
     """Plays `RunningInstance` for a process and the tree below it."""
 
     def __init__(
-        self, instance: Instance, main: Watched, tree: Tree, context: Context, reaper: Reaper
+        self,
+        instance: Instance,
+        main: Watched,
+        tree: Tree,
+        context: Context,
+        reaper: Reaper,
+        starter: Starter,
     ) -> None:
         self._instance = instance
         self._main = main
         self._tree = tree
         self._context = context
         self._reaper = reaper
+        self._starter = starter
         self._end: End | None = None
         self._killing = trio.Lock()
         self._is_closing = False
@@ -86,6 +94,7 @@ class ProcessInstance:
                 self._context,
                 branch=self._branch,
                 reaper=self._reaper,
+                starter=self._starter,
                 timeout=timeout,
                 output_limit=output_limit,
             )

@@ -1,6 +1,6 @@
 """The `process` runtime: instances are process trees on this machine, without any isolation.
 
-Start:  find program, user, directory -> tree -> gate -> into the tree -> record -> open the gate
+Start:  find program, user, directory -> tree -> a child at its gate -> record -> open the gate
 Adopt:  boot, pid and start time agree -> watch it; else it has ended, and its tree is killed
 Sweep:  whatever carries this node's token and is not to be kept is killed, recorded or not
 
@@ -15,6 +15,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,7 @@ from warren.process.context import Context, Credentials, cannot_run, credentials
 from warren.process.ending import end_of
 from warren.process.logs import Logs, serve_rotation
 from warren.process.reaper import Reaper, serve_reaping
-from warren.process.spawn import Gated, spawn_gated
+from warren.process.spawn import Gated, Starter
 from warren.process.tree import INSTANCE_VARIABLE, RETRY_PAUSE, SHORTAGES, Tree, kill_surely
 from warren.process.trees import TreeKind, choose_trees, find_tree
 from warren.process.watched import Watched
@@ -40,7 +41,8 @@ TOKEN_VARIABLE = "WARREN_TOKEN"
 
 
 class ProcessRuntime:
-    """Plays `Runtime` with processes. `log_limit` is in bytes; `trees` None takes the best kind."""
+    """Plays `Runtime` with processes. `log_limit` is in bytes; `trees` None takes the best kind;
+    `soft_limit` of descriptors is what programs get, None leaves them this process's own."""
 
     def __init__(
         self,
@@ -51,10 +53,12 @@ class ProcessRuntime:
         log_limit: int = 10 << 20,
         log_keep: int = 3,
         conditions: Conditions | None = None,
+        soft_limit: int | None = None,
     ) -> None:
         self.token = _token(data_dir, node)
         self._reaper = Reaper()
         self.trees = choose_trees(trees, token=self.token, reaper=self._reaper)
+        self.starter = Starter(soft_limit=soft_limit)
         self._boot = procfs.boot_id()
         # Weak: an instance belongs to its task's nursery, and is kept by that alone.
         self._instances = weakref.WeakValueDictionary[str, ProcessInstance]()
@@ -65,13 +69,19 @@ class ProcessRuntime:
         return f"<ProcessRuntime {self.trees!r}, {len(self._instances)} instances>"
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Reap orphans and rotate logs, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            reaping = Boundary("reaping", self._conditions)
-            await nursery.start(serve_reaping, self._reaper, reaping)
-            rotation = Boundary("rotating logs", self._conditions)
-            await nursery.start(serve_rotation, self.logs, rotation)
-            task_status.started()
+        """Reap orphans and rotate logs, until cancelled; the helper that starts programs ends then.
+
+        Enter it before what starts instances.
+        """
+        with closing(self.starter):
+            with suppress(OSError):  # the first start tells
+                self.starter.open()
+            async with trio.open_nursery() as nursery:
+                reaping = Boundary("reaping", self._conditions)
+                await nursery.start(serve_reaping, self._reaper, reaping)
+                rotation = Boundary("rotating logs", self._conditions)
+                await nursery.start(serve_rotation, self.logs, rotation)
+                task_status.started()
 
     def tail(self, task: TaskId, lines: int) -> list[str]:
         """The last lines the task's slot has written."""
@@ -84,6 +94,7 @@ class ProcessRuntime:
             env={**launch.env, **marks},
             cwd=launch.spec.cwd,
             credentials=credentials_of(launch.spec.user),
+            new_privileges=launch.spec.new_privileges,
         )
         argv = context.resolve(launch.command)
         self._reaper.prepare()
@@ -91,30 +102,30 @@ class ProcessRuntime:
             tree = self.trees.create(launch.id)
         except OSError as error:
             raise cannot_run(error, launch.id) from error
-        # No checkpoint from here to the open gate: it happens, or it never was.
         try:
-            gated = self._spawn(launch, argv, context)
+            gated = await self._begin(launch, argv, context, tree)
         except CannotRunError:
             tree.discard()
             raise
+        self._reaper.hold(gated.pid)
         try:
-            tree.add(gated.pid)
-            main = Watched.child(gated.pid, reaper=self._reaper)
+            tree.receive(gated.pid)
+            main = Watched.child(gated.pid, gated.pidfd, reaper=self._reaper)
         except OSError as error:
             gated.abandon()
+            self._reaper.reap(gated.pid)
             await kill_surely(tree)
             raise cannot_run(error, argv[0]) from error
-        running = ProcessInstance(
-            self._identity(launch, main, tree, context), main, tree, context, self._reaper
-        )
+        identity = self._identity(launch, main, tree, context)
+        running = ProcessInstance(identity, main, tree, context, self._reaper, self.starter)
+        self._instances[launch.id] = running
         try:
             record(running.instance)
+            await gated.open()
         except BaseException:
             gated.close()
             await running.kill()
             raise
-        gated.open()
-        self._instances[launch.id] = running
         return running
 
     async def adopt(self, instance: Instance) -> ProcessInstance | End:
@@ -127,6 +138,7 @@ class ProcessRuntime:
             env=msgspec.json.decode(handle.get("env", "{}"), type=dict[str, str]),
             cwd=handle.get("cwd"),
             credentials=_credentials(handle.get("ids")),
+            new_privileges="new_privileges" in handle,
         )
         self._reaper.prepare()
         pid, start = instance.pid or 0, int(handle.get("start", 0))
@@ -142,7 +154,7 @@ class ProcessRuntime:
             return end_of(main.status)
         for branch in tree.branches():
             await kill_surely(branch)
-        running = ProcessInstance(instance, main, tree, context, self._reaper)
+        running = ProcessInstance(instance, main, tree, context, self._reaper, self.starter)
         self._instances[instance.id] = running
         return running
 
@@ -174,13 +186,13 @@ class ProcessRuntime:
         names = (procfs.read_environ(pid).get(INSTANCE_VARIABLE) for pid in pids)
         return {name for name in names if name}
 
-    def _spawn(self, launch: Launch, argv: list[str], context: Context) -> Gated:
+    async def _begin(self, launch: Launch, argv: list[str], context: Context, tree: Tree) -> Gated:
         try:
             output = self.logs.open(launch.task)
         except OSError as error:
             raise cannot_run(error, str(self.logs.path(launch.task))) from error
         try:
-            return spawn_gated(argv, context, output=output)
+            return await self.starter.start(argv, context, output=output, cgroup=tree.cgroup)
         finally:
             os.close(output)
 
@@ -196,6 +208,8 @@ class ProcessRuntime:
             handle["cwd"] = launch.spec.cwd
         if context.credentials is not None:  # by number: the name may be gone by then
             handle["ids"] = msgspec.json.encode(context.credentials).decode()
+        if context.new_privileges:
+            handle["new_privileges"] = "yes"
         return Instance(
             id=launch.id,
             task=launch.task,

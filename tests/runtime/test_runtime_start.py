@@ -1,0 +1,300 @@
+"""How programs are started: by a helper that may die, be stopped or be refused, never twice."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from tests.processes import marked, open_handles, wait_until, zombies
+from tests.runtime.runtime_kit import SH, kinds, launch, nowhere, runtime_in
+from tests.runtime.test_runtime_adoption import supervisor
+from warren.model.check import Argv
+from warren.model.seams import CannotRunError
+from warren.model.task import Instance
+from warren.process import procfs, spawn
+from warren.process.spawn import Starter
+from warren.process.trees import TreeKind
+from warren.runtime.process import ProcessRuntime
+
+BEGINNINGS = str(Path(__file__).parent / "beginnings.py")
+as_root = pytest.mark.needs_root
+
+
+def helper_of(runtime: ProcessRuntime) -> int:
+    pid = runtime.starter.helper_pid
+    assert pid is not None
+    return pid
+
+
+def is_alive(pid: int) -> bool:
+    stat = procfs.read_stat(pid)
+    return stat is not None and not stat.is_dead
+
+
+async def starts_at_once(runtime: ProcessRuntime, count: int, witness: Path) -> None:
+    """Start programs that each write a line, and end them."""
+
+    async def one(number: int) -> None:
+        script = f"echo {number} >> {witness}; exec sleep 1000"
+        running = await runtime.start(launch(SH, "-c", script), record=nowhere)
+        await wait_until(lambda: str(number) in witness.read_text().split())
+        await running.kill()
+
+    witness.touch()  # noqa: ASYNC240
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(one, number)
+
+
+def ran(witness: Path) -> list[int]:
+    return sorted(int(line) for line in witness.read_text().split())
+
+
+async def test_two_hundred_starts_at_once_run_once_each(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    handles, before, helper = open_handles(), zombies(), helper_of(runtime)
+    await starts_at_once(runtime, 200, tmp_path / "ran")
+    assert ran(tmp_path / "ran") == list(range(200))
+    assert open_handles() == handles
+    assert zombies() == before
+    assert helper_of(runtime) == helper
+    assert runtime.trees.ids() == []
+
+
+async def test_starts_of_a_helper_that_dies_are_done_by_another_once_each(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    handles, helper = open_handles(), helper_of(runtime)
+    os.kill(helper, signal.SIGSTOP)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(starts_at_once, runtime, 20, tmp_path / "ran")
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(helper, signal.SIGKILL)
+    assert ran(tmp_path / "ran") == list(range(20))
+    assert helper_of(runtime) != helper
+    assert procfs.read_stat(helper) is None
+    assert open_handles() == handles
+
+
+class _KillsHelper(trio.abc.Instrument):
+    """Kills the helper before the n-th step that any task takes."""
+
+    def __init__(self, helper: int, steps: int) -> None:
+        self._helper = helper
+        self.left = steps
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(self._helper, signal.SIGKILL)
+
+
+async def test_helper_killed_at_any_step_doubles_and_loses_nothing(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    handles, before = open_handles(), zombies()
+    for step in range(1, 40):
+        runtime.starter.close()
+        runtime.starter.open()
+        killer = _KillsHelper(helper_of(runtime), step)
+        trio.lowlevel.add_instrument(killer)
+        witness = tmp_path / f"ran{step}"
+        try:
+            await starts_at_once(runtime, 1, witness)
+        finally:
+            trio.lowlevel.remove_instrument(killer)
+        assert ran(witness) == [0]
+        if killer.left > 0:
+            break
+    runtime.starter.close()
+    runtime.starter.open()
+    assert open_handles() == handles
+    assert zombies() <= before
+    assert runtime.trees.ids() == []
+
+
+async def test_helper_that_does_not_answer_is_replaced(
+    runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawn, "_PATIENCE", 0.1)
+    helper = helper_of(runtime)
+    os.kill(helper, signal.SIGSTOP)
+    with trio.fail_after(60):
+        await starts_at_once(runtime, 1, tmp_path / "ran")
+    assert ran(tmp_path / "ran") == [0]
+    assert helper_of(runtime) != helper
+
+
+async def test_helper_that_always_dies_is_a_reason_and_leaves_nothing(
+    tmp_path: Path, kind: TreeKind
+) -> None:
+    runtime = runtime_in(tmp_path, kind)
+    runtime.starter = Starter(soft_limit=-2)  # which no helper can take
+    handles = open_handles()
+    with pytest.raises(CannotRunError, match="the helper that starts programs ended 3 times"):
+        await runtime.start(launch("sleep", "1000"), record=nowhere)
+    assert open_handles() == handles
+    assert runtime.trees.ids() == []
+
+
+async def test_helper_ends_with_its_supervisor_and_is_not_adopted(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:  # S21
+    async with supervisor("start", str(tmp_path), kind, "sleep", "1000") as other:
+        instance = msgspec.json.decode(await other.hear(), type=Instance)
+        children = [s.pid for s in procfs.all_stats() if s.parent == other.process.pid]
+        helpers = [pid for pid in children if pid != instance.pid]
+        assert len(helpers) == 1
+        await other.die()
+    await wait_until(lambda: not is_alive(helpers[0]))
+    await runtime.sweep(frozenset())  # the program, if its gate was open by then
+    assert runtime.trees.ids() == []
+    await wait_until(lambda: not is_alive(instance.pid or 0))
+    for pid in (helpers[0], instance.pid or 0):  # they have come to us, dead
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222
+
+
+async def test_helper_ends_with_the_runtime(kind: TreeKind, tmp_path: Path) -> None:
+    runtime = runtime_in(tmp_path, kind)
+    handles, before = open_handles(), zombies()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime.serve)
+        helper = helper_of(runtime)
+        nursery.cancel_scope.cancel()
+    assert procfs.read_stat(helper) is None
+    assert zombies() == before
+    assert open_handles() <= handles + 2  # Trio's own for signals stay
+
+
+# Programs that cannot be
+
+
+def script_of(directory: Path, text: str) -> str:
+    path = directory / "script"
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("#!/no/such -x\n", "its interpreter /no/such: No such file or directory"),
+        ("#!/etc/passwd\n", "its interpreter /etc/passwd: Permission denied"),
+        ("echo hello\n", "Exec format error: want a program of this machine, or a script that"),
+    ],
+)
+async def test_script_that_cannot_run_says_why_and_leaves_nothing(
+    runtime: ProcessRuntime, tmp_path: Path, text: str, said: str
+) -> None:
+    path = script_of(tmp_path, text)
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    handles = open_handles()
+    with pytest.raises(CannotRunError) as caught:
+        await runtime.start(launch(path), record=nowhere)
+    assert str(caught.value).startswith(f"{path}: {said}")
+    with pytest.raises(CannotRunError) as caught:
+        await running.run(Argv((path,)), timeout=10, output_limit=0)
+    assert str(caught.value).startswith(f"{path}: {said}")
+    assert open_handles() == handles
+    await running.kill()
+    assert runtime.trees.ids() == []
+
+
+async def test_what_execve_takes_is_taken_and_what_not_is_said(runtime: ProcessRuntime) -> None:
+    piece = "x" * 120_000
+    env = {f"V{number}": piece for number in range(14)}  # 1.7 of the 2 MiB
+    running = await runtime.start(launch("sleep", "1000", env=env), record=nowhere)
+    pid = running.instance.pid
+    assert pid is not None
+    assert [v for v in procfs.read_environ(pid).values() if v == piece] == [piece] * 14
+    await running.kill()
+    env |= {f"W{number}": piece for number in range(100)}
+    with pytest.raises(CannotRunError, match=r"Argument list too long: want less than the 13,"):
+        await runtime.start(launch("sleep", "1000", env=env), record=nowhere)
+    with pytest.raises(CannotRunError, match="each < 128 KiB"):
+        await runtime.start(launch("echo", "x" * 140_000), record=nowhere)
+    assert marked("WARREN_TOKEN", runtime.token) == []
+    assert runtime.trees.ids() == []
+
+
+async def test_variables_are_never_options_of_anybody(runtime: ProcessRuntime) -> None:
+    odd = {"-i": "1", "-u": "PATH", "--help": "", "-S": "echo no", "a b": "c", "_": "kept"}
+    launched = launch("sleep", "1000", env=odd)
+    running = await runtime.start(launched, record=nowhere)
+    pid = running.instance.pid
+    assert pid is not None
+    found = procfs.read_environ(pid)
+    assert found | odd == found
+    assert set(found) == {*odd, "PATH", "WARREN_INSTANCE", "WARREN_TOKEN"}
+    await running.kill()
+
+
+# What programs find
+
+
+def beginnings(directory: Path, kind: str, *how: str) -> list[object]:
+    done = subprocess.run(
+        [sys.executable, BEGINNINGS, str(directory), kind, *how],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("how", ["library", "settled"])
+def test_programs_and_checks_find_the_defaults_however_we_were_started(
+    kind: TreeKind, tmp_path: Path, how: str
+) -> None:
+    instance, check, _ = beginnings(tmp_path, kind, how)
+    nothing = "0" * 16
+    assert instance == f"SigBlk:\t{nothing}\nSigIgn:\t{nothing}\n0022\n300\n"
+    assert check == instance
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_where_clone3_is_refused_the_child_joins_its_cgroup_by_itself(
+    kind: TreeKind, tmp_path: Path
+) -> None:
+    _, _, where = beginnings(tmp_path, kind, "refused", str(errno.ENOSYS))
+    assert isinstance(where, list)
+    path, handle = where  # type: ignore[misc]
+    if kind == "cgroup":
+        assert str(handle).endswith(str(path))
+    else:
+        assert handle == ""
+
+
+@as_root
+@pytest.mark.parametrize("may_gain", [False, True])
+async def test_another_user_gains_no_privileges_unless_told(
+    runtime: ProcessRuntime, may_gain: bool
+) -> None:
+    report = (SH, "-c", "grep NoNewPrivs /proc/$$/status; exec sleep 1000")
+    mine = launch(*report)
+    theirs = launch(*report, user="nobody", new_privileges=may_gain)
+    for launched, wanted in ((mine, 0), (theirs, int(not may_gain))):
+        running = await runtime.start(launched, record=nowhere)
+        log = runtime.logs.path(launched.task)
+        await wait_until(lambda log=log: log.read_text().endswith("\n"))
+        assert log.read_text() == f"NoNewPrivs:\t{wanted}\n"
+        grep = Argv(("grep", "NoNewPrivs", "/proc/self/status"))
+        result = await running.run(grep, timeout=20, output_limit=100)
+        assert result.output == log.read_bytes()
+        await running.kill()

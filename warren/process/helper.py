@@ -1,0 +1,94 @@
+"""The supervisor's end of the helper that starts programs: its process, and asking it.
+
+The helper is started from the text that was read with this module: whatever is installed
+meanwhile, it is of the supervisor's own version.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+_SCRIPT = Path(__file__).with_name("starter.py").read_bytes()
+
+
+class Helper:
+    """One helper, from its start to `close`. Raises OSError where there is not enough for it."""
+
+    def __init__(self, *, soft_limit: int | None, options: Sequence[str] = ()) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._socket.setblocking(False)
+            with theirs:
+                self._process = _start(theirs.fileno(), soft_limit, options)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Helper {self.pid}>"
+
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+        return self._process.pid
+
+    async def ask(self, told: bytes, *handles: int) -> None:
+        """Ask for a start. Where the helper has ended, nobody has the handles then but us.
+
+        One task at a time. In a file of its own what is told may be as long as execve takes.
+        Raises OSError.
+        """
+        payload = os.memfd_create("warren-start", os.MFD_CLOEXEC)
+        try:
+            os.write(payload, told)
+            given = array.array("i", [*handles, payload])
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)]
+            while True:
+                try:
+                    self._socket.sendmsg([b"S"], ancillary, socket.MSG_NOSIGNAL)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self._socket)
+                except (BrokenPipeError, ConnectionResetError):
+                    return
+                else:
+                    return
+        finally:
+            os.close(payload)
+
+    def kill(self) -> None:
+        """Kill it: what it was asked and has not done ends with it."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End it and reap it. Harmless twice."""
+        self._socket.close()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+
+
+def _start(control: int, soft_limit: int | None, options: Sequence[str]) -> subprocess.Popen[bytes]:
+    script = os.memfd_create("warren-starter", os.MFD_CLOEXEC)
+    try:
+        os.write(script, _SCRIPT)
+        limit = "-" if soft_limit is None else str(soft_limit)
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", f"/dev/fd/{script}", limit, *options],
+            stdin=control,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[script],
+            cwd="/",
+            env={"PATH": os.defpath},  # not ours; and none at all would look half-started
+            start_new_session=True,
+        )
+    finally:
+        os.close(script)

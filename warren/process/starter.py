@@ -1,0 +1,197 @@
+"""The helper that starts programs: a process with one thread, which imports nothing of Warren.
+
+    supervisor --- request, descriptors ---> helper --- clone3 ---> child: the supervisor's own,
+         ^                                                            |    born in its cgroup
+         `--- its start's own socket: pid and pidfd; its byte; why it cannot become its program
+
+Run by `helper.py` as `python -I -S /dev/fd/N SOFT_LIMIT`, its socket as stdin. Whoever has threads
+may not clone and then run Python, and whoever moves a process into a cgroup waits some 10 ms for
+the kernel; a child born there does not. Where the kernel refuses that, the child joins by itself:
+it is not our event loop that waits.
+
+Once forked, the child tells who it is, becomes all that its program shall be, and waits at its
+gate. A gate whose far end is closed ends the child, so that a program never runs unrecorded; and a
+start's socket that ends without a word means that there is no child, and will not be.
+
+The helper ends with its socket. What it was started with (ignored signals, a mask, a umask) goes no
+further: its children get what `docs/service-file.md` promises.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import errno
+import marshal
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+
+UMASK = 0o022
+_NAME = b"warren-starter"
+_DESCRIPTORS = 3  # a request's: the start's socket, the output, the payload
+_ROOM = socket.CMSG_SPACE(_DESCRIPTORS * 4)
+_CLONE_PARENT = 0x8000
+_CLONE_INTO_CGROUP = 0x200000000
+_SYS_CLONE3 = 435  # on every architecture
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220}
+# Not to be had here: an old kernel, or a seccomp filter. Anything else is an error of this start.
+_REFUSALS = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.EACCES, errno.EOPNOTSUPP)
+_PR_SET_NAME = 15
+_PR_SET_NO_NEW_PRIVS = 38
+
+# PyDLL keeps the interpreter's lock: the child goes on in Python as its only thread.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def main() -> None:
+    """Serve requests until the socket ends. `argv[1]` is the soft limit of descriptors, or `-`."""
+    _reset(sys.argv[1])
+    control = socket.socket(fileno=0)
+    while True:
+        word, ancillary, flags, _ = control.recvmsg(16, _ROOM, socket.MSG_CMSG_CLOEXEC)
+        if not word:
+            return
+        handles = array.array("i")
+        for _level, _kind, data in ancillary:
+            handles.frombytes(data)
+        if len(handles) == _DESCRIPTORS and not flags & socket.MSG_CTRUNC:
+            _serve(*handles)
+        for handle in handles:
+            os.close(handle)
+
+
+def _reset(soft: str) -> None:
+    """Be what every child shall be."""
+    os.close(int(sys.argv[0].rpartition("/")[2]))  # this file, which has been read
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:  # the supervisor may lack some
+        pass
+    os.close(handle)
+    _libc.prctl(_PR_SET_NAME, _NAME, 0, 0, 0)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    os.umask(UMASK)
+    os.chdir("/")
+    if soft != "-":
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(soft), hard))
+
+
+def _serve(gate: int, output: int, payload: int) -> None:
+    """Fork one child. What goes wrong is told on its start's own socket."""
+    try:
+        request = marshal.loads(os.pread(payload, os.fstat(payload).st_size, 0))  # noqa: S302
+        is_born_there, pid = _fork(request["cgroup"])
+    except OSError as error:
+        _tell_failure(gate, "fork", error)
+        return
+    if pid == 0:
+        try:
+            _become(gate, output, request, is_born_there=is_born_there)
+        finally:
+            os._exit(125)
+
+
+def _fork(cgroup: str) -> tuple[bool, int]:
+    """A child of the supervisor's; whether it was born in the cgroup, and its pid, 0 in itself."""
+    if not cgroup:
+        return True, _clone()
+    directory = os.open(cgroup, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return True, _clone3(directory)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+    finally:
+        os.close(directory)
+    return False, _clone()
+
+
+def _clone3(directory: int) -> int:
+    if "--no-clone3" in sys.argv:
+        raise OSError(errno.ENOSYS, "not to be used")
+    # flags, ..., cgroup: `struct clone_args` of Linux 5.7. With CLONE_PARENT the signal of its end
+    # is the helper's own and must not be given.
+    arguments = struct.pack("=11Q", _CLONE_PARENT | _CLONE_INTO_CGROUP, *(0,) * 9, directory)
+    return _checked(_libc.syscall(_SYS_CLONE3, arguments, ctypes.c_size_t(len(arguments))))
+
+
+def _clone() -> int:
+    number = _SYS_CLONE.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, f"no way to clone on {os.uname().machine}")
+    flags = ctypes.c_ulong(_CLONE_PARENT | signal.SIGCHLD)
+    nothing = ctypes.c_void_p(None)
+    return _checked(_libc.syscall(number, flags, nothing, nothing, nothing, nothing))
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+# In the child
+
+
+def _become(gate: int, output: int, request: dict[str, object], *, is_born_there: bool) -> None:
+    """Tell who we are, wait for our byte, become the program. Returns only where it cannot."""
+    with socket.socket(fileno=gate) as start:
+        pid = os.getpid()
+        itself = array.array("i", [os.pidfd_open(pid)])
+        # Before it leads a session: whoever dies without having been told of is reaped as a stray.
+        start.sendmsg(
+            [b"P%d" % pid], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, itself)], socket.MSG_NOSIGNAL
+        )
+        stage = "start"
+        try:
+            os.setsid()
+            for handle, source in enumerate((os.open("/dev/null", os.O_RDONLY), output, output)):
+                os.dup2(source, handle)
+            stage = "cgroup"
+            if not is_born_there:
+                _join(str(request["cgroup"]))
+            stage = "cwd"
+            os.chdir(request["cwd"])  # type: ignore[arg-type]
+            stage = "user"
+            _take_ids(request["ids"])  # type: ignore[arg-type]
+            if not request["new_privileges"]:
+                _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+            if not start.recv(1):
+                return
+            stage = "exec"
+            os.execve(request["path"], request["argv"], request["env"])  # type: ignore[arg-type]  # noqa: S606
+        except OSError as error:
+            _tell_failure(start.fileno(), stage, error)
+
+
+def _join(cgroup: str) -> None:
+    handle = os.open(f"{cgroup}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(handle, b"0")
+    os.close(handle)
+
+
+def _take_ids(ids: tuple[int, int, tuple[int, ...]] | None) -> None:
+    if ids is not None:
+        uid, gid, groups = ids
+        os.setgroups(groups)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+
+
+def _tell_failure(gate: int, stage: str, error: OSError) -> None:
+    word = b"E%d %s" % (error.errno or 0, stage.encode())
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(gate)) as start:
+        start.send(word, socket.MSG_NOSIGNAL)  # nobody may wait for it any more
+
+
+if __name__ == "__main__":
+    main()
