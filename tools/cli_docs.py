@@ -132,7 +132,11 @@ def _table(arguments: Iterable[Argument]) -> str:
 def _names(argument: Argument) -> str:
     if not argument.name.startswith("-"):
         return argument.name
-    value = "" if argument.hint is bool else f" {argument.parameter.metavar or _value(argument)}"
+    value = (
+        ""
+        if argument.hint in (bool, bool | None)
+        else f" {argument.parameter.metavar or _value(argument)}"
+    )
     return ", ".join(argument.names) + value
 
 

@@ -36,6 +36,8 @@ def words(spec: ServiceSpec) -> list[str]:
         f"--stop-signal={spec.stop.signal}",
         f"--stop-grace={spec.stop.grace}",
     ]
+    if spec.new_privileges:
+        options.append("--new-privileges")
     for option, value in (("image", spec.image), ("user", spec.user), ("cwd", spec.cwd)):
         if value is not None:
             options.append(f"--{option}={value}")

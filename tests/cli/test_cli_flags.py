@@ -85,7 +85,8 @@ def test_everything_is_asked_for_by_its_option(tmp_path: Path) -> None:
     file.write_text("A=1\nB=file\n", encoding="utf-8")
     spec = asked(
         "web", "--replicas=3", "--env=B=x=y", "--env=FROM_HERE", f"--env-file={file}",
-        "--port=http=8080", "--port=admin", "--user=me", "--cwd=app", "--restart=on-failure",
+        "--port=http=8080", "--port=admin", "--user=me", "--new-privileges", "--cwd=app",
+        "--restart=on-failure",
         "--max-attempts=7", "--stop-signal=SIGINT", "--stop-grace=1m", "--liveness-tcp=http",
         "--liveness-interval=250ms", "--readiness-http=/ready:http", "--readiness-successes=2",
         "--startup-cmd=true", "--startup-retries=30", "--", "run", "--fast", "--",
@@ -94,7 +95,7 @@ def test_everything_is_asked_for_by_its_option(tmp_path: Path) -> None:
     assert spec.replicas == 3
     assert spec.env == {"A": "1", "B": "x=y", "FROM_HERE": "yes"}
     assert spec.ports == {"http": 8080, "admin": 0}
-    assert (spec.user, spec.cwd) == ("me", "/here/app")
+    assert (spec.user, spec.new_privileges, spec.cwd) == ("me", True, "/here/app")
     assert spec.restart.condition is Condition.ON_FAILURE
     assert spec.restart.max_attempts == 7
     assert (spec.stop.signal, spec.stop.grace) == ("INT", Duration(60))

@@ -132,7 +132,8 @@ def specs(draw: st.DrawFn) -> ServiceSpec:
         image=draw(filled if command is None else optional),
         replicas=draw(st.integers(0, 10_000)),
         env=draw(st.dictionaries(_variables, words, max_size=5)),
-        user=draw(optional),
+        user=draw(optional.filter(is_user)),
+        new_privileges=draw(st.booleans()),
         cwd=draw(optional),
         ports=draw(st.dictionaries(names, st.integers(0, 65535), max_size=3)),
         restart=draw(st.just(Restart()) | restarts),
@@ -140,6 +141,12 @@ def specs(draw: st.DrawFn) -> ServiceSpec:
         resources=draw(st.just(Resources()) | resources),
         **kinds,
     )
+
+
+def is_user(text: str | None) -> bool:
+    """Whether a spec takes it: no id is too great."""
+    parts = (text or "x").partition(":")[::2]
+    return parts[0] != "" and not any(part.isdecimal() and len(part) > 9 for part in parts)
 
 
 tasks = st.builds(TaskId, names, st.integers(1, 10_000), st.integers(1, 2**31))

@@ -98,7 +98,10 @@ def test_any_probe_comes_back_beside_others(probe: Probe) -> None:
 def test_a_weird_word_comes_back_wherever_it_stands(word: str) -> None:
     name = word.replace("=", "") or "A"
     spec = ServiceSpec(
-        name="web", command=Argv(["run", word]), env={name: word, "B": word}, user=word or None
+        name="web",
+        command=Argv(["run", word]),
+        env={name: word, "B": word},
+        user=word.lstrip(":") or None,
     )
     assert read(written(spec), ServiceSpec) == spec
 
