@@ -19,7 +19,7 @@ def test_data_directory_without_a_name_is_refused(tmp_path: Path, words: list[st
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("", "'': want a directory"), ("d\udcff", "'d\\udcff': want a path in UTF-8")],
+    [("", "'': want a directory"), ("d\udcff", "'d\\udcff': want UTF-8 text")],
 )
 def test_data_directory_in_the_environment_is_refused_by_its_own_name(
     given: str, said: str

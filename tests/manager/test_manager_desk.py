@@ -266,7 +266,9 @@ async def test_epoch_that_no_manager_gave_is_refused_and_locks_no_name(
         for epoch in (2**63 - 1, 2**40):
             with pytest.raises(InvalidError, match=r"epoch: .*: want one that a manager gave"):
                 await enroll(manager, FakeAgent(), epoch=epoch)
-        first, _ = await enroll(manager, FakeAgent(), epoch=7)  # our state is an older one
+        before = FakeAgent()
+        first, _ = await enroll(manager, before, epoch=7)  # our state is an older one
+        before.is_silent = True
         again, _ = await enroll(manager, FakeAgent(), epoch=12)
         assert (first.epoch, again.epoch) == (7, 13)
 
@@ -324,14 +326,32 @@ async def test_node_that_enrols_anew_ends_its_old_session_and_keeps_its_life(
 ) -> None:
     async with managed() as manager:
         first, _ = await enroll(manager, FakeAgent())
-        again, connection = await enroll(manager, FakeAgent(), epoch=first.epoch)
+        agent = FakeAgent()
+        again, connection = await enroll(manager, agent, epoch=first.epoch)
         assert first.ended.is_set()
         assert again.epoch == first.epoch
+        agent.is_silent = True  # it was killed, and that has not been noticed yet
         new, _ = await enroll(manager, FakeAgent())
         assert new.epoch == first.epoch + 1
         connection.closed.set()
         await trio.testing.wait_all_tasks_blocked()
         assert manager.desk.session("n1") is new
+
+
+async def test_second_life_of_a_node_is_refused_while_the_first_one_answers(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        original = FakeAgent()
+        first, connection = await enroll(manager, original)
+        for epoch in (0, first.epoch + 1):
+            with pytest.raises(ConflictError, match=r"has a session, and answers; .*journal"):
+                await enroll(manager, FakeAgent(), epoch=epoch)
+        assert manager.desk.session("n1") is first
+        connection.closed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        copy, _ = await enroll(manager, FakeAgent())
+        assert manager.desk.session("n1") is copy
 
 
 async def test_node_of_a_name_that_another_has_is_refused(autojump_clock: MockClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -197,3 +198,51 @@ def test_journal_of_the_first_version_is_migrated_with_its_records(path: Path) -
         made = journal.node_id()
     with closing(SqliteJournal(path)) as journal:
         assert journal.node_id() == made
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "leaving its log"])
+def test_journal_that_vanishes_under_its_program_is_written_anew(path: Path, how: str) -> None:
+    with closing(SqliteJournal(path)) as journal:
+        journal.save(record(1))
+        node = journal.node_id()
+        journal.note_manager("m1")
+        journal.look()
+        path.unlink()
+        if how == "removed":
+            path.with_name(f"{path.name}-wal").unlink()
+        elif how == "replaced":
+            path.write_text("mine")
+        journal.save(record(2))
+        journal.look()
+        journal.save(record(3))
+        assert path.stat().st_mode & 0o777 == 0o600
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.load() == [record(1), record(2), record(3)]
+        assert (journal.node_id(), journal.manager_id()) == (node, "m1")
+    if how == "replaced":
+        assert path.with_name(f"{path.name}.replaced").read_text() == "mine"
+
+
+def test_copy_of_a_journal_is_refused_and_a_move_is_not(tmp_path: Path) -> None:
+    def opened(folder: str) -> str:
+        with closing(SqliteJournal(tmp_path / folder / "journal.sqlite")) as journal:
+            journal.refuse_copy()
+            return journal.node_id()
+
+    (tmp_path / "a").mkdir()
+    own = opened("a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(JournalError, match=f"is a copy of {tmp_path}/a/journal.sqlite: they are"):
+        opened("b")
+    assert opened("a") == own
+    (tmp_path / "a").rename(tmp_path / "c")  # moved
+    assert opened("c") == own
+    shutil.rmtree(tmp_path / "b")
+    shutil.copytree(tmp_path / "c", tmp_path / "b")
+    (tmp_path / "b" / "journal.sqlite").unlink()  # as is said
+    assert opened("b") != own
+    (tmp_path / "c").rename(tmp_path / "d")
+    shutil.copytree(tmp_path / "d", tmp_path / "c")  # the copy takes the old place
+    assert opened("c") == own
+    with pytest.raises(JournalError, match=f"is a copy of {tmp_path}/c/journal.sqlite"):
+        opened("d")

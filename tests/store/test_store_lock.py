@@ -106,3 +106,21 @@ def test_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (data / "web.1.log").symlink_to(aim)
     with pytest.raises(OSError, match="symbolic links"):
         Logs(data).open(TaskId("web", 1, 1))
+
+
+def test_directory_made_anew_under_a_running_program_lets_no_second_one_in(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    with locked(directory, role="node") as hold:
+        assert hold.trouble() is None
+        directory.rename(tmp_path / "gone")
+        assert hold.trouble() is not None
+        assert f"{directory} has been removed" in (hold.trouble() or "")
+        wanted = rf"removed or replaced under another warren node, pid {os.getpid()}, which still"
+        for _ in range(3):
+            with pytest.raises(DataDirectoryError, match=wanted), locked(directory, role="node"):
+                pass
+        with locked(directory, role="manager"):
+            pass
+        assert f"{directory} has been replaced" in (hold.trouble() or "")
+    with locked(directory, role="node") as hold:
+        assert hold.trouble() is None

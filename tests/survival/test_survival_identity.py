@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -101,3 +102,45 @@ def test_up_that_lost_its_state_starts_nothing_over_what_runs(place: Place) -> N
         place.kill(anew)
     with place.up():
         assert states(place) == {place.node: "ready"}
+
+
+def test_data_directory_that_goes_under_running_programs_is_said(place: Place) -> None:
+    name = unique("kept")
+    with place.up() as up:
+        place.ask("service", "create", name, "--wait", "--", "sleep", "99d")
+        before = place.pids()
+        (place.data / "journal.sqlite").unlink()
+        wait_until((place.data / "journal.sqlite").exists, "it is written anew")
+        assert "journal.sqlite was removed or replaced; it has been written anew" in up.errors
+        place.kill(up)
+    with place.up("--listen", f"unix:{place.folder}/aside.sock") as up:
+        assert place.pids() == before
+        place.data.rename(place.folder / "gone")
+        where = {"WARREN_ADDR": f"unix:{place.folder}/aside.sock"}
+
+        def said() -> str:
+            done = run("status", env=where)
+            return done.stdout if done.returncode == 1 else ""
+
+        wait_until(lambda: said().count("has been removed") >= 2, "manager and node say so")
+        second = ["up", "--plain", "--name", place.node]
+        with Command(*second, env=place.env, cwd=place.folder) as refused:
+            assert refused.wait() == 1
+            assert f"was removed or replaced under another warren manager, pid {up.pid}" in (
+                refused.errors
+            )
+        assert place.pids() == before
+
+
+def test_copied_data_directory_is_refused_and_takes_no_task(place: Place) -> None:
+    name = unique("kept")
+    with place.up() as up:
+        place.ask("service", "create", name, "--wait", "--", "sleep", "99d")
+        before = place.pids()
+        place.kill(up)
+    shutil.copytree(place.data, place.folder / "copy", ignore=shutil.ignore_patterns("*.sock"))
+    words = ["up", "--plain", "--name", place.node, "--data-dir", place.folder / "copy"]
+    with Command(*words, env=place.env, cwd=place.folder) as refused:
+        assert refused.wait() == 1
+        assert f"is a copy of {place.data}/journal.sqlite" in refused.errors
+    assert place.pids() == before

@@ -15,6 +15,7 @@ import trio
 
 from warren.checks import Caps, Checker
 from warren.cli.datadir import PlatformError
+from warren.cli.keeping import serve_keeping
 from warren.manager.program import Manager, open_manager
 from warren.model.errors import WarrenError
 from warren.model.task import TaskEvent, TaskStatus
@@ -84,11 +85,16 @@ async def open_supervisor(
 async def open_manager_here(data_dir: Path) -> AsyncGenerator[Manager, None]:
     """The manager whose state is in this data directory. Raises WarrenError."""
     with (
-        locked(data_dir, role="manager"),
+        locked(data_dir, role="manager") as hold,
         closing(StateStore.open(data_dir / STATE)) as store,
     ):
-        async with open_manager(store, wall=time.time, patience=PATIENCE) as manager:
+        async with (
+            open_manager(store, wall=time.time, patience=PATIENCE) as manager,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(serve_keeping, hold, manager.conditions)
             yield manager
+            nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -149,9 +155,10 @@ async def _open_surroundings(
     if sys.platform != "linux":
         raise PlatformError(f"Warren runs on Linux; this is {sys.platform}")
     with (
-        locked(directory, role="node"),
+        locked(directory, role="node") as hold,
         closing(SqliteJournal(directory / JOURNAL)) as journal,
     ):
+        journal.refuse_copy()
         conditions = Conditions()
         runtime = ProcessRuntime(
             data_dir=directory, node=node, conditions=conditions, soft_limit=soft_limit
@@ -169,6 +176,7 @@ async def _open_surroundings(
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.serve)
+            nursery.start_soon(serve_keeping, hold, conditions, journal)
             yield around, runtime
             nursery.cancel_scope.cancel()
 

@@ -19,10 +19,6 @@ def given_data_dir(_: Any, tokens: Sequence[Any]) -> Path:
     name, value = tokens[0].keyword or "--data-dir", tokens[0].value
     if not value:
         raise SpecError(name, "want a directory such as /var/lib/warren", value=value)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise SpecError(name, "want a path in UTF-8", value=value) from None
     return Path(os.path.realpath(value))
 
 

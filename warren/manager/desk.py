@@ -49,6 +49,7 @@ class Desk:
         self._books = books
         self._nursery = nursery
         self._sessions: dict[str, Session] = {}
+        self._came_by: dict[str, Connection] = {}
         self._unwritten: dict[str, NodeRow] = {}
         self._strangers = Strangers(books.store.manager_id, kept_for=lease)
 
@@ -91,6 +92,7 @@ class Desk:
         if not is_name(hello.name):
             raise InvalidError(f"name: {hello.name!r}: {NAME_WANTED}")
         self._strangers.refuse(hello, self._books.now())
+        await self._refuse_twin(hello, connection)
         before = self._books.world.nodes.get(hello.name)
         self._refuse_stranger(hello, before)
         epoch = _epoch(hello, before)
@@ -112,6 +114,7 @@ class Desk:
         if old is not None:
             old.ended.set()
         session = self._sessions[hello.name] = Session(hello.name, epoch, agent, self._books)
+        self._came_by[hello.name] = connection
         self._nursery.start_soon(self._serve, session, connection)
         self.on_node(hello.name)
         return session
@@ -185,6 +188,18 @@ class Desk:
             except UnavailableError:
                 self._unwritten[row.name] = row
         self.on_node(row.name)
+
+    async def _refuse_twin(self, hello: NodeHello, connection: Connection) -> None:
+        """A new life of a supervisor whose session is still here: as a rule the old life is over
+        and has not been missed yet. If it answers there are two of one id, and the first stays."""
+        session = self._sessions.get(hello.name)
+        if session is None or hello.epoch == session.epoch:
+            return
+        if self._came_by.get(hello.name) is connection or not await session.look_alive():
+            return
+        said = "another supervisor of this name and data directory has a session, and answers"
+        wanted = "where the directory was copied, want journal.sqlite removed from the copy"
+        raise ConflictError(f"name: {hello.name!r}: {said}; {wanted}")
 
     def _refuse_stranger(self, hello: NodeHello, before: NodeRow | None) -> None:
         if before is None or before.id in ("", hello.id):  # "": its row could not be read

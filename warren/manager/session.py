@@ -90,6 +90,10 @@ class Session:
                 return None
         return None
 
+    async def look_alive(self) -> bool:
+        """Whether the node answers now."""
+        return await self.look(()) is not None
+
     def note(self, changes: Sequence[Change], touched: Touched) -> None:
         """Something was committed: what of it is this node's is found out when it is pushed."""
         self._dirty |= touched.tasks

@@ -8,6 +8,7 @@ not be written is kept and tried again with every later write, and the trouble i
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import uuid
 from collections.abc import Generator, Iterable
@@ -20,7 +21,7 @@ import msgspec
 from warren.model.decode import DecodeError, from_json, to_json
 from warren.model.identity import TaskId
 from warren.model.task import TaskRecord
-from warren.store.database import Schema, open_database, roll_back, version_of
+from warren.store.database import INDEX, LOG, Schema, beside, open_database, roll_back, version_of
 from warren.store.errors import StoreError
 
 JOURNAL = Schema(
@@ -68,7 +69,7 @@ class SqliteJournal:
         self._is_node_due = False
         self._is_failing = False
         with self._explained():
-            self._db = open_database(path, JOURNAL, synchronous="NORMAL")
+            self._open()
 
     def __repr__(self) -> str:
         return f"<SqliteJournal {self._path} {len(self._pending)} unwritten>"
@@ -109,6 +110,57 @@ class SqliteJournal:
         """Write what is left and close the file."""
         self._flush()
         self._db.close()
+
+    def refuse_copy(self) -> None:
+        """Remember where this is, so that a copy of it is known for one: with it would come the
+        node's id, and tasks that another supervisor has. Moved is moved: what was is not there.
+
+        Raises JournalError for a copy whose original is still there.
+        """
+        before = self._self().place
+        if (
+            before
+            and before != str(self._path)
+            and _is_twin(Path(before), self._path, self.node_id())
+        ):
+            said = f"is a copy of {before}: they are one node, and the tasks in it are run there"
+            wanted = (
+                f"want {self._path.name} (with -wal and -shm) removed here, to make this a node"
+            )
+            raise JournalError(
+                f"{self._path}: {said}; {wanted} of its own, or the original removed"
+            )
+        self._change(place=str(self._path))
+
+    def look(self) -> None:
+        """Write the file anew, with all that was in it, where it has been removed or replaced.
+
+        What had taken its place is kept beside it. Raises JournalError while it cannot be written.
+        """
+        if _identity(self._path) == self._file:
+            return
+        with self._explained():
+            self._write_anew()
+        _log.error("%s was removed or replaced; it has been written anew", self._path)
+        self._flush()
+
+    def _write_anew(self) -> None:
+        new = beside(self._path, f".{os.getpid()}.new")
+        new.unlink(missing_ok=True)
+        with closing(sqlite3.connect(new, isolation_level=None)) as copy:
+            new.chmod(0o600)
+            self._db.backup(copy)  # the old file is still there for us, though it has no name
+        self._db.close()  # first: SQLite removes its log by name
+        if self._path.exists():
+            self._path.replace(beside(self._path, ".replaced"))
+        for side in (LOG, INDEX):
+            beside(self._path, side).unlink(missing_ok=True)
+        new.replace(self._path)
+        self._open()
+
+    def _open(self) -> None:
+        self._db = open_database(self._path, JOURNAL, synchronous="NORMAL")
+        self._file = _identity(self._path)
 
     def _self(self) -> _Node:
         if self._node is None:
@@ -169,6 +221,8 @@ class SqliteJournal:
             yield
         except StoreError as error:
             raise JournalError(str(error)) from None
+        except OSError as error:
+            raise JournalError(f"{self._path}: {error.strerror or error}") from None
         except (sqlite3.Error, msgspec.DecodeError, DecodeError) as error:
             raise JournalError(f"{self._path}: {error}") from None
 
@@ -214,15 +268,39 @@ class MemoryJournal:
 def known_manager(path: Path) -> str:
     """Which manager a journal's node belongs to; empty where it has met none, and where there is
     no journal yet. Nothing is made or changed. Raises JournalError."""
+    node = _node_of(path)
+    return "" if node is None else node.manager
+
+
+def _node_of(path: Path) -> _Node | None:
     if not path.exists():
-        return ""
+        return None
     try:
         # Not `mode=ro`: after a crash SQLite has to play its log back.
         uri = f"file:{quote(str(path))}?mode=rw"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
             if version_of(db, JOURNAL, path) < _VERSION_WITH_MANAGER:
-                return ""
-            row = db.execute("SELECT manager FROM node").fetchone()
-            return row[0] if row else ""
+                return None
+            row = db.execute("SELECT id, manager, place FROM node").fetchone()
+            return row and _Node(*row)
     except (sqlite3.Error, StoreError) as error:
         raise JournalError(f"{path}: {error}") from None
+
+
+def _is_twin(other: Path, own: Path, node: str) -> bool:
+    """Whether another file is a journal of the same node."""
+    try:
+        if other.samefile(own):  # mounted in two places
+            return False
+        found = _node_of(other)
+    except (OSError, JournalError):
+        return False
+    return found is not None and found.id == node
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -147,7 +147,11 @@ class StateStore:
         return self._trouble
 
     def recheck(self) -> None:
-        """Where the last commit could not be written, find out whether one could be by now."""
+        """Where the last commit could not be written, find out whether one could be by now; and
+        whether the file is still there."""
+        if self._trouble is None:
+            with suppress(UnavailableError), self._available():
+                pass
         if self._trouble is not None and self._has_room():
             with suppress(UnavailableError), self._available():
                 self._touch()
