@@ -21,7 +21,7 @@ types:
 [private]
 cover:
     coverage erase
-    coverage run -m pytest -q --ignore=tests/survival
+    coverage run -m pytest -q --all --ignore=tests/survival
     coverage combine -q
     coverage json -q -o .coverage.json
     python tools/coverage_floor.py .coverage.json

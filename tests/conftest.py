@@ -1,16 +1,46 @@
-"""What every test may lean on: the marks that say where a test can run."""
+"""What every test may lean on: the marks that say where a test can run, and what is left out.
+
+`pytest` alone leaves out what is slow, and says so before it starts; `just check` runs all of it.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+SLOW = ("tests/survival/", "tests/scenarios/")  # besides what is marked `slow`
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the slow tests too")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    if config.option.all:
+        return "all tests, the slow ones too: about 12 minutes on two cores"
+    return "the quick tests, about 4 minutes on two cores; the slow ones come with --all"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what needs root where there is none; `-ra` counts and shows the reason."""
-    if os.geteuid() == 0:
+    if os.geteuid() != 0:
+        for item in items:
+            if item.get_closest_marker("needs_root"):
+                item.add_marker(pytest.mark.skip(reason="needs root"))
+    if config.option.all or _names_something(config):
         return
-    for item in items:
-        if item.get_closest_marker("needs_root"):
-            item.add_marker(pytest.mark.skip(reason="needs root"))
+    slow = [item for item in items if _is_slow(item)]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not _is_slow(item)]
+
+
+def _names_something(config: pytest.Config) -> bool:
+    """Whether somebody has asked for these tests by their place."""
+    return config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    place = Path(item.path).relative_to(item.config.rootpath).as_posix()
+    return place.startswith(SLOW) or item.get_closest_marker("slow") is not None
