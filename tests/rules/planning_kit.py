@@ -120,7 +120,8 @@ class Planned:
 
     def restart(self, name: str) -> None:
         row = self.world.services[name]
-        self._put_service(row, revision=row.version + 1)
+        again = row.restarts_asked + 1
+        self._put_service(row, revision=row.version + 1, restarts_asked=again)
 
     def remove(self, name: str) -> None:
         self._put_service(self.world.services[name], is_removing=True)

@@ -28,6 +28,7 @@ from warren.rules.lint import lint
 from warren.rules.world import World
 
 WEB = spec(replicas=3, ports={"http": 8080, "any": 0})
+OLD = spec("again", 1, env={"V": "old"})
 
 
 def world() -> World:
@@ -42,6 +43,7 @@ def world() -> World:
             tasks=(
                 task_row("web.1#1", WEB, node="n1"),
                 task_row("web.2#1", WEB, node="n2", phase=Phase.FAILED),
+                task_row("again.1#1", OLD, node="n1", revision=0),
                 task_row("web.3#1", WEB, phase=Phase.PENDING, pending_reason="none"),
                 task_row("web.9#1", WEB, desired=Desired.STOP, phase=Phase.STOPPED),
                 task_row("gone.1#1", node="n1", desired=Desired.STOP),
@@ -81,7 +83,7 @@ FIT: list[tuple[Change, ...]] = [
     (),
     (put("web.3#1", node="n2", phase=Phase.ASSIGNED, pending_reason=None),),
     (put("web.3#1", pending_reason="another"),),
-    (stop("web.1#1"), new("web.1#2")),
+    (stop("again.1#1"), new("again.1#4", spec=spec("again", 1))),
     (new("web.2#2"), DropTask(tid("web.2#1"))),
     (new("web.2#2", node="n2", phase=Phase.ASSIGNED, pending_reason=None),),
     (put("lost.1#1", phase=Phase.FAILED, desired=Desired.STOP),),
@@ -107,6 +109,10 @@ WRONG: dict[str, tuple[Change, ...]] = {
     "gone.1#2 is new, and its service is being removed": (new("gone.1#2", spec=spec("gone", 1)),),
     "web.2#2 is new, and not of its service's revision 1": (new("web.2#2", revision=2),),
     "web.2#2 is new, and not to run": (new("web.2#2", desired=Desired.STOP),),
+    "web.1#2 replaces web.1#1, which is as it is wanted": (stop("web.1#1"), new("web.1#2")),
+    "again.1#4 is new, and not of its service's revision 1": (
+        stop("again.1#1"), new("again.1#4", spec=spec("again", 1), restarts_asked=1),
+    ),
     "web.1#1 becomes another task": (put("web.1#1", revision=2),),
     "web.1#1 gets another spec": (put("web.1#1", spec=spec()),),
     "web.1#1 moves from n1 to n2": (put("web.1#1", node="n2"),),

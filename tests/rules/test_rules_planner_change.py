@@ -163,3 +163,49 @@ def test_planner_loses_one_slot_to_a_spec_that_fits_nowhere() -> None:
     assert planned.nodes() == {"web.1#2": None, "web.2#1": "n1", "web.3#1": "n1"}
     reason = planned.row("web.1#2").status.pending_reason
     assert reason == "n1: port http: 9090 is held by other.1#1"
+
+
+def test_planner_going_back_leaves_alone_what_has_the_spec_already() -> None:
+    planned = running(3, env={"V": "a"})
+    planned.update("web", env={"V": "b"})
+    planned.settle()
+    planned.report("web.1#1", Phase.STOPPED)
+    planned.settle()  # web.1#2 never gets ready
+    planned.update("web", env={"V": "a"})
+    planned.settle()
+    assert planned.current() == ["web.1#3", "web.2#1", "web.3#1"]
+    assert planned.row("web.1#2").stop_reason == "the spec has changed"
+    planned.report("web.1#2", Phase.STOPPED)
+    planned.settle()
+    planned.ready("web.1#3")
+    assert planned.settle().changes == ()
+    assert planned.world.slots("web").outdated == set()
+    planned.scale("web", 2)
+    planned.settle()
+    planned.restart("web")  # asked for is asked for, whatever the spec was once
+    planned.settle()
+    assert "restart asked" in {row.stop_reason for row in planned.world.of_service("web")}
+
+
+def test_planner_restarts_once_more_what_was_restarted_to_the_same_spec() -> None:
+    planned = running(2)
+    planned.restart("web")
+    planned.settle()
+    assert planned.current() == ["web.1#2", "web.2#1"]
+    planned.update("web", env={"V": "b"})
+    planned.update("web", env={})
+    planned.report("web.1#1", Phase.STOPPED)
+    planned.settle()
+    planned.ready("web.1#2")
+    planned.settle()
+    assert planned.current() == ["web.1#2", "web.2#2"]  # and the first is not done again
+    assert planned.row("web.2#1").stop_reason == "restart asked"
+
+
+def test_planner_leaves_a_job_complete_that_went_back() -> None:
+    planned = running(1, restart=Restart(condition=Condition.ON_FAILURE))
+    planned.report("web.1#1", Phase.COMPLETE)
+    planned.settle()
+    planned.update("web", env={"V": "b"})
+    planned.update("web", env={})
+    assert planned.settle().changes == ()

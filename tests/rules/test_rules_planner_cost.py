@@ -104,7 +104,8 @@ def test_planner_cost_of_a_slot_in_a_change_of_spec_is_the_same_in_any_service()
     for replicas in (16, 1600):
         world = large(replicas)
         row = world.services["web"]
-        cost(world, PutService(msgspec.structs.replace(row, version=2, revision=2)))
+        again = msgspec.structs.replace(row, version=2, revision=2, restarts_asked=1)
+        cost(world, PutService(again))
         old, new = world.slot("web", 1)
         ended = msgspec.structs.replace(old.status, phase=Phase.STOPPED, ready=False)
         costs.add(cost(world, PutTask(msgspec.structs.replace(old, status=ended))))

@@ -19,6 +19,7 @@ from warren.model.service import Condition, Restart
 from warren.model.task import Phase, TaskStatus
 from warren.rules.merge import merge
 from warren.rules.planner import HISTORY
+from warren.rules.slots import is_as_wanted
 from warren.rules.world import Touched, World
 
 NAMES = ("api", "db", "web")
@@ -103,11 +104,13 @@ class Simulation:
             self.edit_existing(name)
 
     def edit_existing(self, name: str) -> None:
-        match self.chance.randrange(8):
+        match self.chance.randrange(9):
             case 0:
                 self.planned.remove(name)
-            case 1 | 2:
+            case 1:
                 self.planned.update(name)
+            case 2 | 8:  # to a spec that was there before, often
+                self.planned.update(name, env={"V": self.chance.choice("ab")})
             case 3:
                 self.planned.update(name, ports={"http": self.chance.choice([0, 8080, 9090])})
             case 4:
@@ -222,7 +225,7 @@ def test_planner_keeps_its_promises_and_converges(seed: int) -> None:
         assert len(current) == service.spec.replicas
         assert all(is_content(row) for row in current), current
     for row in world.tasks.values():
-        if row.revision != world.services[row.id.service].revision and not row.has_ended:
+        if not is_as_wanted(row, world.services[row.id.service]) and not row.has_ended:
             assert world.slots(row.id.service).stuck, "only for want of a place"
 
 

@@ -148,7 +148,7 @@ def test_world_says_what_a_services_change_has_touched() -> None:
     row = world.services["web"]
     resized = msgspec.structs.replace(row, spec=spec("web", 9), version=2)
     assert touched_by(world, PutService(resized)) == Touched({"web": set()}, services={"web"})
-    renewed = msgspec.structs.replace(resized, version=3, revision=3)
+    renewed = msgspec.structs.replace(resized, version=3, revision=3, restarts_asked=1)
     assert touched_by(world, PutService(renewed)) == Touched({"web": None}, services={"web"})
     assert world.changing == {"web"}
     going = msgspec.structs.replace(renewed, is_removing=True)
@@ -234,7 +234,7 @@ def test_slots_gives_the_lowest_free_numbers() -> None:
 
 def test_slots_is_the_services_while_the_current_task_is_to_run() -> None:
     slots = Slots()
-    slots.set_revision(1)
+    slots.set_service(service_row(spec()))
     slots.put(task_row("web.1#1", desired=Desired.STOP))
     assert (slots.held, slots.shown, slots.alive) == (set(), {1}, 1)
     slots.put(task_row("web.1#2", phase=Phase.PENDING))
@@ -243,7 +243,7 @@ def test_slots_is_the_services_while_the_current_task_is_to_run() -> None:
     assert (slots.stuck, slots.unsettled, slots.alive) == ({1}, set(), 1)
     slots.put(task_row("web.1#2", node="n1", ready=True))
     assert (slots.ready, slots.stuck, slots.unsettled) == ({1}, set(), set())
-    slots.set_revision(2)
+    slots.set_service(service_row(spec(env={"V": "2"}), revision=2))
     assert slots.outdated == {1}
 
 

@@ -148,6 +148,7 @@ services = st.builds(
     updated_at=walls,
     is_removing=st.booleans(),
     first_number=counts,
+    restarts_asked=counts,
 )
 nodes = st.builds(
     NodeRow,
@@ -180,5 +181,6 @@ def task_rows(draw: st.DrawFn, of: ServiceSpec) -> TaskRow:
         not_before=draw(_maybe_wall),
         failed_before=draw(counts),
         restarts_before=draw(counts),
+        restarts_asked=draw(counts),
         epoch=draw(counts),
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.store.staterows import SPEC, numbered, numbered_state, service_row, task_row
+from tests.store.staterows import SPEC, numbered, numbered_state, task_row
+from warren.rules.slots import is_as_wanted
 from warren.store import state
 from warren.store.database import Schema, open_database
 from warren.store.errors import StoreError
@@ -170,22 +171,30 @@ def test_journal_of_before_is_of_no_manager_yet_and_keeps_its_node(tmp_path: Pat
 
 
 @pytest.mark.parametrize("version_before", range(1, OWN))
-def test_rows_of_an_older_version_are_read_with_what_is_new_left_out(
+def test_rows_of_an_older_version_are_read_and_what_was_outdated_is_still(
     tmp_path: Path, version_before: int
 ) -> None:
     path = tmp_path / "old.sqlite"
     old = msgspec.structs.replace(STATE, migrations=STATE.migrations[:version_before])
     with opened(path, old) as db:
-        db.execute("INSERT INTO services VALUES ('web', 1, 1, 1.0, 2.0, 0, 1, ?)", (SPEC_TEXT,))
-        db.execute("INSERT INTO specs VALUES ('web', 1, ?)", (SPEC_TEXT,))
-        task = (1, 1, 1, "n", "run", "", 1.0, 0, 0, json_of(task_row().status))
-        names = "slot, number, revision, node, desired, stop_reason, created_at, failed_before"
-        db.execute(
-            f"INSERT INTO tasks (service, replicas, {names}, epoch, status)"
-            f" VALUES ('web', 1, {', '.join('?' * len(task))})",
-            task,
-        )
+        names = "name, version, revision, created_at, updated_at, is_removing, first_number, spec"
+        service = ("web", 2, 2, 1.0, 2.0, 0, 1, SPEC_TEXT)
+        insert(db, "services", names, service)
+        for revision in (1, 2):
+            insert(db, "specs", "service, revision, spec", ("web", revision, SPEC_TEXT))
+            row = task_row(revision, revision=revision)
+            task = ("web", 1, revision, 1, revision, "n", "run", "", 1.0, 0, 0, json_of(row.status))
+            names = "service, replicas, slot, number, revision, node, desired, stop_reason"
+            insert(db, "tasks", f"{names}, created_at, failed_before, epoch, status", task)
     with closing(StateStore.open(path)) as store:
         found = store.load()
-    assert found.services == (service_row(),)
-    assert found.tasks == (task_row(),)
+    (service_now,) = found.services
+    assert (service_now.spec, service_now.version, service_now.revision) == (SPEC, 2, 2)
+    assert [row.spec for row in found.tasks] == [SPEC, SPEC]
+    if version_before < 4:
+        assert [is_as_wanted(row, service_now) for row in found.tasks] == [False, True]
+
+
+def insert(db: sqlite3.Connection, table: str, names: str, row: tuple[object, ...]) -> None:
+    marks = ", ".join("?" * len(row))
+    db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)

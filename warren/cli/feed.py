@@ -20,6 +20,7 @@ from warren.model.cluster import (
 )
 from warren.model.identity import TaskId
 from warren.model.task import EventKind, TaskEvent, TaskStatus
+from warren.rules.slots import is_as_wanted
 from warren.rules.world import Touched
 
 
@@ -37,7 +38,7 @@ class Feed:
         for service in world.services.values():
             self._reporter.set_service(service.spec)
             for row in world.current(service.name):
-                if row.has_ended and row.revision == service.revision:
+                if row.has_ended and is_as_wanted(row, service):
                     self._tell_old(row)
         self._books.on_commit.append(self._note)
 

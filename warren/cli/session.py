@@ -14,10 +14,11 @@ import trio
 from warren.cli.reporter import Reporter
 from warren.cli.signals import FORCING, STOPPING
 from warren.cli.stage import Stage, StageOptions, open_stage
-from warren.model.cluster import Change, PutTask, TaskRow
+from warren.model.cluster import Change, PutTask, ServiceRow, TaskRow
 from warren.model.plural import counted
 from warren.model.service import Condition
 from warren.model.task import Phase
+from warren.rules.slots import is_as_wanted
 from warren.rules.world import Touched, World
 
 LAST_WORDS = 1.0  # seconds for what is left to be written at the end
@@ -105,15 +106,15 @@ def _is_over(world: World) -> bool:
         current = world.current(service.name)
         if service.is_removing or len(current) < service.spec.replicas:
             return False
-        if not all(_has_ended_for_good(row, service.revision) for row in current):
+        if not all(_has_ended_for_good(row, service) for row in current):
             return False
     return True
 
 
-def _has_ended_for_good(row: TaskRow, revision: int) -> bool:
+def _has_ended_for_good(row: TaskRow, service: ServiceRow) -> bool:
     has_failed = row.phase in (Phase.FAILED, Phase.CRASHED)
     is_final = has_failed and row.spec.restart.condition is Condition.NEVER
-    return row.revision == revision and (is_final or row.phase is Phase.COMPLETE)
+    return is_as_wanted(row, service) and (is_final or row.phase is Phase.COMPLETE)
 
 
 def _current(world: World) -> list[TaskRow]:

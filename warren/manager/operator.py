@@ -20,7 +20,7 @@ from warren.model.cluster import (
 )
 from warren.model.errors import ConflictError, InvalidError, NotFoundError
 from warren.model.plural import counted
-from warren.model.service import ServiceSpec
+from warren.model.service import ServiceSpec, has_same_tasks
 from warren.model.task import Phase
 from warren.model.view import Action, Applied, NodeState, ServiceView
 from warren.rules.admission import admit
@@ -61,7 +61,11 @@ class Operator(Viewer):
         row = self._editable(name)
         version = row.version + 1
         new = msgspec.structs.replace(
-            row, version=version, revision=version, updated_at=self._books.now()
+            row,
+            version=version,
+            revision=version,
+            restarts_asked=row.restarts_asked + 1,
+            updated_at=self._books.now(),
         )
         self._books.commit([PutService(new), self._event(name, "restarted", "restart asked")])
         return self._edited(name)
@@ -135,7 +139,7 @@ class Operator(Viewer):
         row = self._editable(spec.name)
         if row.spec == spec:
             return Action.UNCHANGED, []
-        action = Action.SCALED if _has_same_tasks(row.spec, spec) else Action.UPDATED
+        action = Action.SCALED if has_same_tasks(row.spec, spec) else Action.UPDATED
         return action, self._changed(row, spec)
 
     def _created(self, spec: ServiceSpec) -> list[Change]:
@@ -155,7 +159,7 @@ class Operator(Viewer):
         if row.spec == spec:
             return []
         version = row.version + 1
-        is_scaled = _has_same_tasks(row.spec, spec)
+        is_scaled = has_same_tasks(row.spec, spec)
         new = msgspec.structs.replace(
             row,
             spec=spec,
@@ -191,11 +195,6 @@ class Operator(Viewer):
 
 def _wanted(spec: ServiceSpec) -> str:
     return f"{counted(spec.replicas, 'replica')} wanted"
-
-
-def _has_same_tasks(one: ServiceSpec, other: ServiceSpec) -> bool:
-    """Whether two specs ask for the same tasks: how many is not a task's business."""
-    return msgspec.structs.replace(one, replicas=other.replicas) == other
 
 
 def _had_its_life(row: TaskRow) -> TaskRow:

@@ -41,7 +41,7 @@ from warren.model.view import (
     TaskView,
 )
 from warren.rules.masking import masked
-from warren.rules.slots import restarts_in
+from warren.rules.slots import is_as_wanted, restarts_in
 from warren.watch.conditions import Conditions
 
 Fresh = dict[TaskId, TaskStatus]
@@ -232,7 +232,7 @@ class Viewer:
             node=row.node,
             desired=row.desired,
             is_stale=asked and row.id not in fresh,
-            is_outdated=service is not None and row.revision != service.revision,
+            is_outdated=service is not None and not is_as_wanted(row, service),
             slot_restarts=restarts_in(chain) + status.restarts - row.status.restarts,
         )
 

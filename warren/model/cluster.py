@@ -20,9 +20,11 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A service as the user wants it.
 
     `version` counts every edit. `revision` is the version whose spec the tasks must be made of: it
-    stays where only the number of replicas was changed, and grows with a restart of the same spec.
-    A service that `is_removing` is ended and then purged. `first_number` is the number that the
-    first task of a slot gets: no id is used again where the name has been used before.
+    stays where only the number of replicas was changed. `restarts_asked` counts the restarts of the
+    same spec. A task whose spec, but for the replicas, and whose count are the service's is as
+    wanted, whatever revision it is of. A service that `is_removing` is ended and then purged.
+    `first_number` is the number that the first task of a slot gets: no id is used again where the
+    name has been used before.
     """
 
     spec: ServiceSpec
@@ -32,6 +34,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: float
     is_removing: bool = False
     first_number: int = 1
+    restarts_asked: int = 0
 
     @property
     def name(self) -> str:
@@ -49,9 +52,10 @@ class Desired(enum.Enum):
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """A task as the manager wants it, and what was last reported of it.
 
-    `spec` is the service's at `revision`. `node` is None while it is not placed: until then the
-    manager writes `status` (PENDING, with the reason), and afterwards the node alone does, but for
-    a task whose node is lost. `not_before` is when a replacement may start (S17).
+    `spec` and `restarts_asked` are the service's at `revision`. `node` is None while it is not
+    placed: until then the manager writes `status` (PENDING, with the reason), and afterwards the
+    node alone does, but for a task whose node is lost. `not_before` is when a replacement may start
+    (S17).
     `failed_before` counts the tasks that failed in this slot before, without good running between;
     `restarts_before` the restarts of all that had it before, as far as they were known by then.
     `epoch` is that of the session `status` came by: (epoch, status.sequence), the greater wins.
@@ -68,6 +72,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     not_before: float | None = None
     failed_before: int = 0
     restarts_before: int = 0
+    restarts_asked: int = 0
     epoch: int = 0
 
     @property

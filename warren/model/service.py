@@ -148,3 +148,13 @@ def check_user(field: str, user: str | None) -> None:
     for part in (name, group):
         if part.isdecimal() and (len(part) > len(str(LARGEST_ID)) or int(part) > LARGEST_ID):
             raise FieldError(field, user, f"want ids from 0 to {LARGEST_ID}")
+
+
+_BUT_REPLICAS = tuple(n for n in ServiceSpec.__struct_fields__ if n != "replicas")
+
+
+def has_same_tasks(one: ServiceSpec, other: ServiceSpec) -> bool:
+    """Whether two specs ask for the same tasks: how many is not a task's business."""
+    if one.replicas == other.replicas:
+        return one == other
+    return all(getattr(one, name) == getattr(other, name) for name in _BUT_REPLICAS)

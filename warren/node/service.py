@@ -12,7 +12,7 @@ import trio
 
 from warren.model.errors import WarrenError
 from warren.model.identity import TaskId
-from warren.model.service import Condition, ServiceSpec
+from warren.model.service import Condition, ServiceSpec, has_same_tasks
 from warren.model.task import Phase, TaskRecord, TaskStatus
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
@@ -163,11 +163,6 @@ class Service:
     def _is_replaced(self, phase: Phase) -> bool:
         has_failed = phase in (Phase.FAILED, Phase.CRASHED)
         return has_failed and self.spec.restart.condition is not Condition.NEVER
-
-
-def has_same_tasks(one: ServiceSpec, other: ServiceSpec) -> bool:
-    """Whether two specs ask for the same tasks: how many is not a task's business."""
-    return msgspec.structs.replace(one, replicas=other.replicas) == other
 
 
 def _after(task: TaskId) -> TaskId:

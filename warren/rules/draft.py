@@ -156,6 +156,7 @@ class Draft:
             not_before=not_before,
             failed_before=failed_before,
             restarts_before=restarts_in(chain),
+            restarts_asked=service.restarts_asked,
         )
         self._created.setdefault(service.name, {})[slot] = task
         self._write(row)

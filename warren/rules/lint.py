@@ -6,7 +6,10 @@ Its cost grows with the plan, not with the world.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
+
+import msgspec
 
 from warren.model.cluster import (
     AddEvent,
@@ -96,13 +99,14 @@ class _Review:
             yield f"{row.id} uses a number below {service.first_number}, the service's first"
         if service.is_removing:
             yield f"{row.id} is new, and its service is being removed"
-        if row.revision != service.revision or row.spec != service.spec:
+        made = (row.revision, row.spec, row.restarts_asked)
+        if made != (service.revision, service.spec, service.restarts_asked):
             yield f"{row.id} is new, and not of its service's revision {service.revision}"
         if row.has_ended or row.desired is not Desired.RUN:
             yield f"{row.id} is new, and not to run"
 
     def _edit_problems(self, before: TaskRow, row: TaskRow) -> Iterator[str]:
-        if (before.revision, before.created_at) != (row.revision, row.created_at):
+        if _origin(before) != _origin(row):
             yield f"{row.id} becomes another task"
         if before.spec != row.spec:
             yield f"{row.id} gets another spec"
@@ -164,9 +168,23 @@ class _Review:
         newest = self._world.slot(service, slot)[-1:]
         if newest and newest[0].id in self._dropped and (not after or after[-1].id < newest[0].id):
             yield f"{newest[0].id} is dropped, and its number could be used again"
+        yield from self._needless_problems(service, after)
         for row in after:
             if row.id in self._placed and alive and alive[0].id < row.id:
                 yield f"{row.id} is placed before {alive[0].id} has ended"
+
+    def _needless_problems(self, name: str, after: Sequence[TaskRow]) -> Iterator[str]:
+        """Nothing that is as it is wanted makes way for the same once more."""
+        service = self._world.services.get(name)
+        for old, new in itertools.pairwise(after):
+            before = self._world.tasks.get(old.id)
+            if new.id in self._world.tasks or service is None or before is None or old.has_ended:
+                continue
+            if before.desired is Desired.STOP:  # a slot that was given up, and is wanted again
+                continue
+            same = msgspec.structs.replace(old.spec, replicas=new.spec.replicas) == new.spec
+            if same and old.restarts_asked == new.restarts_asked:
+                yield f"{new.id} replaces {old.id}, which is as it is wanted"
 
     def _size_problems(self, service: str, slots: Iterable[int]) -> Iterator[str]:
         """No more slots than are wanted; what there is too many of already may go step by step."""
@@ -193,6 +211,10 @@ class _Review:
     def _holder(self, node: str | None, port: int) -> TaskId | None:
         task = None if node is None else self._world.holder(node, port)
         return None if task in self._rows and self._rows[task].has_ended else task
+
+
+def _origin(row: TaskRow) -> tuple[int, int, float]:
+    return (row.revision, row.restarts_asked, row.created_at)
 
 
 def _is_held(chain: Sequence[TaskRow]) -> bool:

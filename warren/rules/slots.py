@@ -12,15 +12,15 @@ import bisect
 import heapq
 from collections.abc import Sequence
 
-from warren.model.cluster import Desired, TaskRow
-from warren.model.service import Condition
+from warren.model.cluster import Desired, ServiceRow, TaskRow
+from warren.model.service import Condition, has_same_tasks
 from warren.model.task import Phase
 
 
 class Slots:
     """The kept tasks of one service, by slot. `held` has the slots that are the service's; of
-    these `ready`, `outdated` (of another revision), `stuck` and `unsettled` (see below; of this
-    revision). `shown` has those that are held or not empty yet, and `alive` counts the tasks that
+    these `ready`, `outdated` (not as wanted), `stuck` and `unsettled` (see below; as wanted).
+    `shown` has those that are held or not empty yet, and `alive` counts the tasks that
     have not ended."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Slots:
         self.stuck = set[int]()
         self.unsettled = set[int]()
         self.alive = 0
-        self._revision: int | None = None
+        self._service: ServiceRow | None = None
         self._chains: dict[int, list[TaskRow]] = {}
         self._top = 0  # the highest slot that has tasks
         self._free = set[int]()  # slots up to it that are not held
@@ -55,10 +55,10 @@ class Slots:
         found = heapq.nsmallest(count, self._free)
         return found + list(range(self._top + 1, self._top + 1 + count - len(found)))
 
-    def set_revision(self, revision: int | None) -> None:
-        """The service's revision; None while there is no such service."""
-        if revision != self._revision:
-            self._revision = revision
+    def set_service(self, row: ServiceRow) -> None:
+        """The service as it is wanted now."""
+        before, self._service = self._service, row
+        if before is None or before.revision != row.revision:
             for slot in self._chains:
                 self._index(slot)
 
@@ -85,6 +85,9 @@ class Slots:
             del self._chains[row.id.slot]
             self._lower_top()
 
+    def _has_wanted(self, row: TaskRow) -> bool:
+        return self._service is not None and is_as_wanted(row, self._service)
+
     def _lower_top(self) -> None:
         if self._top not in self._chains:
             self._top = max(self._chains, default=0)
@@ -95,7 +98,7 @@ class Slots:
         current = chain[-1] if chain else None
         held = current is not None and current.desired is Desired.RUN
         ready = held and current is not None and current.status.ready
-        outdated = held and current is not None and current.revision != self._revision
+        outdated = held and current is not None and not self._has_wanted(current)
         fresh = held and not outdated
         _mark(self.held, slot, held)
         _mark(self.ready, slot, ready)
@@ -106,6 +109,14 @@ class Slots:
         self._free.update(range(self._top + 1, slot + 1))
         self._top = max(self._top, slot)
         _mark(self._free, slot, not held)
+
+
+def is_as_wanted(row: TaskRow, service: ServiceRow) -> bool:
+    """Whether a task is of the spec that is wanted, and has had the restarts that were asked for;
+    of whichever revision it is."""
+    if row.revision == service.revision:
+        return True
+    return row.restarts_asked == service.restarts_asked and has_same_tasks(row.spec, service.spec)
 
 
 def restarts_in(chain: Sequence[TaskRow]) -> int:

@@ -1,11 +1,14 @@
 """Who follows a task in its slot, and when (S17), and a change of spec, slot by slot.
 
-current task              of this revision                      of an older one
+current task              as wanted                             outdated
 COMPLETE                  stays                                 replaced
 FAILED, CRASHED           with backoff; `never`: stays          replaced
 STOPPED, not asked for    with backoff                          replaced
 not placed yet            stays                                 replaced
 on a node                 stays                                 one slot at a time, next when ready
+
+As wanted is what has the spec that is wanted, but for the replicas, and the restarts asked for:
+where a spec is changed and changed back, the slots that have it already are left alone.
 
 A successor is made at once, in the same plan, and waits for the end of the one before it: so a slot
 whose current task is to run is the service's, and one whose current task is to stop is given up.
@@ -13,17 +16,16 @@ whose current task is to run is the service's, and one whose current task is to 
 
 from __future__ import annotations
 
-import msgspec
-
 from warren.model.cluster import Desired, ServiceRow, TaskRow
 from warren.model.duration import format_duration
 from warren.model.identity import TaskId
+from warren.model.service import has_same_tasks
 from warren.model.task import Phase
 from warren.rules.draft import Draft
 from warren.rules.occupancy import fixed_ports
 from warren.rules.restart import replacement_delay
 from warren.rules.schedule import phase
-from warren.rules.slots import Slots, is_final, is_stuck, is_unsettled
+from warren.rules.slots import Slots, is_as_wanted, is_final, is_stuck, is_unsettled
 
 CHANGED = "the spec has changed"
 ASKED = "restart asked"
@@ -35,7 +37,7 @@ def succeed(draft: Draft, service: ServiceRow, slot: int) -> None:
     row = chain[-1] if chain else None
     if row is None or row.desired is Desired.STOP:
         return
-    if row.revision != service.revision:
+    if not is_as_wanted(row, service):
         if row.has_ended or row.node is None:
             _renew(draft, service, row)
     elif row.has_ended and not is_final(row):
@@ -64,7 +66,7 @@ def roll(draft: Draft, service: ServiceRow, slots: Slots) -> TaskRow | None:
 
 
 def _is_fresh(row: TaskRow, service: ServiceRow) -> bool:
-    return row.desired is Desired.RUN and row.revision == service.revision
+    return row.desired is Desired.RUN and is_as_wanted(row, service)
 
 
 def _makes_room(draft: Draft, service: ServiceRow, row: TaskRow) -> bool:
@@ -88,8 +90,7 @@ def replace_slot(draft: Draft, service: ServiceRow, lost: TaskRow) -> TaskRow:
 
 def _renew(draft: Draft, service: ServiceRow, old: TaskRow) -> TaskRow:
     """A task of the new revision, with nothing held against it."""
-    same = msgspec.structs.replace(old.spec, replicas=service.spec.replicas) == service.spec
-    why = ASKED if same else CHANGED
+    why = ASKED if has_same_tasks(old.spec, service.spec) else CHANGED
     if not old.has_ended:
         draft.stop(old, why)
     new = draft.create(service, old.id.slot)

@@ -216,7 +216,7 @@ class World:
     def _put_service(self, row: ServiceRow, touched: Touched) -> None:
         before = self._services.get(row.name)
         self._services[row.name] = row
-        self._slots.setdefault(row.name, Slots()).set_revision(row.revision)
+        self._slots.setdefault(row.name, Slots()).set_service(row)
         self._note_slots(row.name)
         is_resized = before is not None and _but_for_size(before) == _but_for_size(row)
         touched.add_service(row.name, whole=not is_resized)

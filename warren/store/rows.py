@@ -18,10 +18,13 @@ T = TypeVar("T")
 LARGEST = 2**53  # of a count or a time: what every reader of JSON can hold
 Columns = tuple[Any, ...]
 
-SERVICES = "name, version, revision, created_at, updated_at, is_removing, first_number, spec"
+SERVICES = (
+    "name, version, revision, created_at, updated_at, is_removing, first_number, spec,"
+    " restarts_asked"
+)
 TASKS = (
     "service, slot, number, revision, replicas, node, desired, stop_reason, created_at,"
-    " not_before, failed_before, epoch, status, restarts_before"
+    " not_before, failed_before, epoch, status, restarts_before, restarts_asked"
 )
 NODES = "name, id, epoch, joined_at, lost_at, warren"
 EVENTS = "at, kind, subject, service, reason, message"
@@ -84,13 +87,15 @@ class Reader:
 
     def _task(self, row: Columns) -> TaskRow:
         service, slot, number, revision, replicas, node, desired, *rest = row
-        stop_reason, created_at, not_before, failed_before, epoch, status, restarts_before = rest
+        stop_reason, created_at, not_before, failed_before, epoch, status, *counts = rest
+        restarts_before, restarts_asked = counts
         _check(
             number=number,
             created_at=created_at,
             not_before=not_before,
             failed_before=failed_before,
             restarts_before=restarts_before,
+            restarts_asked=restarts_asked,
             epoch=epoch,
         )
         return TaskRow(
@@ -105,6 +110,7 @@ class Reader:
             not_before=not_before,
             failed_before=failed_before,
             restarts_before=restarts_before,
+            restarts_asked=restarts_asked,
             epoch=epoch,
         )
 
@@ -159,6 +165,7 @@ def service_columns(row: ServiceRow) -> Columns:
         row.is_removing,
         row.first_number,
         json_of(row.spec),
+        row.restarts_asked,
     )
 
 
@@ -179,6 +186,7 @@ def task_columns(row: TaskRow) -> Columns:
         row.epoch,
         json_of(row.status),
         row.restarts_before,
+        row.restarts_asked,
     )
 
 
@@ -208,13 +216,15 @@ def entry_of(row: Columns) -> Entry:
 
 
 def _service(row: Columns) -> ServiceRow:
-    _, version, revision, created_at, updated_at, is_removing, first_number, spec = row
+    _, version, revision, created_at, updated_at, is_removing, *rest = row
+    first_number, spec, restarts_asked = rest
     _check(
         version=version,
         revision=revision,
         created_at=created_at,
         updated_at=updated_at,
         first_number=first_number,
+        restarts_asked=restarts_asked,
     )
     return ServiceRow(
         spec=from_json(spec, ServiceSpec),
@@ -224,6 +234,7 @@ def _service(row: Columns) -> ServiceRow:
         updated_at=updated_at,
         is_removing=bool(is_removing),
         first_number=first_number,
+        restarts_asked=restarts_asked,
     )
 
 

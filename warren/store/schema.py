@@ -83,5 +83,18 @@ _MANAGER = (
 )
 
 _RESTARTS_OF_SLOTS = ("ALTER TABLE tasks ADD COLUMN restarts_before INTEGER NOT NULL DEFAULT 0",)
+# What was outdated by its revision is still, and nothing else is.
+_RESTARTS_ASKED = (
+    "ALTER TABLE services ADD COLUMN restarts_asked INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE tasks ADD COLUMN restarts_asked INTEGER NOT NULL DEFAULT 0",
+    "UPDATE services SET restarts_asked = 1",
+    """UPDATE tasks SET restarts_asked = 1 WHERE EXISTS (
+        SELECT 1 FROM services
+        WHERE services.name = tasks.service AND services.revision = tasks.revision
+    )""",
+)
 
-STATE = Schema(application_id=0x57527374, migrations=(_FIRST, _MANAGER, _RESTARTS_OF_SLOTS))
+STATE = Schema(
+    application_id=0x57527374,
+    migrations=(_FIRST, _MANAGER, _RESTARTS_OF_SLOTS, _RESTARTS_ASKED),
+)
