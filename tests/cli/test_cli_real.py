@@ -114,7 +114,11 @@ def test_what_inspect_shows_is_the_spec_a_file_can_have(
 
 def test_a_reader_that_has_had_enough_is_no_error(env: dict[str, str], up: Command) -> None:
     assert run("service", "create", "web", "--wait", "--", "yes", env=env).returncode == 0
-    for asked in (["service", "logs", "web"], ["task", "logs", "web.1#1", "--follow"]):
+    for asked in (
+        ["service", "logs", "web"],
+        ["task", "logs", "web.1#1", "--follow"],
+        ["events", "--follow", "--since", "1h"],  # after which nothing comes
+    ):
         with Command(*asked, env=env) as reading:
             reading.read_until("y")
             reading.close_output()

@@ -3,6 +3,7 @@
 ask(where, question)             one link; lost, it is an error
 ask(where, question, heals=True) a new link whenever it is lost; the question remembers how far
                                  it came and goes on from there
+ask(..., follows=True)           the same, until nobody reads standard output any more
 """
 
 from __future__ import annotations
@@ -31,17 +32,25 @@ class LateError(WarrenError):
 
 
 def ask(
-    where: Where, question: Question, *, heals: bool = False, within: float | None = None
+    where: Where,
+    question: Question,
+    *,
+    heals: bool = False,
+    follows: bool = False,
+    within: float | None = None,
 ) -> int:
     """Put a question to the manager; gives the exit status.
 
     Raises LinkLostError where there is no manager, or no longer; LateError after `within` seconds;
-    SpecError for a bad address; and what the question raises, by itself and not in a group.
+    BrokenPipeError with `follows`; SpecError for a bad address; and what the question raises, by
+    itself and not in a group.
     """
     import trio
 
     async def asked() -> int:
         with trio.move_on_after(math.inf if within is None else within):
+            if follows:
+                return await _while_read(where.address, question)
             if heals:
                 return await _heal(where.address, question)
             async with open_cluster(where.address) as cluster:
@@ -117,6 +126,18 @@ def _leaves(error: BaseException) -> Generator[BaseException, None, None]:
             yield from _leaves(inner)
     else:
         yield error
+
+
+async def _while_read(address: str, question: Question) -> int:
+    import trio
+
+    from warren.cli.unread import raise_when_unread
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(raise_when_unread)
+        status = await _heal(address, question)
+        nursery.cancel_scope.cancel()
+    return status
 
 
 async def _heal(address: str, question: Question) -> int:

@@ -61,7 +61,7 @@ def events(
             put_now(_lines(entries, as_json=as_json))
             seen = entries[-1].seq if entries else seen
 
-    return ask(where, question, heals=follow)
+    return ask(where, question, follows=follow)
 
 
 def _lines(entries: list[Entry], *, as_json: bool) -> list[str]:

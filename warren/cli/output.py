@@ -42,7 +42,7 @@ def service_logs(
     """
     reading = _Service(name, _lines(tail))
     if follow:
-        return ask(where, reading.follow, heals=True)
+        return ask(where, reading.follow, follows=True)
     return ask(where, reading.read)
 
 
@@ -73,7 +73,7 @@ def task_logs(
             await log.read(cluster)
         return 0
 
-    return ask(where, question, heals=follow)
+    return ask(where, question, follows=follow)
 
 
 class _Service:
