@@ -263,7 +263,7 @@ async def test_another_user_is_hung_up_on_unheard(
             with trio.fail_after(5):
                 await has_met.wait()
             own.kill()
-    assert "refused a connection of uid 65534" in caplog.text
+    assert "refused a connection: it is of uid 65534" in caplog.text
 
 
 async def test_a_killed_server_is_lost_within_a_second(tmp_path: Path) -> None:

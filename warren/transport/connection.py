@@ -14,12 +14,14 @@ _log = logging.getLogger("warren.transport")
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one side bears. `connections` at a time at an address; `calls` in flight from one
     connection; `message` is bytes. What is more is refused. `unread` is bytes of answers that are
-    kept for one connection until it has read them; one that is owed more is closed."""
+    kept for one connection until it has read them; one that is owed more is closed. So is one that
+    has asked its gate for nothing within `asks_within` seconds."""
 
-    connections: int = 256
+    connections: int = 1024
     calls: int = 1000
     message: int = 64 << 20
     unread: int = 64 << 20
+    asks_within: float = 10.0
 
 
 class Connection:
@@ -35,10 +37,14 @@ class Connection:
         *,
         uid: int | None = None,
         on_closed: Callable[[], None] = lambda: None,
+        on_known: Callable[[str | None], str | None] = lambda node: None,
     ) -> None:
         self.peer = peer
         self.uid = uid
         self._on_closed = on_closed
+        self._on_known = on_known
+        self.asked = trio.Event()
+        self._is_known = False
         self.why = ""
         self.closed = trio.Event()
         self.ended = trio.Event()
@@ -52,6 +58,18 @@ class Connection:
             self.why = why
             self.closed.set()
             self._on_closed()
+
+    def note_asked(self) -> None:
+        """The far side has asked its gate for something."""
+        self.asked.set()
+
+    def note_known(self, node: str | None) -> None:
+        """The gate has let it in: as the supervisor of this node, or as somebody who asks."""
+        if not self._is_known:
+            self._is_known = True
+            why = self._on_known(node)
+            if why is not None:
+                self.note_closed(why)
 
     def note_broken(self, why: str) -> None:
         """The transport ends it, because of what the far side does."""

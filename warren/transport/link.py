@@ -16,12 +16,13 @@ from typing import Any, cast
 import trio
 
 from warren.model.decode import DecodeError
-from warren.model.errors import LinkLostError
+from warren.model.errors import LinkLostError, OverloadedError
 from warren.model.link import Gate
 from warren.transport.codec import MethodCodec, method_codecs, schema_of
 from warren.transport.connection import Connection, Limits
 from warren.transport.faults import Fault, answer, fault_of, parse_fault, wire_error
 from warren.transport.interfaces import Method, proxy
+from warren.transport.places import Places
 from warren.transport.portal import Portal
 from warren.transport.schema import capnp
 from warren.transport.stream import Stream
@@ -59,7 +60,8 @@ class Link:
         self._nursery: trio.Nursery | None = None
         self._kj_held: dict[int, Any] = {}
         self._kj_keys = itertools.count(_GATE + 1)
-        self._kj_calls = 0
+        self._kj_places = Places(limits.calls)
+        self._offer: Gate | None = None
         self._kj_rpc: Any = None
         self._kj_watch: Any = None
         self._kj_stream: Any = None
@@ -74,6 +76,7 @@ class Link:
     ) -> None:
         """Speak over a connected socket, which it closes, until the connection is gone: a server
         that offers a gate, or a client that asks for one."""
+        self._offer = offer
         try:
             async with self._receiving():
                 await self._portal.run(self._kj_open, sock, offer)
@@ -106,7 +109,12 @@ class Link:
     async def _answer(
         self, target: object, name: str, arguments: dict[str, Any]
     ) -> tuple[Fault | None, Any]:
+        if target is self._offer:
+            self.connection.note_asked()
         fault, value = await answer(target, name, arguments)
+        if target is self._offer and fault is None:
+            hello = arguments.get("hello")
+            self.connection.note_known(None if hello is None else hello.name)
         if fault is not None and self.connection.closed.is_set():  # whose very link that is
             fault = Fault("lost", "it is closing")
         return fault, value
@@ -193,14 +201,11 @@ class Link:
         return _served(kind)(functools.partial(self._kj_answer, target))
 
     async def _kj_answer(self, target: object, codec: MethodCodec, context: Any) -> None:
-        if self._kj_calls >= self._limits.calls:
-            said = f"{self._kj_calls} calls of this connection are in flight already"
-            raise wire_error(Fault("overloaded", said)) from None
-        self._kj_calls += 1
         try:
-            fault = await self._kj_answer_within(target, codec, context)
-        finally:
-            self._kj_calls -= 1
+            with self._kj_places.taken(codec.method.name):
+                fault = await self._kj_answer_within(target, codec, context)
+        except OverloadedError as error:
+            fault = Fault("overloaded", str(error))
         if fault is not None:
             raise wire_error(fault) from None
 

@@ -13,11 +13,12 @@ from typing import Any, Literal, Protocol, cast
 
 import trio
 
-from warren.model.errors import LinkLostError, OverloadedError
+from warren.model.errors import LinkLostError
 from warren.model.link import Gate
 from warren.transport.connection import Connection, Limits
 from warren.transport.faults import answer
 from warren.transport.interfaces import LinkedGate, Method, interface, is_capability, proxy
+from warren.transport.places import Places
 
 STANDARD = Limits()
 
@@ -57,7 +58,7 @@ class _Link:
     def __init__(self, weather: Weather | None, limits: Limits) -> None:
         self.connection = Connection("this process", uid=os.geteuid(), on_closed=self._end)
         self._weather = weather
-        self._limits = limits
+        self._places = Places(limits.calls)
         self._flights = set[trio.CancelScope]()
 
     def __repr__(self) -> str:
@@ -78,12 +79,10 @@ class _Link:
     async def _call(self, target: object, method: Method, arguments: dict[str, Any]) -> Any:
         if self.connection.closed.is_set():
             raise self._lost()
-        if len(self._flights) >= self._limits.calls:
-            raise OverloadedError(f"{len(self._flights)} calls of this link are in flight already")
         flight = trio.CancelScope()
         self._flights.add(flight)
         try:
-            with flight:
+            with self._places.taken(method.name), flight:
                 return await self._fly(target, method, arguments)
         finally:
             self._flights.discard(flight)

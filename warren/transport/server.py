@@ -19,6 +19,7 @@ from warren.transport.faults import fault_of
 from warren.transport.link import Link
 from warren.transport.listening import listening
 from warren.transport.portal import Portal, open_portal
+from warren.transport.seats import Refusals, Seats
 
 STANDARD = Limits()
 _log = logging.getLogger("warren.transport")
@@ -64,37 +65,86 @@ class _Door:
         self._gate = gate
         self._address = address
         self._limits = limits
-        self._inside = 0
+        self._seats = Seats(limits.connections)
+        self._refusals = Refusals()
 
     async def receive(self, stream: trio.SocketStream) -> None:
         """Serve one connection until it is gone. Never raises."""
         with stream.socket as found:
             sock = socket.socket(fileno=found.detach())
-        if self._inside >= self._limits.connections:
-            _log.warning("%s: refused a connection: there are %d", self._address, self._inside)
-            sock.close()
-            return
-        self._inside += 1
-        try:
-            await self._serve(sock)
-        finally:
-            self._inside -= 1
-
-    async def _serve(self, sock: socket.socket) -> None:
         uid = _uid(sock)
+        source = _source(sock, uid)
         if uid not in (None, 0, os.geteuid()):
-            _log.warning("%s: refused a connection of uid %d", self._address, uid)
+            why: str | None = f"it is of uid {uid}"
+        else:
+            why = self._seats.enter(source)
+        if why is not None:
+            self._refuse(why)
             sock.close()
             return
+        guest = _Guest(self._seats, source, self._refuse)
+        try:
+            await self._serve(sock, uid, guest)
+        finally:
+            guest.leave()
+
+    async def _serve(self, sock: socket.socket, uid: int | None, guest: _Guest) -> None:
         peer = f"the client at {self._address}" + ("" if uid is None else f" (uid {uid})")
-        connection = Connection(peer, uid=uid)
+        connection = Connection(peer, uid=uid, on_known=guest.become)
         try:
             gate = self._gate(connection)
         except Exception as error:  # a bug, or a refusal: of this connection alone
             _log.warning("%s: %s", connection, fault_of(error, "making a gate").message)
             sock.close()
             return
-        await Link(self._portal, connection, self._limits).run(sock, gate)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, connection)
+            await Link(self._portal, connection, self._limits).run(sock, gate)
+            nursery.cancel_scope.cancel()
+
+    def _refuse(self, why: str) -> None:
+        self._refusals.note(self._address, why)
+
+    async def _watch(self, connection: Connection) -> None:
+        """Hang up on who has nothing to ask: a stranger's place is for those who do."""
+        with trio.move_on_after(self._limits.asks_within):
+            await connection.asked.wait()
+        if not connection.asked.is_set():
+            within = f"{self._limits.asks_within:g} s"
+            self._refuse(f"it asked for nothing within {within}")
+            connection.note_closed(f"it asked for nothing within {within}")
+
+
+class _Guest:
+    """One connection's place."""
+
+    def __init__(self, seats: Seats, source: str, refuse: Callable[[str], None]) -> None:
+        self._seats = seats
+        self._refuse = refuse
+        self._source = source
+        self._is_known = False
+        self._node: str | None = None
+
+    def become(self, node: str | None) -> str | None:
+        why = self._seats.become(self._source, node)
+        if why is None:
+            self._is_known, self._node = True, node
+        else:
+            self._refuse(why)
+        return why
+
+    def leave(self) -> None:
+        self._seats.leave(self._source, is_known=self._is_known, node=self._node)
+
+
+def _source(sock: socket.socket, uid: int | None) -> str:
+    """Where somebody comes from: his user, or his address."""
+    if uid is not None:
+        return f"uid {uid}"
+    try:
+        return str(sock.getpeername()[0])
+    except OSError:  # it has gone already
+        return "nowhere"
 
 
 def _uid(sock: socket.socket) -> int | None:

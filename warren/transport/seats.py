@@ -1,0 +1,81 @@
+"""Who may be connected at an address, so that nobody can take every place.
+
+stranger --asks the gate--> operator, a share of all by where he comes from
+    |          `----------> node, a few for each name
+    `--asks nothing for a while--> closed
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+import trio
+
+LEAST = 64  # a share is no less, however few connections there may be
+OF_A_NODE = 16  # its own supervisor has one, and those that are on their way out
+EVERY = 60.0  # seconds between two lines of refusals
+_log = logging.getLogger("warren.transport")
+
+Place = tuple[str, ...]
+
+
+class Seats:
+    """Counts connections by where they are from, and by who they have turned out to be."""
+
+    def __init__(self, connections: int) -> None:
+        self._connections = connections
+        self._taken = Counter[Place]()
+
+    def __repr__(self) -> str:
+        return f"<Seats {self._taken.total()} of {self._connections}>"
+
+    def enter(self, source: str) -> str | None:
+        """A stranger comes: why he may not, or None, and then he has a place."""
+        if self._taken.total() >= self._connections:
+            return f"there are {self._taken.total()}"
+        return self._take(("stranger", source))
+
+    def become(self, source: str, node: str | None) -> str | None:
+        """He is known: as a node's supervisor, or an operator or viewer. As `enter`."""
+        why = self._take(_known(source, node))
+        if why is None:
+            self._taken[("stranger", source)] -= 1
+        return why
+
+    def leave(self, source: str, *, is_known: bool, node: str | None) -> None:
+        """He has gone."""
+        place = _known(source, node) if is_known else ("stranger", source)
+        self._taken[place] -= 1
+        self._taken += Counter()  # without those of whom nobody is left
+
+    def _take(self, place: Place) -> str | None:
+        share = {"stranger": self._connections // 4, "operator": self._connections // 2}
+        most = OF_A_NODE if place[0] == "node" else max(LEAST, share[place[0]])
+        count = self._taken[place]
+        if count >= most:
+            return f"there are {count} of {' '.join(place)}"
+        self._taken[place] += 1
+        return None
+
+
+class Refusals:
+    """Says that connections are refused, once a minute at most, and how many."""
+
+    def __init__(self) -> None:
+        self._said_at = -EVERY
+        self._unsaid = 0
+
+    def note(self, address: object, why: str) -> None:
+        """One was refused."""
+        now = trio.current_time()
+        if now < self._said_at + EVERY:
+            self._unsaid += 1
+            return
+        more = f"; and {self._unsaid} more since the last line" if self._unsaid else ""
+        _log.warning("%s: refused a connection: %s%s", address, why, more)
+        self._said_at, self._unsaid = now, 0
+
+
+def _known(source: str, node: str | None) -> Place:
+    return ("operator", source) if node is None else ("node", source, node)
