@@ -15,9 +15,9 @@ from warren.model.seams import Launch
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskRecord
 from warren.nursery.surroundings import Surroundings
-from warren.nursery.task import START_WAITS, TaskNursery
+from warren.nursery.task import TaskNursery
 from warren.store.journal import MemoryJournal
-from warren.watch.starts import STARTS_AT_ONCE
+from warren.watch.starts import START_WAITS, STARTS_AT_ONCE
 
 
 def around(runtime: ScriptedRuntime) -> Surroundings:

@@ -62,6 +62,12 @@ class LoopLag(trio.abc.Instrument):
         """Seconds that the present pass has lasted."""
         return self.clock() - self._due
 
+    def recent(self, seconds: float) -> list[tuple[float, float]]:
+        """The stalls of the last so many seconds: how long each was, and how long ago it ended."""
+        now = self.clock()
+        kept = (stall for stall in self._stalls if stall.end > now - seconds)
+        return [(stall.end - stall.start, now - stall.end) for stall in kept]
+
     def blamed(self, start: float, end: float) -> float | None:
         """Seconds our loop stalled if that took a large part of `start` to `end`, else None.
 

@@ -23,12 +23,14 @@ from warren.node.link import Dial
 from warren.node.program import Node, open_node
 from warren.node.supervisor import Supervisor, open_supervision
 from warren.nursery.surroundings import Surroundings
+from warren.process.limits import Descriptors
 from warren.runtime.ports import PortAllocator
 from warren.runtime.process import ProcessRuntime
 from warren.store.journal import SqliteJournal, known_manager
 from warren.store.lock import locked
 from warren.store.state import StateStore
 from warren.watch.conditions import Conditions
+from warren.watch.starts import Starts
 
 if TYPE_CHECKING:
     import httpx
@@ -160,6 +162,7 @@ async def _open_surroundings(
     ):
         journal.refuse_copy()
         conditions = Conditions()
+        descriptors = Descriptors()
         runtime = ProcessRuntime(
             data_dir=directory, node=node, conditions=conditions, soft_limit=soft_limit
         )
@@ -173,6 +176,8 @@ async def _open_surroundings(
             inherited=dict(os.environ),
             samples_kept=samples_kept,
             conditions=conditions,
+            starts=Starts(shortage=descriptors.shortage),
+            lacking=descriptors.lacking,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.serve)

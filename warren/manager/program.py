@@ -11,6 +11,7 @@ from warren.manager.books import Books, Store
 from warren.manager.desk import Connection, Desk
 from warren.manager.operator import Operator
 from warren.manager.reconciler import Reconciler
+from warren.manager.selfwatch import serve_selfwatch
 from warren.manager.session import Session
 from warren.manager.viewer import Viewer
 from warren.model.errors import ConflictError
@@ -89,5 +90,6 @@ async def open_manager(
         nursery.start_soon(
             manager.desk.serve_unwritten, Boundary("writing down lost nodes", manager.conditions)
         )
+        nursery.start_soon(serve_selfwatch, manager.conditions)
         yield manager
         nursery.cancel_scope.cancel()

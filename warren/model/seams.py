@@ -24,6 +24,11 @@ class CannotRunError(WarrenError):
     """A command could not be started at all: missing, not executable, no descriptors left."""
 
 
+class ShortageError(CannotRunError):
+    """A command could not be started now, whatever it is: the node is short of descriptors,
+    processes, memory or disk."""
+
+
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a command in a task's context ended. `duration` is seconds since it had started.
 
@@ -139,6 +144,11 @@ class Journal(Protocol):
 
     def forget(self, task: TaskId) -> None:
         """Drop a task's record; harmless when there is none."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it cannot be written now; None where it can."""
         ...
 
     def node_id(self) -> str:

@@ -12,6 +12,7 @@ from warren.model.report import NodeHello
 from warren.model.seams import LogSource
 from warren.node.agent import NodeAgent
 from warren.node.link import Dial, Link
+from warren.node.selfwatch import SelfWatch
 from warren.node.supervisor import sweep
 from warren.nursery.surroundings import Surroundings
 from warren.watch.boundary import Boundary
@@ -56,6 +57,7 @@ async def open_node(
         node = Node(agent, link, stops_tasks=stops_tasks)
         nursery.start_soon(_resume_in_time, agent)
         nursery.start_soon(link.run)
+        nursery.start_soon(SelfWatch(surroundings, agent.unended).serve)
         yield node
         if node.stops_tasks:
             await agent.stop_all("the supervisor shuts down")

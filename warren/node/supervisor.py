@@ -13,6 +13,7 @@ from warren.model.errors import SpecError
 from warren.model.seams import Journal, Runtime
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskEvent, TaskRecord, TaskStatus
+from warren.node.selfwatch import SelfWatch
 from warren.node.service import Service
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
@@ -58,6 +59,10 @@ class Supervisor:
         self._nursery.start_soon(service.run)
         self._dismiss(surplus.values(), "no longer wanted")
         return service
+
+    def count_tasks(self) -> int:
+        """How many tasks there are."""
+        return sum(len(service.tasks()) for service in self.services.values())
 
     async def stop(self, name: str, message: str = "stop asked") -> None:
         """Stop a service and forget it. Raises SpecError for an unknown name."""
@@ -126,9 +131,12 @@ async def open_supervision(surroundings: Surroundings) -> AsyncGenerator[Supervi
     await sweep(surroundings.runtime, surroundings.journal)
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(nursery, surroundings)
-        yield supervisor
-        supervisor.dismiss_unclaimed()
-        await supervisor.shutdown()
+        async with trio.open_nursery() as watching:
+            watching.start_soon(SelfWatch(surroundings, supervisor.count_tasks).serve)
+            yield supervisor
+            supervisor.dismiss_unclaimed()
+            await supervisor.shutdown()
+            watching.cancel_scope.cancel()
 
 
 async def sweep(runtime: Runtime, journal: Journal) -> None:

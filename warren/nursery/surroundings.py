@@ -22,6 +22,7 @@ class Surroundings:
     """The outsides of a node's tasks. `wall` gives seconds since the epoch; `publish` is called
     on every transition, must be quick and must not raise. `inherited` is the environment that
     tasks take PATH, HOME, LANG and TZ from. `conditions` is where is told what is not well;
+    `lacking` says where the limits of this process will not do for so many tasks;
     `starts` and `turns` pace what thousands of tasks do at once."""
 
     node: str
@@ -35,5 +36,6 @@ class Surroundings:
     inherited: Mapping[str, str] = field(default_factory=dict[str, str])
     samples_kept: int = 20
     conditions: Conditions = field(default_factory=Conditions)
+    lacking: Callable[[int], str | None] = lambda tasks: None
     starts: Starts = field(default_factory=Starts)
     turns: Turns = field(default_factory=lambda: Turns(lambda: LoopLag.current().spent()))

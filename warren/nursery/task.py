@@ -15,7 +15,13 @@ import trio
 from warren.model.check import Sample
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
-from warren.model.seams import CannotRunError, Launch, PortTakenError, RunningInstance
+from warren.model.seams import (
+    CannotRunError,
+    Launch,
+    PortTakenError,
+    RunningInstance,
+    ShortageError,
+)
 from warren.model.task import (
     End,
     EventKind,
@@ -37,8 +43,8 @@ from warren.rules.health import is_ready, probes
 from warren.rules.lifecycle import Effect, Event, State, step
 from warren.rules.probe import Observation, Publish
 from warren.rules.restart import GiveUp, decide
+from warren.watch.starts import Place
 
-START_WAITS = "waits for its turn to start: many start at once on this node"
 BLOCKED_RETRY = 1.0  # seconds until a task that waits for a port asks again
 _NEWS: dict[News, Event] = {
     "started": Event.STARTED,
@@ -63,7 +69,7 @@ class TaskNursery:
         self._cause: End | None = None  # why the instance is being ended, where we end it
         self._stop_message: str | None = None
         self._is_left = False
-        self._has_place = False
+        self._place = Place(surroundings.starts, record.id.service)
         self._life: InstanceLife | None = None
         self._probing = self._new_probing({})
         self._nursery: trio.Nursery | None = None
@@ -117,7 +123,7 @@ class TaskNursery:
             failed_before=record.failed_before,
             instance=record.instance,
             last_end=record.last_end,
-            pending_reason=self._pending_reason,
+            pending_reason=self._place.why_waiting() or self._pending_reason,
             restart_at=record.restart_at,
             probes=self._probe_statuses(),
         )
@@ -147,7 +153,7 @@ class TaskNursery:
             self._ledger.tell_end(Phase.CRASHED, message, end.reason)
         finally:
             self._nursery = None
-            self._give_back_place()
+            self._place.give_back()
             self._around.ports.release(str(self.id))
             if self._state is not State.ENDED and not self._is_left:
                 self._state = State.ENDED  # cancelled; what ran has been killed
@@ -206,7 +212,7 @@ class TaskNursery:
         try:
             ports = self._around.ports.claim(str(self.id), self.spec.ports)
         except PortTakenError as error:
-            self._give_back_place()
+            self._place.give_back()
             if self._pending_reason != str(error):
                 self._pending_reason = str(error)
                 self._ledger.announce(EventKind.PENDING, f"pending: {error}")
@@ -228,7 +234,7 @@ class TaskNursery:
             try:
                 return await self._around.runtime.start(launch, record=self._record_instance)
             finally:
-                self._give_back_place()
+                self._place.give_back()
 
         self._life = InstanceLife(acquire, self._probing, self._ledger.target, self._hear, age=age)
         self._nursery.start_soon(self._live, self._life)
@@ -240,6 +246,11 @@ class TaskNursery:
         try:
             if await life.run():
                 return
+        except ShortageError as error:  # the node's, and no failure of the task
+            self._pending_reason = str(error)
+            self._around.starts.note_short(str(error))
+            self._send.send_nowait(Event.BLOCKED)
+            return
         except (CannotRunError, PortTakenError) as error:
             self._cause = self._end(Reason.START_FAILED, f"could not start: {error}")
         except EndedError as error:
@@ -374,15 +385,5 @@ class TaskNursery:
 
     async def _sleep(self, delay: float) -> None:
         await trio.sleep(delay)
-        if not self._around.starts.take_nowait():
-            before, self._pending_reason = self._pending_reason, START_WAITS
-            await self._around.starts.take(self.id.service)
-            self._pending_reason = before
-        self._has_place = True
+        await self._place.take()
         self._send.send_nowait(Event.DUE)
-
-    def _give_back_place(self) -> None:
-        """The start is over, if one was under way."""
-        if self._has_place:
-            self._has_place = False
-            self._around.starts.give_back()

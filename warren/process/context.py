@@ -13,10 +13,19 @@ import os
 import pwd
 from collections.abc import Mapping, Sequence
 
-from warren.model.seams import CannotRunError
+from warren.model.seams import CannotRunError, ShortageError
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH_SHOWN = 60  # characters: it stands in every restart of what cannot be found
+
+_SHORT_OF = {
+    errno.EMFILE: "file descriptors",
+    errno.ENFILE: "file descriptors",
+    errno.EAGAIN: "processes",
+    errno.ENOMEM: "memory",
+    errno.ENOSPC: "disk space",
+    errno.EDQUOT: "disk space",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,10 +103,9 @@ def credentials_of(user: str | None) -> Credentials | None:
 
 def cannot_run(error: OSError, program: str) -> CannotRunError:
     """What to say when the system refused to start a program."""
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return CannotRunError(f"{program}: no file descriptors left ({error.strerror})")
-    if error.errno == errno.EAGAIN:
-        return CannotRunError(f"{program}: no processes left ({error.strerror})")
+    what = _SHORT_OF.get(error.errno or 0)
+    if what is not None:
+        return ShortageError(f"{program}: no {what} left ({error.strerror})")
     return CannotRunError(f"{program}: {error.strerror or error}")
 
 

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ADDRESSES = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))  # noqa: S104  # bound, not open
 
 
@@ -14,6 +15,7 @@ def is_port_free(port: int) -> bool:
     """Whether a program could listen on the port on any address, of IPv4 and of IPv6.
 
     Connections in TIME_WAIT do not count: servers bind with SO_REUSEADDR, and so is asked here.
+    Raises OSError where there is no socket to ask with.
     """
     return all(_can_bind(family, address, port) for family, address in _ADDRESSES)
 
@@ -47,5 +49,7 @@ def _bind_error(family: socket.AddressFamily, address: str, port: int) -> int:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind((address, port))
     except OSError as error:
+        if error.errno in _SHORTAGES:
+            raise
         return error.errno or errno.EINVAL
     return 0

@@ -99,7 +99,12 @@ class PortAllocator:
         raise _taken(name, ANY_PORT, None)
 
     def _is_open(self, port: int) -> bool:
-        return port not in self._owners and self._is_free(port)
+        if port in self._owners:
+            return False
+        try:
+            return self._is_free(port)
+        except OSError as error:
+            raise PortTakenError(f"no port can be tried now: {error.strerror}") from error
 
 
 def _taken(name: str, number: int, by: str | None) -> PortTakenError:

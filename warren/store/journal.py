@@ -67,7 +67,7 @@ class SqliteJournal:
         self._pending: dict[str, bytes | None] = {}
         self._node: _Node | None = None
         self._is_node_due = False
-        self._is_failing = False
+        self._trouble: str | None = None
         with self._explained():
             self._open()
 
@@ -105,6 +105,10 @@ class SqliteJournal:
     def note_manager(self, manager: str) -> None:
         """From now on it belongs to this one."""
         self._change(manager=manager)
+
+    @property
+    def trouble(self) -> str | None:
+        return self._trouble
 
     def close(self) -> None:
         """Write what is left and close the file."""
@@ -199,8 +203,8 @@ class SqliteJournal:
             return
         self._pending.clear()
         self._is_node_due = False
-        if self._is_failing:
-            self._is_failing = False
+        if self._trouble is not None:
+            self._trouble = None
             _log.warning("%s can be written again", self._path)
 
     def _write_pending(self) -> None:
@@ -211,8 +215,8 @@ class SqliteJournal:
 
     def _note_failure(self, error: sqlite3.Error) -> None:
         roll_back(self._db)
-        if not self._is_failing:
-            self._is_failing = True
+        if self._trouble is None:
+            self._trouble = f"the journal cannot be written ({error}); tasks go on"
             _log.error("%s cannot be written (%s); tasks go on", self._path, error)
 
     @contextmanager
@@ -263,6 +267,10 @@ class MemoryJournal:
     def note_manager(self, manager: str) -> None:
         """From now on it belongs to this one."""
         self._manager = manager
+
+    @property
+    def trouble(self) -> str | None:
+        return None
 
 
 def known_manager(path: Path) -> str:

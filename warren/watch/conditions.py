@@ -63,6 +63,13 @@ class Conditions:
             _log.warning("%s: over", kind)
             self._note_change()
 
+    def hold(self, kind: str, message: str | None) -> None:
+        """It is so, or with None it is not: for who looks regularly."""
+        if message is None:
+            self.clear(kind)
+        else:
+            self.set(kind, message)
+
     def _note_change(self) -> None:
         self.changed.set()
         self.changed = trio.Event()

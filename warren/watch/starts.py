@@ -17,6 +17,10 @@ from dataclasses import dataclass, field
 import trio
 
 STARTS_AT_ONCE = 8
+SHORT_FOR = 5.0  # seconds that a shortage is shown after it was met
+
+
+START_WAITS = "waits for its turn to start: many start at once on this node"
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Starts:
         self._shortage = shortage
         self._queues: dict[str, deque[_Waiter]] = {}  # by service, the next one first
         self._waiting = 0
+        self._short = (0.0, "")
 
     def __repr__(self) -> str:
         return f"<Starts {self._cap - self._free}/{self._cap}, {self._waiting} waiting>"
@@ -51,9 +56,24 @@ class Starts:
         heads = (queue[0].since for queue in self._queues.values() if queue)
         return trio.current_time() - min(heads, default=trio.current_time())
 
+    def note_short(self, message: str) -> None:
+        """A start has failed for want of something: shown for a while, as the next may not."""
+        self._short = (trio.current_time(), message)
+
+    def short_of(self) -> str | None:
+        """What was short lately, None for nothing."""
+        at, message = self._short
+        return message if message and trio.current_time() - at < SHORT_FOR else None
+
+    def _is_short(self) -> bool:
+        message = self._shortage()
+        if message is not None:
+            self.note_short(message)
+        return message is not None
+
     def take_nowait(self) -> bool:
         """A place where nobody waits and one is free."""
-        if self._queues or not self._free or self._shortage() is not None:
+        if self._queues or not self._free or self._is_short():
             return False
         self._free -= 1
         return True
@@ -82,7 +102,7 @@ class Starts:
     def grant(self) -> None:
         """Give what places there are. Also to be called now and then: a shortage ends unheard."""
         while self._free and self._queues:
-            if self._waiting and self._shortage() is not None:
+            if self._waiting and self._is_short():
                 return
             service = next(iter(self._queues))
             queue = self._queues.pop(service)
@@ -93,3 +113,36 @@ class Starts:
                 self._waiting -= 1
                 self._free -= 1
                 waiter.turn.set()
+
+
+class Place:
+    """One task's place among the starts: taken before each start, given back after it."""
+
+    def __init__(self, starts: Starts, service: str) -> None:
+        self._starts = starts
+        self._service = service
+        self._is_waiting = False
+        self._is_held = False
+
+    def why_waiting(self) -> str | None:
+        """What its task is pending for; None where it does not wait for a place."""
+        if not self._is_waiting:
+            return None
+        short = self._starts.short_of()
+        return START_WAITS if short is None else f"waits for its turn to start: {short}"
+
+    async def take(self) -> None:
+        """Wait for it. No checkpoint where one is free."""
+        if not self._starts.take_nowait():
+            self._is_waiting = True
+            try:
+                await self._starts.take(self._service)
+            finally:
+                self._is_waiting = False
+        self._is_held = True
+
+    def give_back(self) -> None:
+        """The start is over, if one was under way."""
+        if self._is_held:
+            self._is_held = False
+            self._starts.give_back()

@@ -1,0 +1,49 @@
+"""Short of descriptors: the supervisor limps and lives, says so, and is well again by itself."""
+
+from __future__ import annotations
+
+import json
+import resource
+
+from support_cluster import Place
+from support_up import run, unique, wait_until, write_services
+
+FEW = 64
+
+
+def restrict(pid: int, descriptors: int) -> None:
+    """As `ulimit -Sn` for a process that runs."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors, hard))
+
+
+def test_hundred_services_with_64_descriptors_start_as_far_as_they_can(place: Place) -> None:
+    names = [unique("web") for _ in range(100)]
+    services = {name: {"command": ["sleep", "99d"], "ports": {"http": 0}} for name in names}
+    file = write_services(place.folder / "many.yaml", services)
+    with place.up() as command:
+        restrict(command.pid, FEW)
+        place.ask("apply", "-f", file)
+        wait_until(lambda: "shortage: no file descriptors left" in told(place), "it says so")
+        said = told(place)
+        assert "100 tasks want " in said
+        assert f"the limit is {FEW}" in said
+        running = [one for one in place.services() if one["health"]["healthy"]]
+        assert 5 < len(running) < FEW
+        waits = next(one for one in place.services() if not one["health"]["healthy"])
+        assert "file descriptors" in waits["tasks"][0]["pending_reason"]
+        assert waits["tasks"][0]["restarts"] == 0
+        (node,) = json.loads(place.ask("node", "ls", "--json"))
+        assert {"shortage", "descriptors"} <= {one["kind"] for one in node["conditions"]}
+        place.ask("service", "rm", *names[:90])
+        for name in names[90:]:
+            place.wait_ready(name)
+        wait_until(lambda: not told(place), "all is well")
+        assert command.process.poll() is None
+
+
+def told(place: Place) -> str:
+    """What `status` says of trouble; empty where all is well."""
+    done = run("status", cwd=place.folder, env=place.env)
+    assert done.returncode in (0, 1, 4), done.stderr
+    return "" if done.returncode == 0 else done.stdout + done.stderr

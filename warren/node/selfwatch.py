@@ -1,0 +1,70 @@
+"""The node looks at itself now and then, and tells what is not well as conditions.
+
+One timer for all of it; what is looked at is counted anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+import trio
+
+from warren.checks.caps import Caps, CapStatistics
+from warren.checks.lag import LoopLag
+from warren.nursery.surroundings import Surroundings
+from warren.watch.boundary import Boundary
+from warren.watch.lateness import WINDOW, note_lateness
+
+LOOK_EVERY = 2.0  # seconds
+WAITS_LONG = 5.0  # seconds: shorter waits are no trouble
+
+
+class SelfWatch:
+    """`tasks` gives how many tasks are held."""
+
+    def __init__(self, around: Surroundings, tasks: Callable[[], int]) -> None:
+        self._around = around
+        self._tasks = tasks
+        self._probes_wait_since: dict[str, float] = {}
+
+    async def serve(self) -> NoReturn:
+        """Look, for ever."""
+        boundary = Boundary("watching ourselves", self._around.conditions)
+        lag = LoopLag.current()
+        while True:
+            await trio.sleep(LOOK_EVERY)
+            async with boundary:
+                self._around.starts.grant()
+                note_lateness(self._around.conditions, lag.recent(WINDOW))
+                self.look()
+
+    def look(self) -> None:
+        """Set and clear the conditions that are counted here."""
+        hold = self._around.conditions.hold
+        hold("starts wait", self._waiting_starts())
+        hold("shortage", self._around.starts.short_of())
+        hold("descriptors", self._around.lacking(self._tasks()))
+        hold("disk", self._around.journal.trouble)
+        if isinstance(self._around.check, Caps):
+            counted = self._around.check.statistics()
+            hold("network probes wait", self._waiting_probes("network", counted.network))
+            hold("exec probes wait", self._waiting_probes("exec", counted.exec))
+
+    def _waiting_starts(self) -> str | None:
+        starts = self._around.starts
+        longest = starts.longest_wait()
+        if longest < WAITS_LONG:
+            return None
+        return f"{starts.waiting:,} tasks wait for their turn to start, one for {longest:.0f} s"
+
+    def _waiting_probes(self, kind: str, counted: CapStatistics) -> str | None:
+        now = trio.current_time()
+        if not counted.waiting:
+            self._probes_wait_since.pop(kind, None)
+            return None
+        seconds = now - self._probes_wait_since.setdefault(kind, now)
+        if seconds < WAITS_LONG:
+            return None
+        said = f"{counted.waiting:,} wait for one of {counted.cap} places"
+        return f"{said}, for {seconds:.0f} s now; --{kind}-checks gives more"
