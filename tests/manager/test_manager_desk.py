@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 import trio
 import yaml
@@ -29,9 +30,9 @@ from warren.model.errors import (
 )
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
-from warren.model.report import Assignments, NodeHello, Report
+from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.specfile import load_text
-from warren.model.task import Phase, TaskStatus
+from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.model.view import LogChunk, NodeState
 from warren.store.state import StateStore
 
@@ -456,3 +457,22 @@ async def test_node_that_is_removed_by_force_loses_its_session_and_enrols_as_a_n
         await enroll(manager, agent, epoch=session.epoch)
         assert [str(a.task) for a in agent.assigned[0].tasks] == ["web.1#2"]
         assert kinds(manager).count("joined") == 2
+
+
+async def test_node_whose_clock_is_wrong_tells_the_managers_time_and_says_so(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        session, _ = await enroll(manager, FakeAgent())
+        event = TaskEvent(at=1e308, task=WEB, kind=EventKind.STARTED, message="started")
+        running = TaskStatus(id=WEB, phase=Phase.RUNNING, sequence=3)
+        await session.report_task_health(Report(statuses=(running,), events=(Told(3, event),)))
+        kept = manager.books.events(after=0, since=0, limit=99)
+        (told,) = (entry for entry in kept if entry.kind == "started")
+        assert told.at == pytest.approx(manager.books.now())
+        (node,) = await manager.operator.nodes()
+        assert [one.kind for one in node.conditions] == ["clock skew"]
+        late = msgspec.structs.replace(event, at=manager.books.now())
+        await session.report_task_health(Report(statuses=(running,), events=(Told(4, late),)))
+        (node,) = await manager.operator.nodes()
+        assert node.conditions == ()

@@ -19,6 +19,7 @@ from warren.model.identity import TaskId
 from warren.model.link import Agent
 from warren.model.report import Assignment, Assignments, Report
 from warren.model.task import TaskStatus
+from warren.rules.walls import mend_report, mend_statuses
 from warren.rules.world import Touched
 
 FIRST_PAUSE = 0.1  # seconds
@@ -36,7 +37,8 @@ class Session:
         self.agent = agent
         self.ended = trio.Event()
         self.heard_at = trio.current_time()
-        self.conditions: tuple[NodeCondition, ...] = ()
+        self._told: tuple[NodeCondition, ...] = ()
+        self._skew: NodeCondition | None = None
         self._epoch = epoch
         self._books = books
         self._is_synced = trio.Event()
@@ -62,6 +64,9 @@ class Session:
     async def report_task_health(self, report: Report) -> None:
         self._check_open()
         self.heard_at = trio.current_time()
+        report, off = mend_report(report, born=self._born, now=self._books.now())
+        if report.events or report.is_whole or off:
+            self._note_clock(off)
         await self._books.report(self.name, self._epoch, report)
         if report.is_whole:
             self._is_synced.set()
@@ -70,7 +75,25 @@ class Session:
         await trio.lowlevel.checkpoint()
         self._check_open()
         self.heard_at = trio.current_time()
-        self.conditions = bounded(conditions, now=self._books.now())
+        self._told = bounded(conditions, now=self._books.now())
+
+    @property
+    def conditions(self) -> tuple[NodeCondition, ...]:
+        """What is not well with the node: by its own word, and by what we see of it."""
+        return self._told if self._skew is None else (*self._told, self._skew)
+
+    def _note_clock(self, off: float) -> None:
+        if not off:
+            self._skew = None
+        elif self._skew is None:
+            way = "ahead of" if off > 0 else "behind"
+            said = f"times that it tells are {way} the manager's clock by more than an hour"
+            self._skew = NodeCondition("clock skew", said, self._books.now())
+            _log.warning("node %s: %s", self.name, said)
+
+    def _born(self, task: TaskId) -> float | None:
+        row = self._books.world.tasks.get(task)
+        return None if row is None else row.created_at
 
     def _check_open(self) -> None:
         if self.ended.is_set():
@@ -84,7 +107,7 @@ class Session:
         asked = frozenset(tasks)
         with trio.move_on_after(LOOK_WITHIN):
             try:
-                told = await self.agent.look(tasks)
+                told = mend_statuses(await self.agent.look(tasks), now=self._books.now())
                 return {status.id: status for status in told if status.id in asked}
             except WarrenError:
                 return None
