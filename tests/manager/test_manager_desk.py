@@ -12,9 +12,12 @@ import trio
 import yaml
 from trio.testing import MockClock
 
+from warren.manager import reconciler
+from warren.manager import session as session_module
 from warren.manager.program import Manager, open_manager
 from warren.manager.session import Session
 from warren.model.check import Sample
+from warren.model.cluster import Change, PutTask
 from warren.model.condition import (
     CONDITIONS_KEPT,
     LONGEST_KIND,
@@ -34,6 +37,7 @@ from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.specfile import load_text
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.model.view import LogChunk, NodeState
+from warren.rules.world import Touched
 from warren.store.state import StateStore
 
 WEB = TaskId("web", 1, 1)
@@ -171,6 +175,35 @@ async def test_node_that_has_not_the_base_is_told_the_whole_again(
         await trio.sleep(10)
         assert agent.assigned[-1].base == 0
         assert [str(a.task) for a in agent.assigned[-1].tasks] == ["web.1#1", "web.2#1"]
+
+
+async def test_thousands_of_tasks_are_planned_and_told_in_pieces(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        agent = FakeAgent()
+        await enroll(manager, agent)
+        largest = 0
+
+        def note(changes: Sequence[Change], touched: Touched) -> None:
+            nonlocal largest
+            largest = max(largest, sum(isinstance(change, PutTask) for change in changes))
+
+        manager.books.on_commit.append(note)
+        before = len(agent.assigned)
+        await manager.operator.scale("web", 3000)
+        await trio.sleep(1)
+        told = agent.assigned[before:]
+        assert sorted(a.task for sent in told for a in sent.tasks) == [
+            TaskId("web", slot, 1) for slot in range(2, 3001)
+        ]
+        assert largest <= reconciler.AT_ONCE
+        assert max(len(sent.tasks) for sent in told) <= session_module.AT_ONCE
+        await manager.operator.remove("web")
+        await trio.sleep(1)
+        stopped = [a.task for sent in agent.assigned for a in sent.tasks if a.stop_reason]
+        assert len(stopped) == 3000
+        assert largest <= reconciler.AT_ONCE
 
 
 async def test_node_that_takes_no_assignment_in_time_loses_its_session(

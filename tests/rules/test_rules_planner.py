@@ -9,7 +9,7 @@ from warren.model.cluster import Desired, PutTask
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import Condition, Restart
 from warren.model.task import Phase, ProbeStatus
-from warren.rules.planner import HISTORY
+from warren.rules.planner import HISTORY, plan
 from warren.rules.restart import replacement_delay
 from warren.rules.schedule import phase
 from warren.rules.slots import restarts_in
@@ -28,6 +28,39 @@ def test_planner_fills_the_slots_of_a_new_service() -> None:
     assert (row.node, row.phase, row.desired) == ("n1", Phase.ASSIGNED, Desired.RUN)
     assert (row.revision, row.spec, row.created_at) == (1, spec(replicas=3), planned.now)
     assert planned.told("placed") == ["placed on n1"] * 3
+
+
+@pytest.mark.parametrize("most", [1, 7])
+def test_planner_in_pieces_comes_to_the_same_as_at_once(most: int) -> None:
+    at_once, pieces = Planned("n1", "n2"), Planned("n1", "n2")
+    for planned in (at_once, pieces):
+        planned.create(spec(replicas=20))
+        planned.create(spec("db", replicas=9))
+    at_once.settle()
+    largest = in_pieces(pieces, most)
+    assert largest <= most
+    assert pieces.world.tasks == at_once.world.tasks
+    for planned in (at_once, pieces):
+        planned.scale("web", 3)
+        planned.remove("db")
+    at_once.settle()
+    in_pieces(pieces, most)
+    assert pieces.world.tasks == at_once.world.tasks
+
+
+def in_pieces(planned: Planned, most: int) -> int:
+    """Plan and commit until there is nothing left; gives the most tasks of one plan."""
+    touched, planned.touched = planned.touched, Touched()
+    largest = 0
+    while True:
+        made = plan(
+            planned.world, touched, now=planned.now, connected=planned.connected, lease=LEASE,
+            most=most,
+        )  # fmt: skip
+        if not made.changes:
+            return largest
+        largest = max(largest, sum(isinstance(change, PutTask) for change in made.changes))
+        planned.commit(made.changes)
 
 
 def test_planner_numbers_a_services_tasks_from_its_first_number() -> None:

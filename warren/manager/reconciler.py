@@ -24,6 +24,7 @@ from warren.rules.lint import lint
 from warren.rules.planner import plan
 from warren.rules.world import Touched
 
+AT_ONCE = 400  # tasks of one plan: ten thousand at once would stall whatever else is asked
 RETRY = 1.0  # seconds until a plan that could not be written is tried again
 _log = logging.getLogger("warren.manager")
 
@@ -100,11 +101,22 @@ class Reconciler:
     def _step(self, touched: Touched, aside: Collection[str]) -> None:
         """Plan and commit. Raises UnavailableError, UnfitError, and whatever a bug raises."""
         world, connected, now = self._books.world, self._connected(), self._books.now()
-        made = plan(world, touched, now=now, connected=connected, lease=self._lease, aside=aside)
+        made = plan(
+            world,
+            touched,
+            now=now,
+            connected=connected,
+            lease=self._lease,
+            aside=aside,
+            most=AT_ONCE,
+        )
         problems = lint(world, made, connected=connected)
         if problems:  # a bug of ours: better nothing than this
             raise UnfitError("; ".join(problems))
         self._commit(made)
+        if len(made.changes) >= AT_ONCE:  # there may be more; others have their turn first
+            self._touched |= touched
+            self._wake.set()
         self._due = _in_trios_time(made.wake_at, now)
 
     def _commit(self, made: Plan) -> None:

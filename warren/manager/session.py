@@ -25,6 +25,7 @@ from warren.rules.world import Touched
 FIRST_PAUSE = 0.1  # seconds
 LONGEST_PAUSE = 5.0
 LOOK_WITHIN = 1.0  # S24
+AT_ONCE = 400  # tasks of one difference
 ASSIGN_WITHIN = 30.0
 _log = logging.getLogger("warren.manager")
 
@@ -184,6 +185,13 @@ class Session:
         """What has changed for this node; None where nothing has."""
         world = self._books.world
         tasks, removed = list[Assignment](), list[TaskId]()
+        later = sorted(dirty)[AT_ONCE:]
+        if later:  # thousands at once would stall a node; logs go when nothing writes them any more
+            dirty.difference_update(later)
+            self._dirty.update(later)
+            self._purged |= purged
+            purged = set[str]()
+            self._wake.set()
         for task in sorted(dirty):
             row = world.tasks.get(task)
             if row is None or row.node != self.name or row.has_ended:

@@ -19,7 +19,7 @@ from warren.model.report import Report, Told
 from warren.model.task import TaskEvent, TaskStatus
 
 EVENTS_KEPT = 50_000
-AT_ONCE = 2_000  # statuses, and events, of one report
+AT_ONCE = 400  # statuses, and events, of one report
 _log = logging.getLogger("warren.node")
 
 

@@ -30,7 +30,7 @@ from warren.rules.world import World
 
 
 class Draft:
-    """Plays `Places`. `now` is wall time, `lease` in seconds; see `plan` for `aside`."""
+    """Plays `Places`. `now` is wall time, `lease` in seconds; see `plan` for `aside` and `most`."""
 
     def __init__(
         self,
@@ -40,9 +40,11 @@ class Draft:
         connected: Collection[str],
         lease: float,
         aside: Collection[str] = (),
+        most: int | None = None,
     ) -> None:
         self.now = now
         self.aside = aside
+        self._most = most
         self._world = world
         self._connected = connected
         self._lease = lease
@@ -60,6 +62,11 @@ class Draft:
 
     def __repr__(self) -> str:
         return f"<Draft on {self._world.generation}: {len(self._rows)} tasks>"
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has as many tasks as one plan is to change."""
+        return self._most is not None and len(self._rows) >= self._most
 
     def changes(self) -> tuple[Change, ...]:
         """Rows first; events last, as a service's removal purges those before it."""

@@ -32,12 +32,14 @@ def plan(
     connected: Collection[str],
     lease: float,
     aside: Collection[str] = (),
+    most: int | None = None,
 ) -> Plan:
     """What follows from what was touched, at wall time `now`, which must not jump while the
     process lives. `connected` names the nodes that have a session; `lease` is in seconds (S20).
-    Services that are `aside` are not looked at: nothing of them changes.
+    Services that are `aside` are not looked at: nothing of them changes. A plan stops at about
+    `most` tasks: with the same touched, the next one goes on where it stopped.
     """
-    draft = Draft(world, now=now, connected=connected, lease=lease, aside=aside)
+    draft = Draft(world, now=now, connected=connected, lease=lease, aside=aside, most=most)
     lost = list(_settle_lost(draft, world))
     names = sorted({*touched.slots, *draft.touched()})
     services = [row for row in map(draft.service, names) if row is not None]
@@ -50,6 +52,8 @@ def plan(
     _move_lost(draft, world, lost)
     for service in kept:
         for slot in _slots(world, touched, service.name):
+            if draft.is_full:
+                break
             succeed(draft, service, slot)
     _place_waiting(draft, world)
     _roll(draft, world)
@@ -75,6 +79,8 @@ def _settle_lost(draft: Draft, world: World) -> Iterator[TaskId]:
 def _remove(draft: Draft, world: World, service: ServiceRow) -> None:
     slots = world.slots(service.name)
     for slot in sorted(slots.held):
+        if draft.is_full:
+            return
         draft.stop(slots.chain(slot)[-1], "removed")
     if not draft.alive(service.name):
         draft.purge(service.name)
@@ -87,9 +93,13 @@ def _resize(draft: Draft, world: World, service: ServiceRow) -> None:
     wanted = service.spec.replicas
     missing = wanted - len(slots.held)
     for slot in slots.free(max(0, missing)):
+        if draft.is_full:
+            return
         draft.create(service, slot)
     current = (slots.chain(slot)[-1] for slot in slots.held) if missing < 0 else ()
     for row in heapq.nsmallest(-missing, current, key=_expendable):
+        if draft.is_full:
+            return
         draft.stop(row, f"scaled down to {wanted}")
 
 
