@@ -28,7 +28,8 @@ import trio
 from measure import Series, cpu_seconds, interleaved, ratio, report
 
 from warren.checks import run_check
-from warren.checks.dial import call, hang_up, numeric
+from warren.checks.dial import call, numeric
+from warren.checks.parting import hang_up
 from warren.model.check import HttpCheck, Result
 from warren.model.seams import Target
 
@@ -210,7 +211,7 @@ def bare_socket_probe(url: httpx.URL, _client: httpx.AsyncClient) -> Probe:
         sock.send(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
         await trio.lowlevel.wait_readable(sock)
         answer = sock.recv(BODY_LIMIT)
-        hang_up(sock)
+        hang_up(sock, reset=True)
         return answer.startswith(b"HTTP/1.1 200 ")
 
     return probe

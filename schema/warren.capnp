@@ -11,7 +11,8 @@
 #   Text is UTF-8. A Text, list or struct marked "null: ..." may be left out (a null pointer).
 #   A union whose first member is `unset` is a value that may be missing.
 #   Defaults here are Warren's defaults: who sets nothing gets them.
-#   Lists that stand for mappings (env, headers, ports) keep their order; a name stands once.
+#   Lists that stand for mappings (env, headers, ports) keep their order; a name stands once, but
+#   that a header may be given several times.
 
 # ---- Names ----
 
@@ -52,6 +53,7 @@ struct ServiceSpec {
   stop @13 :Stop;
   resources @14 :Resources;
   newPrivileges @15 :Bool;      # of programs with a `user`: set-uid programs and file capabilities
+  address @16 :Text = "127.0.0.1"; # where it listens and its checks ask: of IPv4 or IPv6
 }
 
 struct HealthCheck {
@@ -89,6 +91,7 @@ struct HttpCheck {
     high @7 :Int32 = 399;
   }
   verify @8 :Bool = false;      # check an https server's certificate
+  host @9 :Text;                # a name or an address to ask; null: the instance's address
 }
 
 enum Scheme {
@@ -103,6 +106,7 @@ struct TcpCheck {
     number @1 :Int32;
     name @2 :Text;
   }
+  host @3 :Text;                # as in HttpCheck
 }
 
 struct ExecCheck {

@@ -24,12 +24,16 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @asynccontextmanager
 async def serving(
-    handler: Handler, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    handler: Handler,
+    *,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    is_strict: bool = False,
 ) -> AsyncGenerator[Target]:
-    """A server on a free port, as the target to check."""
+    """A server on a free port, as the target to check; strict, it wants TLS to end as it ought."""
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host=host)
-        serve = partial(trio.serve_listeners, partial(_handle, handler, tls), listeners)
+        serve = partial(trio.serve_listeners, partial(_handle, handler, tls, is_strict), listeners)
         nursery.start_soon(serve)
         port: int = listeners[0].socket.getsockname()[1]
         yield Target(address=host, ports={"http": port})
@@ -95,6 +99,29 @@ def deaf_listener() -> Generator[Target]:
                 sock.close()
 
 
+class Ending:
+    """How the connection of one client ended, as its server sees it."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self._told = trio.Event()
+
+    async def watch(self, stream: trio.abc.Stream) -> None:
+        """Read until it ends: `in order`, or `reset`."""
+        try:
+            while await stream.receive_some(65536):
+                pass
+            self.seen.append("in order")
+        except trio.BrokenResourceError:
+            self.seen.append("reset")
+        self._told.set()
+
+    async def wait(self) -> str:
+        """The first end."""
+        await self._told.wait()
+        return self.seen[0]
+
+
 def free_port() -> int:
     """A port nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -102,7 +129,8 @@ def free_port() -> int:
 
 
 def sockets_of(port: int) -> list[str]:
-    """TCP states as in /proc/net/tcp (06: TIME_WAIT) of sockets whose peer's port is `port`."""
+    """TCP states as in /proc/net/tcp (06: TIME_WAIT) of sockets whose peer's port is `port`, those
+    that no process holds any more too."""
     rows = [
         line.split()
         for name in ("tcp", "tcp6")
@@ -111,16 +139,28 @@ def sockets_of(port: int) -> list[str]:
     return [row[3] for row in rows if int(row[2].rpartition(":")[2], 16) == port]
 
 
+def held_sockets(port: int) -> list[str]:
+    """The same of sockets that a process holds; the others are the kernel's to end."""
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return [r[3] for r in rows if int(r[2].rpartition(":")[2], 16) == port and r[9] != "0"]
+
+
 def open_files() -> int:
     """How many descriptors this process has, those of garbage not counted."""
     gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def _handle(handler: Handler, tls: ssl.SSLContext | None, plain: trio.SocketStream) -> None:
+async def _handle(
+    handler: Handler, tls: ssl.SSLContext | None, is_strict: bool, plain: trio.SocketStream
+) -> None:
     stream: trio.abc.Stream = plain
     if tls is not None:
-        stream = trio.SSLStream(plain, tls, server_side=True, https_compatible=True)
+        stream = trio.SSLStream(plain, tls, server_side=True, https_compatible=not is_strict)
     try:
         async with stream:
             await handler(stream)

@@ -60,14 +60,24 @@ async def test_exec_runs_in_the_tasks_context() -> None:
     assert context.asked == [(CHECK.command, 2.5, 4096)]  # S13
 
 
-async def test_exec_timeout_while_our_loop_stalled_is_an_error() -> None:
-    times = iter([0.0, 0.5, 1.1])
-    lag = LoopLag(lambda: next(times))
-    lag.before_io_wait(0)  # a pass of half a second
-    late = CommandResult(exit_code=None, timed_out=True, duration=1.1)
+@pytest.mark.parametrize(
+    ("late", "detail"),
+    [
+        (CommandResult(exit_code=None, timed_out=True, duration=1.1), ""),
+        (CommandResult(exit_code=1, duration=0.8), "; then: exit code 1"),
+    ],
+)
+async def test_exec_fail_while_our_loop_stalled_is_an_error(
+    late: CommandResult, detail: str
+) -> None:
+    now = [0.0]
+    lag = LoopLag(lambda: now[0])
+    now[0] = 0.5
+    lag.before_io_wait(late.duration - 0.5)  # a pass of half a second
+    now[0] = late.duration
     outcome = await Checker(lag=lag)(CHECK, Target(run=Context(late)), timeout=1)  # S1
-    detail = "our own event loop was stalled for 0.5s"
-    assert outcome == Outcome(Result.ERROR, detail, 1.1)
+    told = f"our own event loop was stalled for 0.5s{detail}"
+    assert outcome == Outcome(Result.ERROR, told, late.duration)
 
 
 async def test_exec_without_a_context_is_an_error() -> None:

@@ -16,23 +16,31 @@ import trio.testing
 from check_servers import (
     CALM,
     OK,
+    Ending,
     answering,
     deaf_listener,
     endless,
     free_port,
+    held_sockets,
     open_files,
     read_request,
     serving,
     sockets_of,
 )
 
-from warren.checks import Checker, HttpChecker, run_check
+from warren.checks import Checker, HttpChecker, LeanTransport, run_check
+from warren.checks.parting import LINGER, Frequency
 from warren.model.check import HttpCheck, Outcome, Result, Scheme, StatusRange
 from warren.model.seams import Target
 
 TIME = 5.0  # seconds; enough for any answer that does come
 SHORT = 0.2  # seconds; for answers that never come
 CHUNK_WITHOUT_END = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;"
+
+
+def head_of(size: int) -> bytes:
+    start, end = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", b"\r\n\r\n"
+    return start + b"x" * (size - len(start) - len(end)) + end
 
 
 async def ask(*pieces: bytes, then: str = "close", timeout: float = TIME) -> Outcome:
@@ -136,6 +144,24 @@ async def test_http_own_headers_override_and_remove() -> None:
     ]
 
 
+async def test_http_sends_a_header_as_often_as_it_is_given() -> None:
+    check = HttpCheck(headers={"X-A": ("1", "2"), "x-a": "3", "Accept": ("", "text/html")})
+    _, headers = await request_of(check)  # S11
+    assert [h for h in headers if h.lower().startswith(b"x-a")] == [
+        b"X-A: 1",
+        b"X-A: 2",
+        b"x-a: 3",
+    ]
+    assert [h for h in headers if h.startswith(b"Accept")] == [b"Accept: text/html"]
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost"])
+async def test_http_asks_the_host_the_check_names(host: str) -> None:
+    async with serving(answering(OK), host=host) as target:  # S14
+        asked = Target(address="192.0.2.1", ports=target.ports)
+        assert (await run_check(HttpCheck(host=host), asked, timeout=TIME)).detail == "200 OK"
+
+
 async def test_http_host_can_be_removed() -> None:
     _, headers = await request_of(HttpCheck(headers={"Host": ""}))  # S11
     assert not [header for header in headers if header.lower().startswith(b"host")]
@@ -183,8 +209,11 @@ async def test_http_waits_for_no_body_where_there_is_none(head: bytes) -> None:
     [
         (b"", "closed without a response"),
         (b"HTTP/1.1 200", "closed before the end of the response head"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "body cut short"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "body cut short"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "200 OK, but body cut short"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+            "200 OK, but body cut short",
+        ),
     ],
 )
 async def test_http_fails_when_the_answer_is_cut_short(answer: bytes, detail: str) -> None:
@@ -205,7 +234,7 @@ async def test_http_fails_when_the_answer_is_cut_short(answer: bytes, detail: st
 async def test_http_fails_on_bad_http(answer: bytes) -> None:
     outcome = await ask(answer, then="hold")  # S11
     assert outcome.result is Result.FAIL
-    assert outcome.detail.startswith("bad HTTP: ")
+    assert outcome.detail.removeprefix("200 OK, but ").startswith("bad HTTP: ")
 
 
 async def test_http_reports_the_status_rather_than_a_broken_body() -> None:
@@ -216,7 +245,7 @@ async def test_http_reports_the_status_rather_than_a_broken_body() -> None:
 async def test_http_fails_on_a_reset() -> None:
     assert await detail_of(then="reset") == "Connection reset by peer"  # S1
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
-    assert await detail_of(head, then="reset") == "Connection reset by peer"
+    assert await detail_of(head, then="reset") == "200 OK, but Connection reset by peer"
 
 
 async def detail_of(*pieces: bytes, then: str) -> str:
@@ -238,13 +267,25 @@ async def test_http_fails_when_refused() -> None:
     [
         ((), "response head"),
         ((b"HTTP/1.1 200 OK\r\n",), "response head"),
-        ((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",), "end of the body"),
     ],
 )
 async def test_http_timeout_says_what_did_not_come(pieces: tuple[bytes], missing: str) -> None:
     outcome = await ask(*pieces, then="hold", timeout=SHORT)  # S9
     assert (outcome.result, outcome.detail) == (Result.FAIL, f"no {missing} within 200ms")
     assert outcome.duration >= SHORT
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (b"503 Full", "HTTP 503 Full, want 200-399"),
+        (b"200 OK", "200 OK, but no end of the body within 200ms"),
+    ],
+)
+async def test_http_reports_the_status_where_the_body_stalls(status: bytes, detail: str) -> None:
+    head = b"HTTP/1.1 " + status + b"\r\nContent-Length: 9\r\n\r\nok"  # S11
+    outcome = await ask(head, then="hold", timeout=SHORT)
+    assert (outcome.result, outcome.detail) == (Result.FAIL, detail)
 
 
 async def test_http_timeout_covers_the_connection() -> None:
@@ -257,13 +298,13 @@ async def test_http_timeout_is_one_for_the_whole_attempt() -> None:
     # A byte at a time keeps every single wait short; the attempt is cut all the same (S9).
     async with serving(endless(CHUNK_WITHOUT_END, b"x")) as target:
         outcome = await CALM(HttpCheck(), target, timeout=SHORT)
-    assert outcome.detail == "no end of the body within 200ms"
+    assert outcome.detail == "200 OK, but no end of the body within 200ms"
 
 
 async def test_http_framing_of_a_body_is_bounded() -> None:
     async with serving(endless(CHUNK_WITHOUT_END, b"x" * 4096)) as target:
         outcome = await run_check(HttpCheck(), target, timeout=TIME)
-    assert outcome.detail == "framing of the body over 256 KiB"
+    assert outcome.detail == "200 OK, but framing of the body over 256 KiB"
 
 
 async def test_http_reads_ten_kib_of_an_endless_body() -> None:
@@ -277,12 +318,7 @@ async def test_http_reads_the_body_up_to_ten_kib_and_no_further() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"  # S11
     assert (await ask(head, b"x" * 10240, then="hold")).result is Result.PASS
     late = await ask(head, b"x" * 10239, then="hold", timeout=SHORT)
-    assert late.detail == "no end of the body within 200ms"
-
-
-def head_of(size: int) -> bytes:
-    start, end = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", b"\r\n\r\n"
-    return start + b"x" * (size - len(start) - len(end)) + end
+    assert late.detail == "200 OK, but no end of the body within 200ms"
 
 
 async def test_http_head_may_have_64_kib_and_no_more() -> None:
@@ -302,7 +338,7 @@ async def test_http_head_may_have_64_kib_and_no_more() -> None:
 )
 async def test_http_fails_on_an_endless_head(start: bytes, piece: bytes) -> None:
     async with serving(endless(start, piece)) as target:  # S11
-        outcome = await run_check(HttpCheck(), target, timeout=TIME)
+        outcome = await CALM(HttpCheck(), target, timeout=TIME)
     assert (outcome.result, outcome.detail) == (Result.FAIL, "response head over 64 KiB")
 
 
@@ -411,13 +447,59 @@ async def test_http_without_descriptors_is_an_error() -> None:
     assert (outcome.result, outcome.detail) == (Result.ERROR, "no file descriptors left")
 
 
-async def test_http_leaves_no_time_wait_behind() -> None:
+async def test_http_leaves_no_time_wait_behind_where_it_asks_very_often() -> None:
     # The server holds on, so it is us who close first (S11): 600 a second must not use up ports.
+    checker = Checker(transport=LeanTransport(frequency=Frequency(often=0)))
     async with serving(answering(OK, then="hold")) as target:
         check = HttpCheck()
         for _ in range(20):
-            assert (await run_check(check, target, timeout=TIME)).result is Result.PASS
+            assert (await checker(check, target, timeout=TIME)).result is Result.PASS
         assert "06" not in sockets_of(target.ports["http"])
+
+
+BODY = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK,
+        BODY + b"x" * 400_000,  # beyond what is read
+        b"HTTP/1.1 503 Full\r\nContent-Length: 2\r\n\r\nok",
+        b"SSH-2.0-OpenSSH_9.2\r\n" + b"x" * 100_000,
+        head_of(200_000),
+    ],
+)
+async def test_http_ends_in_order(answer: bytes) -> None:
+    ending = Ending()  # S11
+
+    async def watching(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        await stream.send_all(answer)
+        await ending.watch(stream)
+
+    async with serving(watching) as target:
+        await run_check(HttpCheck(), target, timeout=TIME)
+        assert await ending.wait() == "in order"
+
+
+async def test_http_timeout_ends_in_order_too() -> None:
+    ending = Ending()
+
+    async def silent(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        await ending.watch(stream)
+
+    async with serving(silent) as target:
+        await CALM(HttpCheck(), target, timeout=SHORT)
+        assert await ending.wait() == "in order"
+
+
+async def test_http_parting_delays_no_answer_beyond_the_timeout() -> None:
+    async with serving(answering(BODY + b"x" * 20_000, then="hold")) as target:
+        outcome = await CALM(HttpCheck(), target, timeout=LINGER / 2)
+    assert outcome.detail == "200 OK"  # S11
+    assert outcome.duration < LINGER / 2
 
 
 async def test_http_cancelled_leaves_no_socket_behind() -> None:
@@ -427,7 +509,7 @@ async def test_http_cancelled_leaves_no_socket_behind() -> None:
         assert open_files() == before  # S15
     async with serving(answering(then="hold")) as target:
         await cancel_ten(target)
-        assert not sockets_of(target.ports["http"])
+        assert not held_sockets(target.ports["http"])
 
 
 async def cancel_ten(target: Target) -> None:
@@ -450,7 +532,7 @@ async def patient(target: Target) -> None:
 async def test_http_leaves_no_socket_behind(pieces: tuple[bytes], then: str) -> None:
     async with serving(answering(*pieces, then=then)) as target:
         await CALM(HttpCheck(), target, timeout=SHORT)
-        assert not [state for state in sockets_of(target.ports["http"]) if state in ("01", "08")]
+        assert not held_sockets(target.ports["http"])
 
 
 async def test_http_any_httpx_transport_will_do() -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 import trio
 import trio.testing
-from check_servers import OK, answering, serving
+from check_servers import OK, answering, read_request, reset, serving
 
 from warren.checks import Checker, LoopLag, run_check
 from warren.model.check import Check, HttpCheck, Outcome, Result, TcpCheck
@@ -41,6 +41,50 @@ async def test_timeout_while_our_loop_stalled_is_an_error(part: float) -> None:
         stall_loop(TIMEOUT * part)  # S1
     assert attempted.outcome.result is Result.ERROR
     assert attempted.outcome.detail.startswith("our own event loop was stalled for ")
+
+
+@pytest.mark.parametrize(
+    ("then", "detail"),
+    [("close", "closed without a response"), ("reset", "Connection reset by peer")],
+)
+async def test_fail_of_any_kind_while_our_loop_stalled_is_an_error(then: str, detail: str) -> None:
+    async def stalling(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        stall_loop(TIMEOUT * 0.6)  # S1: the server is in our own loop
+        if then == "reset":
+            reset(stream)
+
+    async with serving(stalling) as target:
+        outcome = await run_check(HttpCheck(), target, timeout=TIMEOUT)
+    assert outcome.result is Result.ERROR
+    assert outcome.detail.startswith("our own event loop was stalled for 0.")
+    assert outcome.detail.endswith(f"s; then: {detail}")
+
+
+async def test_wrong_answer_while_our_loop_stalled_is_an_error_and_a_pass_is_a_pass() -> None:
+    answers = iter([b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", OK])
+
+    async def stalling(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        stall_loop(TIMEOUT * 0.6)
+        await stream.send_all(next(answers))
+
+    async with serving(stalling) as target:
+        wrong = await run_check(HttpCheck(), target, timeout=TIMEOUT)
+        right = await run_check(HttpCheck(), target, timeout=TIMEOUT)
+    assert wrong.result is Result.ERROR
+    assert wrong.detail.endswith("then: HTTP 503 Busy, want 200-399")  # S1
+    assert right.result is Result.PASS  # it was answered, however late
+
+
+async def test_fail_after_a_short_stall_is_a_fail() -> None:
+    async def stalling(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        stall_loop(0.05)  # nearly all of the attempt, and nothing of its timeout
+
+    async with serving(stalling) as target:
+        outcome = await run_check(HttpCheck(), target, timeout=10)
+    assert outcome.result is Result.FAIL
 
 
 async def test_timeout_without_a_stall_is_a_fail() -> None:
@@ -121,6 +165,43 @@ def test_lag_blames_a_kernel_that_answers_late(clock: Clock) -> None:
     clock.now += 2.0
     lag.after_io_wait(0.5)
     assert lag.blamed(0.0, 1.0) == pytest.approx(1.5)
+
+
+def test_lag_counts_the_pass_that_is_not_over(clock: Clock) -> None:
+    lag = LoopLag(clock)  # a process that is stopped while a check runs
+    passes(lag, clock, 0.001)
+    clock.now += 3.0
+    assert lag.blamed(0.0, clock.now, timeout=10) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("stalled", "ended", "timeout", "is_blamed"),
+    [
+        (3.0, 3.1, 10.0, True),
+        (3.0, 13.0, 20.0, False),  # not a large part of the attempt
+        (0.2, 0.21, 10.0, False),  # too short to break anything
+        (0.2, 0.21, 0.5, True),  # much of what there was
+    ],
+)
+def test_lag_blames_what_is_a_large_part_of_the_attempt_and_could_break_it(
+    clock: Clock, stalled: float, ended: float, timeout: float, is_blamed: bool
+) -> None:
+    lag = LoopLag(clock)
+    passes(lag, clock, stalled)
+    passes(lag, clock, 0.0, waited=ended - stalled)
+    assert (lag.blamed(0.0, ended, timeout=timeout) is not None) is is_blamed
+
+
+async def test_lag_wakes_the_loop_only_while_there_are_attempts() -> None:
+    lag = LoopLag.current()
+    lag.begin()
+    lag.finish()
+    with trio.fail_after(5):
+        while not lag.is_idle:
+            await trio.lowlevel.checkpoint()
+    lag.begin()
+    assert not lag.is_idle
+    lag.finish()
 
 
 def test_lag_ignores_many_short_passes(clock: Clock) -> None:

@@ -7,10 +7,13 @@ from contextlib import closing
 
 import pytest
 import trio
-from check_servers import CALM, deaf_listener, free_port, serving, sockets_of
+import trio.testing
+from check_servers import CALM, Ending, deaf_listener, free_port, held_sockets, serving
 
 from warren.checks import run_check
 from warren.checks.dial import Address, connected
+from warren.checks.parting import LINGER, Frequency
+from warren.checks.tcp import TcpChecker
 from warren.model.check import Result, TcpCheck
 from warren.model.seams import Target
 
@@ -26,16 +29,68 @@ async def test_tcp_passes_when_accepted(host: str) -> None:
     async with serving(nothing, host=host) as target:  # S12, S14
         outcome = await run_check(TcpCheck(), target, timeout=TIME)
         assert (outcome.result, outcome.detail) == (Result.PASS, "connected")
-        assert not sockets_of(target.ports["http"])
+        assert not held_sockets(target.ports["http"])
 
 
-async def test_tcp_sends_nothing() -> None:
+async def test_tcp_sends_nothing_and_ends_in_order() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:  # S12
         port = server.getsockname()[1]
         await run_check(TcpCheck(port=port), Target(), timeout=TIME)
         accepted, _ = server.accept()
-        with accepted, pytest.raises(ConnectionResetError):
-            accepted.recv(1)
+        with accepted:
+            assert accepted.recv(1) == b""
+
+
+async def test_tcp_ends_in_order_where_the_server_speaks_first() -> None:
+    ending = Ending()  # S12
+
+    async def greet(stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"220 mail.example ESMTP\r\n")
+        await ending.watch(stream)
+        await stream.send_all(b"221 bye\r\n")
+
+    async with serving(greet) as target:
+        assert (await run_check(TcpCheck(), target, timeout=TIME)).result is Result.PASS
+        assert await ending.wait() == "in order"
+
+
+async def test_tcp_is_a_pass_though_the_server_never_closes() -> None:
+    async with serving(nothing) as target:
+        outcome = await CALM(TcpCheck(), target, timeout=LINGER / 2)
+    assert outcome.result is Result.PASS
+    assert outcome.duration < LINGER / 2
+
+
+async def test_tcp_resets_an_address_that_is_asked_very_often() -> None:
+    now = [0.0]
+    checker = TcpChecker(frequency=Frequency(often=3, clock=lambda: now[0]))
+    endings: list[Ending] = []
+
+    async def watch(stream: trio.abc.Stream) -> None:
+        endings.append(Ending())
+        await endings[-1].watch(stream)
+
+    async with serving(watch) as target:
+        for _ in range(5):
+            await checker(TcpCheck(), target, timeout=TIME)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [await one.wait() for one in endings] == ["in order"] * 3 + ["reset"] * 2  # S11
+        now[0] = 1.5
+        await checker(TcpCheck(), target, timeout=TIME)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await endings[5].wait() == "reset"  # so it was a second ago
+        now[0] = 4.0
+        await checker(TcpCheck(), target, timeout=TIME)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await endings[6].wait() == "in order"
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost"])
+async def test_tcp_asks_the_host_the_check_names(host: str) -> None:
+    async with serving(nothing, host=host) as target:  # S14
+        asked = Target(address="192.0.2.1", ports=target.ports)
+        outcome = await run_check(TcpCheck(host=host), asked, timeout=TIME)
+    assert outcome.detail == "connected"
 
 
 async def test_tcp_fails_when_refused() -> None:

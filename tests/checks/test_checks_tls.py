@@ -8,7 +8,17 @@ from functools import partial
 import pytest
 import trio
 import trustme
-from check_servers import CALM, OK, answering, deaf_listener, reset, serving, sockets_of
+from check_servers import (
+    CALM,
+    OK,
+    Ending,
+    answering,
+    deaf_listener,
+    held_sockets,
+    read_request,
+    reset,
+    serving,
+)
 
 from warren.checks import Checker, LeanTransport, run_check
 from warren.model.check import HttpCheck, Outcome, Result, Scheme
@@ -112,4 +122,31 @@ async def test_https_leaves_no_socket_behind() -> None:
         with trio.move_on_after(SHORT) as scope:
             await asks(target=target)
         assert scope.cancelled_caught
-        assert not sockets_of(target.ports["http"])  # S15
+        assert not held_sockets(target.ports["http"])  # S15
+
+
+async def test_https_says_goodbye() -> None:
+    ending = Ending()  # S11
+
+    async def answer(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        await stream.send_all(OK)
+        await ending.watch(stream)
+
+    # Strict: without a close_notify its end of file is an error.
+    async with serving(answer, tls=certificate("x.example"), is_strict=True) as target:
+        assert (await run_check(HTTPS, target, timeout=TIME)).detail == "200 OK"
+        assert await ending.wait() == "in order"
+
+
+async def test_https_ends_in_order_where_the_body_goes_on() -> None:
+    ending = Ending()
+
+    async def answer(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000)
+        await ending.watch(stream)
+
+    async with serving(answer, tls=certificate("x.example")) as target:
+        assert (await run_check(HTTPS, target, timeout=TIME)).result is Result.PASS
+        assert await ending.wait() == "in order"  # S11

@@ -9,7 +9,6 @@ import pytest
 import trio
 import trio.testing
 
-from warren.checks.dial import hang_up
 from warren.checks.http_wire import PlainWire
 
 
@@ -53,19 +52,23 @@ async def test_wire_waits_again_when_woken_for_nothing() -> None:
     wire.close()
 
 
-@pytest.mark.parametrize("peer_closed", [True, False])
-def test_hang_up_resets_unless_the_peer_closed_first(peer_closed: bool) -> None:
+@pytest.mark.parametrize(("reset", "peer_closed"), [(True, False), (True, True), (False, False)])
+async def test_wire_resets_only_if_told_to_and_nobody_closed_first(
+    reset: bool, peer_closed: bool
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         ours = socket.create_connection(server.getsockname())
         theirs, _ = server.accept()
     with theirs:
+        ours.setblocking(False)
+        wire = PlainWire(ours, reset=reset)
         if peer_closed:
             theirs.shutdown(socket.SHUT_WR)
-            assert ours.recv(1) == b""  # S11
-        hang_up(ours, peer_closed=peer_closed)
-        hang_up(ours, peer_closed=peer_closed)  # harmless
+            assert await wire.receive(1) == b""  # S11
+        wire.close()
+        wire.close()  # harmless
         read = partial(theirs.recv, 1)
-        if peer_closed:
+        if peer_closed or not reset:
             assert read() == b""
         else:
             with pytest.raises(ConnectionResetError):

@@ -30,6 +30,7 @@ def words(spec: ServiceSpec) -> list[str]:
     options = [
         *(f"--env={name}={value}" for name, value in spec.env.items()),
         *(f"--port={name}={number}" for name, number in spec.ports.items()),
+        f"--address={spec.address}",
         f"--replicas={spec.replicas}",
         f"--restart={spec.restart.condition.value}",
         f"--max-attempts={spec.restart.max_attempts}",
@@ -62,7 +63,8 @@ def _probe(group: str, probe: Probe | None) -> Iterator[str]:
     if isinstance(check, ExecCheck):
         yield f"--{group}-cmd={shlex.join(check.command)}"
     elif isinstance(check, TcpCheck):
-        yield f"--{group}-tcp=port={check.port}"
+        host = "" if check.host is None else f",host={check.host}"
+        yield f"--{group}-tcp=port={check.port}{host}"
     else:
         yield f"--{group}-http={_http(check)}"
     for name in Probe.__struct_fields__[3:]:
@@ -76,8 +78,9 @@ def _http(check: HttpCheck) -> str:
     if check.port is not None:
         pairs.append(("port", str(check.port)))
     pairs.append(("verify", str(check.verify).lower()))
-    for name, value in check.headers.items():
-        pairs.append(("host", value) if name == "Host" else ("header", f"{name}:{value}"))
+    if check.host is not None:
+        pairs.append(("host", check.host))
+    pairs += [("header", f"{name}:{value}") for name, value in check.header_lines()]
     return ",".join(f"{key}={_escaped(value)}" for key, value in pairs)
 
 

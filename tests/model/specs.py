@@ -48,8 +48,14 @@ _argvs = st.tuples(filled, st.lists(words, max_size=4)).map(lambda two: Argv([tw
 _check_ports = st.none() | st.integers(1, 65535) | filled
 _printable = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20)
 _headers = st.dictionaries(
-    st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", fullmatch=True), _printable, max_size=4
-).filter(lambda headers: len({name.lower() for name in headers}) == len(headers))
+    st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", fullmatch=True).filter(
+        lambda name: name.lower() != "host"
+    ),
+    _printable | st.lists(_printable, min_size=2, max_size=3).map(tuple),
+    max_size=4,
+)
+_addresses = st.sampled_from(["127.0.0.1", "::1", "10.0.0.7", "fe80::1", "::ffff:1.2.3.4"])
+_hosts = st.none() | _addresses | st.sampled_from(["localhost", "a.example", "x", "a_b"])
 _codes = st.integers(100, 599)
 _statuses = st.tuples(_codes, _codes).map(lambda ends: StatusRange(min(ends), max(ends)))
 _variables = st.sampled_from([w for w in WEIRD if w and "=" not in w]) | st.text(
@@ -64,8 +70,9 @@ http_checks = st.builds(
     headers=_headers,
     status=_statuses,
     verify=st.booleans(),
+    host=_hosts,
 )
-tcp_checks = st.builds(TcpCheck, port=_check_ports)
+tcp_checks = st.builds(TcpCheck, port=_check_ports, host=_hosts)
 exec_checks = st.builds(ExecCheck, _argvs)
 
 
@@ -128,6 +135,7 @@ def specs(draw: st.DrawFn) -> ServiceSpec:
         }
     return ServiceSpec(
         name=draw(names),
+        address=draw(_addresses),
         command=command,
         image=draw(filled if command is None else optional),
         replicas=draw(st.integers(0, 10_000)),

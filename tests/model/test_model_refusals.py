@@ -15,7 +15,7 @@ from warren.model.yamltext import BUDGET, DEEPEST
 
 SPEC_FIELDS = (
     "command, image, replicas, env, user, new_privileges, cwd, ports, health, startup, liveness, "
-    "readiness, restart, stop, resources, env_file"
+    "readiness, restart, stop, resources, address, env_file"
 )
 PROBE_FIELDS = (
     "http, tcp, exec, interval, timeout, retries, successes, start_period, initial_delay, "
@@ -23,6 +23,7 @@ PROBE_FIELDS = (
 )
 DURATION = "want a duration such as 10, 10s, 500ms or 1m30s (a bare number is seconds)"
 PORT = "want 1 to 65535 or the name of a port"
+HOST = "want an address such as 127.0.0.1 or ::1, or a host's name"
 STATUS = "want a status such as 204, or a range such as 200-399, within 100-599"
 IDS = "want ids from 0 to 4294967294"
 TEXT = "want UTF-8 text without a NUL character"
@@ -97,7 +98,7 @@ FIELDS = [
         "health: {tcp: {port: 1.5}}",
         "health.tcp.port: 1.5: want a whole number or a string (quote it) or nothing",
     ),
-    ("health: {tcp: {host: a}}", "health.tcp.host: 'a': no such field; want one of port"),
+    ("health: {tcp: {path: a}}", "health.tcp.path: 'a': no such field; want one of port, host"),
     (
         "health: {http: {path: x}}",
         "health.http.path: 'x': want a path such as /healthz, without spaces",
@@ -125,8 +126,16 @@ FIELDS = [
     ),
     (
         "health: {http: {headers: {Host: a, host: b}}}",
-        "health.http.headers.host: 'b': is given twice; names ignore case",
+        "health.http.headers.Host: 'b': want it once: no server takes two",
     ),
+    (
+        "health: {http: {headers: {A: []}}}",
+        "health.http.headers.A: []: want a value, or a list of them",
+    ),
+    ("health: {http: {host: a b}}", f"health.http.host: 'a b': {HOST}"),
+    ("health: {tcp: {host: ''}}", f"health.tcp.host: '': {HOST}"),
+    ("address: localhost", "address: 'localhost': want an address such as 127.0.0.1 or ::1"),
+    ("address: fe80::1%lo", "address: 'fe80::1%lo': want an address such as 127.0.0.1 or ::1"),
     ("health: {http: {headers: {A: 1}}}", "health.http.headers.A: 1: want a string (quote it)"),
     ("health: {exec: {}}", "health.exec.command: is missing"),
     (

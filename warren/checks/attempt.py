@@ -6,7 +6,8 @@
     return attempt.outcome
 
 Invariants: after the block there is an outcome (S1); a caller's cancellation and our own bugs
-pass through; what cuts the attempt is a fail, unless our own loop was stalled (`LoopLag`).
+pass through; an answer that was given stands, whatever becomes of the connection; a fail of any
+kind is an error where our own loop was stalled for a large part of the attempt (`LoopLag`).
 """
 
 from __future__ import annotations
@@ -41,21 +42,26 @@ _FOREIGN = (httpx.TransportError, OSError, *_SENSELESS)
 
 
 class Attempt:
-    """The block in which one attempt is made. `waiting_for` says what a timeout was spent on."""
+    """The block in which one attempt is made. `waiting_for` says what a timeout was spent on,
+    `known` what was known of the answer by then."""
 
-    __slots__ = ("_lag", "_scope", "_start", "_timeout", "outcome", "waiting_for")
+    __slots__ = ("_answered", "_lag", "_scope", "_start", "_timeout", "known", "outcome",
+                 "waiting_for")  # fmt: skip
 
     outcome: Outcome
 
     def __init__(self, timeout: float, lag: LoopLag | None = None) -> None:
         self.waiting_for = "connection"
+        self.known = ""
+        self._answered = False
         self._timeout = timeout
         self._lag = lag or LoopLag.current()
-        self._start = self._lag.clock()
+        self._start = self._lag.begin()
         self._scope = trio.CancelScope(deadline=trio.current_time() + timeout)
 
     def answer(self, result: Result, detail: str) -> None:
         """Set the outcome. `detail` is bounded already."""
+        self._answered = True
         self.outcome = Outcome(result, detail, self._lag.clock() - self._start)
 
     def __enter__(self) -> Attempt:
@@ -68,30 +74,47 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        self._lag.finish()
         if isinstance(error, trio.Cancelled):
             # The innermost hand that was waiting may have said on what.
             self.waiting_for = next(iter(getattr(error, "__notes__", ())), self.waiting_for)
         self._scope.__exit__(kind, error, traceback)
         if self._scope.cancelled_caught:
-            self._cut()
+            self._end(Result.FAIL, f"no {self.waiting_for} within {format_duration(self._timeout)}")
             return True
         if isinstance(error, _FOREIGN):
-            self.answer(*_meaning(error))
+            self._end(*_meaning(error))
             return True
+        if error is None:
+            self._excuse(self.outcome.duration)
         return False
 
-    def _cut(self) -> None:
-        stalled = self._lag.blamed(self._start, self._start + self._timeout)
-        if stalled is not None:
-            self.answer(Result.ERROR, told_stall(stalled))
+    def _end(self, result: Result, detail: str) -> None:
+        """The attempt was cut, or broke: what that means, unless there is an answer already."""
+        if self._answered:
+            self._excuse(self.outcome.duration)
             return
-        within = format_duration(self._timeout)
-        self.answer(Result.FAIL, f"no {self.waiting_for} within {within}")
+        told = f"{self.known}, but {detail}" if self.known and result is Result.FAIL else detail
+        self.answer(result, bounded(told))
+        is_cut = self._scope.cancelled_caught
+        self._excuse(self._timeout if is_cut else self.outcome.duration, is_cut=is_cut)
+
+    def _excuse(self, seconds: float, *, is_cut: bool = False) -> None:
+        """A fail that `seconds` of the attempt led to is our own error where we were stalled."""
+        outcome = self.outcome
+        if outcome.result is Result.FAIL:
+            end = self._start + seconds
+            stalled = self._lag.blamed(self._start, end, timeout=self._timeout)
+            if stalled is not None:
+                self.outcome = excused(outcome, stalled, is_cut=is_cut)
 
 
-def told_stall(seconds: float) -> str:
-    """The detail of an attempt that was late by our own fault."""
-    return f"our own event loop was stalled for {seconds:.1f}s"
+def excused(fail: Outcome, stalled: float, *, is_cut: bool) -> Outcome:
+    """The error in place of a fail that came of `stalled` seconds which are our own fault."""
+    said = f"our own event loop was stalled for {stalled:.1f}s"
+    if not is_cut:
+        said = bounded(f"{said}; then: {fail.detail}")
+    return Outcome(Result.ERROR, said, fail.duration)
 
 
 def _meaning(error: Exception) -> tuple[Result, str]:

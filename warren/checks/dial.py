@@ -1,7 +1,7 @@
-"""Dialling: addresses, non-blocking sockets, and closing them without using up ports (S11, S14).
+"""Dialling: addresses and non-blocking sockets (S11, S14).
 
 A numeric address never visits a resolver or a thread. Whoever gets a socket closes it, on every
-path, with `hang_up`.
+path, as `parting.py` has it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 from typing import NamedTuple
 
 import trio
 
-# On, zero seconds: close() sends a reset, and no TIME_WAIT keeps our port. A linger of one
-# second would block close(), also on a non-blocking socket.
-_NO_LINGER = struct.pack("ii", 1, 0)
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 _UNDER_WAY = (0, errno.EINPROGRESS)
 
@@ -71,7 +67,7 @@ async def connected(address: Address) -> socket.socket:
         await wait_connected(sock)
         _check_connected(sock, address)
     except BaseException:
-        hang_up(sock)
+        sock.close()
         raise
     return sock
 
@@ -97,16 +93,6 @@ def refused(code: int, address: Address) -> OSError:
     host, port, *_ = address.sockaddr
     place = f"[{host}]:{port}" if address.family == socket.AF_INET6 else f"{host}:{port}"
     return OSError(code, f"{place}: {os.strerror(code)}")
-
-
-def hang_up(sock: socket.socket, *, peer_closed: bool = False) -> None:
-    """Close at once. Unless the peer closed first, with a reset, so that no TIME_WAIT is ours.
-
-    Harmless twice.
-    """
-    if not peer_closed and sock.fileno() >= 0:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    sock.close()
 
 
 def _check_connected(sock: socket.socket, address: Address) -> None:

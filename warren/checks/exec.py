@@ -6,7 +6,7 @@ gets a meaning. Invariant: the detail is the end first, then what was printed, b
 
 from __future__ import annotations
 
-from warren.checks.attempt import told_stall
+from warren.checks.attempt import excused
 from warren.checks.detail import bounded, decode_output
 from warren.checks.lag import LoopLag
 from warren.model.check import DETAIL_LIMIT, ExecCheck, Outcome, Result
@@ -25,16 +25,21 @@ class ExecChecker:
         if target.run is None:
             return Outcome(Result.ERROR, "this task has no context to run commands in")
         lag = self._lag or LoopLag.current()
+        lag.begin()
         try:
             result = await target.run(check.command, timeout=timeout, output_limit=DETAIL_LIMIT)
         except CannotRunError as error:
             return Outcome(Result.ERROR, bounded(str(error)))
-        if result.timed_out:
+        finally:
+            lag.finish()
+        outcome = _outcome(result, timeout)
+        if outcome.result is Result.FAIL:
             start = lag.clock() - result.duration
-            stalled = lag.blamed(start, start + timeout)
+            end = start + (timeout if result.timed_out else result.duration)
+            stalled = lag.blamed(start, end, timeout=timeout)
             if stalled is not None:
-                return Outcome(Result.ERROR, told_stall(stalled), result.duration)
-        return _outcome(result, timeout)
+                return excused(outcome, stalled, is_cut=result.timed_out)
+        return outcome
 
 
 def _outcome(result: CommandResult, timeout: float) -> Outcome:

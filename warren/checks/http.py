@@ -1,7 +1,8 @@
 """The HTTP check: GET, and judge the status (S11).
 
 Invariants: the detail has the status and never the body nor a header; the body is read to its end
-or to `BODY_LIMIT`; a status out of range is what is reported, whatever becomes of the body.
+or to `BODY_LIMIT`; the status is reported whatever becomes of the body; the answer is given before
+the connection is closed, which may take a moment.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ class HttpChecker:
         """One attempt, `timeout` seconds from connect to the end of the body."""
         with Attempt(timeout, self._lag) as attempt:
             port = port_number(check.port, target.ports)
-            request = self._request(check, target.address, port)
+            request = self._request(check, check.host or target.address, port)
             attempt.waiting_for = "response head"
             response = await self._transport.handle_async_request(request)
             attempt.waiting_for = "end of the body"
-            attempt.answer(*await _judge(check, response))
+            await _judge(attempt, check, response)
         return attempt.outcome
 
     def _request(self, check: HttpCheck, address: str, port: int) -> httpx.Request:
@@ -93,14 +94,14 @@ def _headers(check: HttpCheck) -> list[tuple[str, str]]:
     kept = [(name, value) for name, value in DEFAULT_HEADERS.items() if name.lower() not in given]
     own = [
         (name, value)
-        for name, value in check.headers.items()
+        for name, value in check.header_lines()
         if value or name.lower() not in defaults
     ]
     return kept + own
 
 
 def _removes_host(check: HttpCheck) -> bool:
-    return any(name.lower() == "host" and not value for name, value in check.headers.items())
+    return any(name.lower() == "host" and not value for name, value in check.header_lines())
 
 
 def _server_name(host: str) -> str | None:
@@ -112,20 +113,19 @@ def _server_name(host: str) -> str | None:
     return None if name.startswith(".") else name
 
 
-async def _judge(check: HttpCheck, response: httpx.Response) -> tuple[Result, str]:
-    status = response.status_code
+async def _judge(attempt: Attempt, check: HttpCheck, response: httpx.Response) -> None:
+    attempt.known = _shown(response)
+    is_wanted = response.status_code in check.status
+    if not is_wanted:
+        attempt.answer(Result.FAIL, f"HTTP {attempt.known}, want {check.status}")
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
     try:
         await _read(stream)
-    except httpx.TransportError:
-        if status in check.status:
-            raise
+        if is_wanted:
+            attempt.answer(Result.PASS, attempt.known)
     finally:
         await stream.aclose()
-    if status in check.status:
-        return Result.PASS, _shown(response)
-    return Result.FAIL, f"HTTP {_shown(response)}, want {check.status}"
 
 
 async def _read(stream: httpx.AsyncByteStream) -> None:

@@ -5,8 +5,11 @@ connection; no proxy, cookie, redirect or keep-alive. The body is streamed, and 
 it came with the head.
 
 Invariants: when `handle_async_request` raises, for whatever reason, its socket is closed; when it
-returns, closing the response closes the socket. What a request needs is worked out once and kept
-in its `extensions`, so build a request once, send it often, and do not change it in between.
+returns, closing the response closes the socket. Connections end in order (`parting.py`): at once
+where nothing can come any more, else in the time that takes; a cancelled one just closes.
+
+What a request needs is worked out once and kept in its `extensions`, so build a request once, send
+it often, and do not change it in between.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from warren.checks.dial import (
     Address,
     call,
     connected,
-    hang_up,
     look_up,
     numeric,
     refused,
@@ -31,6 +33,7 @@ from warren.checks.dial import (
 )
 from warren.checks.http_response import ResponseReader
 from warren.checks.http_wire import PlainWire, TlsWire, Wire
+from warren.checks.parting import Frequency, hang_up
 
 _PREPARED = "warren.prepared"
 _BROKEN = (OSError, trio.BrokenResourceError)
@@ -41,13 +44,18 @@ class LeanTransport(httpx.AsyncBaseTransport):
 
     A request's extensions may say `verify` (bool: check the server's certificate) and
     `sni_hostname` (str: the name to ask and check for). `authorities` makes the context that
-    checks. Timeouts are the caller's cancel scope.
+    checks; `frequency` tells which addresses are asked very often. Timeouts are the caller's
+    cancel scope.
     """
 
     def __init__(
-        self, *, authorities: Callable[[], ssl.SSLContext] = ssl.create_default_context
+        self,
+        *,
+        authorities: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        frequency: Frequency | None = None,
     ) -> None:
         self._authorities = authorities
+        self._frequency = frequency or Frequency()
         self._contexts: dict[bool, ssl.SSLContext] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -61,6 +69,9 @@ class LeanTransport(httpx.AsyncBaseTransport):
             await wire.send(prepared.head)
             while not reader.head_complete:
                 reader.feed(await wire.receive(reader.wanted))
+        except httpx.RemoteProtocolError:
+            await _Body(reader, wire).aclose()
+            raise
         except BaseException as error:
             _end(reader, wire)
             if isinstance(error, ConnectionRefusedError) and prepared.address is not None:
@@ -85,17 +96,18 @@ class LeanTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(_words(error)) from error
 
     async def _open_at(self, address: Address, prepared: _Prepared) -> Wire:
+        reset = self._frequency.note(address.sockaddr)
         if not prepared.tls:
-            if prepared.address is not None:
-                return PlainWire(call(address))  # the first send waits, if there is need
-            return PlainWire(await connected(address))
+            if prepared.address is not None:  # the first send waits, if there is need
+                return PlainWire(call(address), reset=reset)
+            return PlainWire(await connected(address), reset=reset)
         context = self._context(prepared.verify)  # may read files: before there is a socket
         sock = await connected(address)
         try:
-            wire = TlsWire(sock, context, prepared.tls_name)
+            wire = TlsWire(sock, context, prepared.tls_name, reset=reset)
             await wire.shake_hands()
         except BaseException:
-            hang_up(sock)
+            hang_up(sock, reset=reset)
             raise
         return wire
 
@@ -122,6 +134,7 @@ class _Body(httpx.AsyncByteStream):
     def __init__(self, reader: ResponseReader, wire: Wire) -> None:
         self._reader = reader
         self._wire = wire
+        self._is_broken = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -136,14 +149,19 @@ class _Body(httpx.AsyncByteStream):
             try:
                 reader.feed(await self._wire.receive(reader.wanted))
             except _BROKEN as error:
+                self._is_broken = True
                 raise _read_error(error) from error
 
     async def aclose(self) -> None:
-        _end(self._reader, self._wire)
+        if self._is_broken or (self._reader.complete and self._wire.is_silent):
+            _end(self._reader, self._wire)
+            return
+        self._reader.close()
+        await self._wire.part()
 
 
 def _response(reader: ResponseReader, wire: Wire) -> httpx.Response:
-    if reader.complete:
+    if reader.complete and wire.is_silent:
         _end(reader, wire)
         stream: httpx.AsyncByteStream = httpx.ByteStream(reader.take_body())
     else:

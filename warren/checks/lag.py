@@ -4,9 +4,13 @@ One pass of Trio's loop runs every ready task, then asks the kernel what happene
 lasts, or while the kernel's answer comes later than asked for (a stopped process, a paused
 machine), no check sees its answer. Passes over `NOTICEABLE` are kept as stalls.
 
+How late an answer of the kernel is can be told only where it was asked for soon: so while
+attempts are in flight a task of the monitor's own wakes the loop every `TICK`. An idle loop is
+left to sleep.
+
 Invariant: between two checkpoints of the loop at most one stall is added, so a healthy loop keeps
-nothing; cost is two clock readings per pass, not per attempt. Rejected: a ticker task, which adds
-wakeups to an idle loop and is itself late by chance.
+nothing; cost is two clock readings per pass, and the ticks. Rejected: a task that measures how
+late it is itself, as it cannot tell a long pass from many short ones.
 
 Real time, not Trio's: under a virtual clock a jump is no stall.
 """
@@ -15,13 +19,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import trio
 
 NOTICEABLE = 0.010  # seconds; shorter passes delay nobody by much
-BLAMED_PART = 0.25  # of the timeout: from here on a late answer is our error, not their fail
+BLAMED_PART = 0.25  # of an attempt: from here on a bad end is our error, not their fail
+ENOUGH = 0.5  # seconds: no server gives up sooner, so a shorter stall breaks nothing, unless it
+# is a large part of the timeout: on a busy machine a refusal is to stay a refusal
+TICK = 0.05  # seconds
 KEPT = 4096  # stalls
 
 
@@ -37,6 +44,10 @@ class LoopLag(trio.abc.Instrument):
         self.clock = clock
         self._stalls: deque[Stall] = deque(maxlen=KEPT)
         self._due = clock()  # when the loop ought to take its next step
+        self._is_watching = False  # whether anything tells us of the loop's steps
+        self._begun = 0  # attempts, ever
+        self._in_flight = 0
+        self._parked: trio.Event | None = None  # what the ticker waits for
 
     @classmethod
     def current(cls) -> LoopLag:
@@ -46,10 +57,30 @@ class LoopLag(trio.abc.Instrument):
         except LookupError:
             lag = cls()
             trio.lowlevel.add_instrument(lag)
+            trio.lowlevel.spawn_system_task(lag._tick)
             _current.set(lag)
             return lag
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the loop is left to sleep, as there are no attempts."""
+        return self._parked is not None
+
+    def begin(self) -> float:
+        """An attempt begins: the time by this clock."""
+        self._begun += 1
+        self._in_flight += 1
+        if self._parked is not None:
+            self._parked.set()
+            self._parked = None
+        return self.clock()
+
+    def finish(self) -> None:
+        """An attempt is over."""
+        self._in_flight -= 1
+
     def before_io_wait(self, timeout: float) -> None:
+        self._is_watching = True
         now = self.clock()
         if now - self._due > NOTICEABLE:
             self._stalls.append(Stall(self._due, now))
@@ -68,16 +99,34 @@ class LoopLag(trio.abc.Instrument):
         kept = (stall for stall in self._stalls if stall.end > now - seconds)
         return [(stall.end - stall.start, now - stall.end) for stall in kept]
 
-    def blamed(self, start: float, end: float) -> float | None:
+    def blamed(self, start: float, end: float, *, timeout: float | None = None) -> float | None:
         """Seconds our loop stalled if that took a large part of `start` to `end`, else None.
 
-        The seconds are those of the whole stalls, also where they reach beyond `end`.
+        Of an attempt that was over sooner than its `timeout` a short stall is a large part too:
+        it is blamed only where it could have broken something. The seconds are those of the whole
+        stalls, also where they reach beyond `end`; the pass that is not over yet counts.
         """
-        touching = [stall for stall in self._stalls if stall.end > start and stall.start < end]
+        touching = [stall for stall in self._known() if stall.end > start and stall.start < end]
         within = sum(min(stall.end, end) - max(stall.start, start) for stall in touching)
-        if within < (end - start) * BLAMED_PART:
+        needed = (end - start) * BLAMED_PART
+        if timeout is not None:
+            needed = max(needed, min(timeout * BLAMED_PART, ENOUGH))
+        if within < needed or not touching:
             return None
         return sum(stall.end - stall.start for stall in touching)
+
+    def _known(self) -> Iterator[Stall]:
+        yield from self._stalls
+        if self._is_watching and self.clock() - self._due > NOTICEABLE:
+            yield Stall(self._due, self.clock())
+
+    async def _tick(self) -> None:
+        while True:
+            begun = self._begun
+            await trio.sleep(TICK)
+            if not self._in_flight and self._begun == begun:
+                self._parked = trio.Event()
+                await self._parked.wait()
 
     def __repr__(self) -> str:
         longest = max((stall.end - stall.start for stall in self._stalls), default=0.0)

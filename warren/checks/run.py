@@ -6,7 +6,9 @@ import httpx
 
 from warren.checks.exec import ExecChecker
 from warren.checks.http import HttpChecker
+from warren.checks.http_transport import LeanTransport
 from warren.checks.lag import LoopLag
+from warren.checks.parting import Frequency
 from warren.checks.tcp import TcpChecker
 from warren.model.check import Check, ExecCheck, HttpCheck, Outcome
 from warren.model.seams import RunCheck, Target
@@ -25,9 +27,10 @@ class Checker:
         transport: httpx.AsyncBaseTransport | None = None,
         lag: LoopLag | None = None,
     ) -> None:
-        self._http = HttpChecker(transport=transport, lag=lag)
+        frequency = Frequency()
+        self._http = HttpChecker(transport=transport or LeanTransport(frequency=frequency), lag=lag)
         self._exec = ExecChecker(lag=lag)
-        self._tcp = TcpChecker(lag=lag)
+        self._tcp = TcpChecker(lag=lag, frequency=frequency)
 
     async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome:
         if isinstance(check, HttpCheck):

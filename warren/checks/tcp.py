@@ -1,45 +1,47 @@
-"""The TCP check: connect and close; nothing is sent (S12)."""
+"""The TCP check: connect and close, in order; nothing is sent (S12)."""
 
 from __future__ import annotations
 
+import socket
+
 from warren.checks.attempt import Attempt
-from warren.checks.dial import Address, connected, hang_up, look_up, numeric
+from warren.checks.dial import Address, connected, look_up, numeric
 from warren.checks.lag import LoopLag
+from warren.checks.parting import Frequency, hang_up, part
 from warren.checks.ports import port_number
 from warren.model.check import Outcome, Result, TcpCheck
 from warren.model.seams import Target
 
 
 class TcpChecker:
-    """Runs TCP checks."""
+    """Runs TCP checks. `frequency` tells which addresses are asked very often."""
 
-    def __init__(self, *, lag: LoopLag | None = None) -> None:
+    def __init__(self, *, lag: LoopLag | None = None, frequency: Frequency | None = None) -> None:
         self._lag = lag
+        self._frequency = frequency or Frequency()
 
     async def __call__(self, check: TcpCheck, target: Target, *, timeout: float) -> Outcome:
         """One attempt: passes when the instance accepts a connection within `timeout` seconds."""
         with Attempt(timeout, self._lag) as attempt:
             port = port_number(check.port, target.ports)
-            await _connect(target.address, port)
-            attempt.answer(Result.PASS, "connected")
+            address, sock = await _connect(check.host or target.address, port)
+            try:
+                attempt.answer(Result.PASS, "connected")
+                if not self._frequency.note(address.sockaddr):
+                    await part(sock)
+            finally:
+                hang_up(sock, reset=True)  # where it was not parted from
         return attempt.outcome
 
 
-async def _connect(host: str, port: int) -> None:
+async def _connect(host: str, port: int) -> tuple[Address, socket.socket]:
     address = numeric(host, port)
     if address is not None:
-        hang_up(await connected(address))
-        return
+        return address, await connected(address)
     *others, last = await look_up(host, port)
     for other in others:
-        if await _accepts(other):
-            return
-    hang_up(await connected(last))
-
-
-async def _accepts(address: Address) -> bool:
-    try:
-        hang_up(await connected(address))
-    except OSError:
-        return False
-    return True
+        try:
+            return other, await connected(other)
+        except OSError:
+            continue
+    return last, await connected(last)

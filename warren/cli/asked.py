@@ -5,10 +5,10 @@ Every refusal is a SpecError that names the option.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
-from warren.model.check import Argv, HttpCheck, Scheme, StatusRange, TcpCheck
+from warren.model.check import Argv, Headers, HttpCheck, Scheme, StatusRange, TcpCheck
 from warren.model.errors import FieldError, SpecError
 
 _URL = "want a URL such as http://localhost:8080/healthz"
@@ -17,7 +17,7 @@ _PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 
 
 def http_question(
-    url: str, *, headers: Mapping[str, str], status: str, verify: bool
+    url: str, *, headers: Headers, status: str, verify: bool
 ) -> tuple[HttpCheck, str]:
     """The check, and the host to ask."""
     parts, port = _split("URL", url, _URL)
@@ -53,20 +53,18 @@ def tcp_question(address: str) -> tuple[TcpCheck, str]:
     return TcpCheck(port=port), parts.hostname or ""
 
 
-def headers(given: Sequence[str], host: str | None) -> dict[str, str]:
-    """Headers of `NAME:VALUE`; space around a value is dropped."""
-    found = dict[str, str]()
+def headers(given: Sequence[str], host: str | None) -> Headers:
+    """Headers of `NAME:VALUE`, each as often as it is given; space around a value is dropped."""
+    found = dict[str, tuple[str, ...]]()
     for header in given:
         name, colon, value = header.partition(":")
         if not colon or not name:
             raise SpecError("--header", "want NAME:VALUE", value=header)
-        if name.lower() in (known.lower() for known in found):
-            raise SpecError("--header", "is given twice; names ignore case", value=header)
-        found[name] = value.strip()
+        found[name] = (*found.get(name, ()), value.strip())
     if host is not None:
         if "host" in (name.lower() for name in found):
             raise SpecError("--host", "want either this or --header Host:...", value=host)
-        found["Host"] = host
+        found["Host"] = (host,)
     return found
 
 

@@ -51,7 +51,8 @@ def http(
     url
         Such as http://localhost:8080/healthz or https://[::1]/.
     header
-        NAME:VALUE, may be repeated; an empty value removes a default header.
+        NAME:VALUE, may be repeated, also with the same name; an empty value removes a default
+        header.
     host
         The Host header, and the name asked for in TLS.
     status

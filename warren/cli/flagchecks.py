@@ -1,7 +1,8 @@
 """A probe from the options of its group, and back to the words of one. Pure.
 
-The short form is `PATH:PORT`. In the long one, `path=/,port=80`, a comma ends a value only where a
-word and `=` follow; `\\,` is a comma that ends nothing, and `\\\\` a backslash.
+The short form is `PATH:PORT`, and of a TCP check `PORT`. In the long one, `path=/,port=80`, a comma
+ends a value only where a word and `=` follow; `\\,` is a comma that ends nothing, and `\\\\` a
+backslash.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def read_check(kind: str, option: str, text: str) -> Check:
         if kind == "cmd":
             return ExecCheck(_argv(option, text))
         if kind == "tcp":
-            return TcpCheck(port=_port(option, text.removeprefix("port=")))
+            return _tcp(option, text)
         return _http(option, text)
     except FieldError as error:
         raise SpecError(f"{option} {error.field}", error.wanted, value=error.value) from None
@@ -100,17 +101,29 @@ def _numbers(group: str, given: ProbeFlags) -> Iterator[tuple[str, object]]:
 
 def _http(option: str, text: str) -> HttpCheck:
     fields: dict[str, Any] = {}
-    headers: dict[str, str] = {}
+    headers: dict[str, tuple[str, ...]] = {}
     for key, value in _pairs(option, text):
         if key == "header":
             _add_header(option, headers, value)
-        elif key in fields or (key == "host" and "Host" in headers):
+        elif key in fields:
             raise SpecError(f"{option} {key}", "is given twice", value=value)
-        elif key == "host":
-            headers["Host"] = value
         else:
             fields[key] = _http_field(option, key, value)
     return HttpCheck(**fields, headers=headers)
+
+
+def _tcp(option: str, text: str) -> TcpCheck:
+    if "=" not in text:
+        return TcpCheck(port=_port(option, text))
+    fields: dict[str, Any] = {}
+    for piece in text.split(","):
+        key, _, value = piece.partition("=")
+        if key not in ("host", "port"):
+            raise SpecError(f"{option} {key}", "no such key; want host or port", value=value)
+        if key in fields:
+            raise SpecError(f"{option} {key}", "is given twice", value=value)
+        fields[key] = value if key == "host" else _port(option, value)
+    return TcpCheck(**fields)
 
 
 def _pairs(option: str, text: str) -> Iterator[tuple[str, str]]:
@@ -146,13 +159,11 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\([\\,])", r"\1", text)
 
 
-def _add_header(option: str, headers: dict[str, str], text: str) -> None:
+def _add_header(option: str, headers: dict[str, tuple[str, ...]], text: str) -> None:
     name, colon, value = text.partition(":")
     if not colon:
         raise SpecError(f"{option} header", "want NAME:VALUE", value=text)
-    if name in headers:
-        raise SpecError(f"{option} header", "is given twice", value=text)
-    headers[name] = value
+    headers[name] = (*headers.get(name, ()), value)
 
 
 def _http_field(option: str, key: str, value: str) -> object:

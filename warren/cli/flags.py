@@ -22,9 +22,9 @@ _TITLES = {
 _OPTIONS = {
     "http": (
         "CHECK",
-        "PATH:PORT, or path=/,port=80 with scheme, host, status, header=K:V, verify.",
+        "PATH:PORT, or path=/,port=80 with scheme, status, header=K:V, verify, and host to ask.",
     ),
-    "tcp": ("PORT", "A port's number or name."),
+    "tcp": ("PORT", "A port's number or name, or port=80,host=::1."),
     "cmd": ("COMMAND", "Split as a shell would, run without one; exit code 0 passes."),
     "interval": ("DURATION", "Between attempts [default: 30s]."),
     "timeout": ("DURATION", "Of one attempt [default: 10s]."),
@@ -108,6 +108,8 @@ class ServiceFlags:
         A file of NAME=VALUE lines; may be repeated. --env wins.
     port
         NAME for any free port, or NAME=NUMBER; may be repeated.
+    address
+        Where it listens and its checks ask, such as ::1 [default: 127.0.0.1].
     user
         NAME, UID, NAME:GROUP or UID:GID; needs root where it is somebody else.
     new_privileges
@@ -129,6 +131,7 @@ class ServiceFlags:
     env: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="K=V")] = ()
     env_file: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="FILE")] = ()
     port: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME[=PORT]")] = ()
+    address: str | None = None
     user: str | None = None
     new_privileges: Annotated[bool | None, Parameter()] = None
     cwd: Annotated[str | None, Parameter(metavar="DIR")] = None

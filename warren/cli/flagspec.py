@@ -32,6 +32,7 @@ _OPTIONS = {
     "new_privileges": "--new-privileges",
     "cwd": "--cwd",
     "ports": "--port",
+    "address": "--address",
     "restart.condition": "--restart",
     "restart.max_attempts": "--max-attempts",
     "stop.signal": "--stop-signal",
@@ -137,7 +138,7 @@ def _simple(flags: ServiceFlags, around: Surroundings) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if flags.replicas is not None:
         fields["replicas"] = count("--replicas", flags.replicas, 0, 10_000)
-    for name in ("image", "user"):
+    for name in ("image", "user", "address"):
         text: str | None = getattr(flags, name)
         if text is not None:
             fields[name] = text

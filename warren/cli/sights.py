@@ -14,7 +14,7 @@ from warren.model.cluster import Entry
 from warren.model.duration import Duration
 from warren.model.plural import counted
 from warren.model.probe import Probe
-from warren.model.service import ServiceSpec
+from warren.model.service import LOOPBACK, ServiceSpec
 from warren.model.task import Phase
 from warren.model.view import ManagerStatus, NodeState, NodeView, ServiceView, TaskDetail, TaskView
 
@@ -202,6 +202,7 @@ def _config(spec: ServiceSpec, *, shows_values: bool) -> list[str]:
         ("Directory", spec.cwd or ""),
         ("User", f"{spec.user or ''}{', may gain privileges' if spec.new_privileges else ''}"),
         ("Ports", ", ".join(f"{name} {number or 'any'}" for name, number in spec.ports.items())),
+        ("Address", "" if spec.address == LOOPBACK else spec.address),
         ("Variables", ", ".join(_variables(spec.env, shows_values=shows_values))),
         ("Restart", f"{spec.restart.condition.value}, at most {spec.restart.max_attempts} "
                     f"in {spec.restart.window}"),
@@ -241,9 +242,11 @@ def _check(one: Probe, *, shows_values: bool) -> str:
     if isinstance(check, ExecCheck):
         return f"exec {shlex.join(check.command)}"
     port = "the only port" if check.port is None else f"port {check.port}"
+    if check.host is not None:
+        port = f"{port} of {check.host}"
     if not isinstance(check, HttpCheck):
         return f"tcp {port}"
-    lines = check.headers.items() if shows_values else [(name,) for name in check.headers]
+    lines = check.header_lines() if shows_values else [(name,) for name in check.headers]
     headers = "".join(f", header {': '.join(line)}" for line in lines)
     verified = ", certificate verified" if check.verify else ""
     return f"{check.scheme.value} GET {check.path} on {port}, {check.status}{headers}{verified}"

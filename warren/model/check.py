@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -13,6 +14,7 @@ from warren.model.errors import FieldError
 
 HIDDEN = "\0hidden"  # stands for a value that is not told; no program and no server can be sent it
 DETAIL_LIMIT = 4096  # bytes of an outcome's detail (S13)
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?\Z")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _RANGE = re.compile(r"(\d{3})(?:-(\d{3}))?\Z")
 
@@ -51,6 +53,9 @@ class StatusRange:
         raise ValueError("want a status such as 204, or a range such as 200-399, within 100-599")
 
 
+Headers = Mapping[str, str | tuple[str, ...]]
+
+
 class Scheme(enum.Enum):
     HTTP = "http"
     HTTPS = "https"
@@ -59,16 +64,19 @@ class Scheme(enum.Enum):
 class HttpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """GET `path` and judge the status (S11). `port` is a number, a name, or None: the only port.
 
-    `headers` are sent as given; `Host` overrides, an empty value removes a default header.
-    `verify` checks the certificate of an https server against the system's authorities.
+    `host` is a name or an address to ask in place of the instance's own (S14). `headers` are sent
+    as given, one with several values several times; `Host` overrides, an empty value removes a
+    default header. `verify` checks the certificate of an https server against the system's
+    authorities.
     """
 
     path: str = "/"
     port: int | str | None = None
     scheme: Scheme = Scheme.HTTP
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Headers = MappingProxyType({})
     status: StatusRange = StatusRange()
     verify: bool = False
+    host: str | None = None
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/") or not _is_printable(self.path) or " " in self.path:
@@ -76,24 +84,44 @@ class HttpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         if not self.path.isascii():
             raise FieldError("path", self.path, "want ASCII; percent-encode the rest")
         check_port(self.port)
-        seen = set[str]()
-        for name, value in self.headers.items():
+        check_host(self.host)
+        self._check_headers()
+
+    def _check_headers(self) -> None:
+        for name, value in self.header_lines():
             if not _TOKEN.match(name):
                 raise FieldError("headers", name, "want a header name such as X-Probe")
             if value != HIDDEN and (not _is_printable(value) or not value.isascii()):
                 raise FieldError(f"headers.{name}", value, "want printable ASCII on one line")
-            if name.lower() in seen:
-                raise FieldError(f"headers.{name}", value, "is given twice; names ignore case")
-            seen.add(name.lower())
+        hosts = [value for name, value in self.header_lines() if name.lower() == "host"]
+        if len(hosts) > 1:
+            raise FieldError("headers.Host", hosts[1], "want it once: no server takes two")
+        values = {name: _values(value) for name, value in self.headers.items()}
+        for name, given in values.items():
+            if not given:
+                raise FieldError(f"headers.{name}", [], "want a value, or a list of them")
+        if any(
+            not isinstance(self.headers[name], str) for name, v in values.items() if len(v) == 1
+        ):
+            plain = {name: v[0] if len(v) == 1 else v for name, v in values.items()}
+            msgspec.structs.force_setattr(self, "headers", plain)  # one value has one form
+
+    def header_lines(self) -> Iterator[tuple[str, str]]:
+        """Every header as often as it is sent."""
+        for name, value in self.headers.items():
+            for one in _values(value):
+                yield name, one
 
 
 class TcpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Connect and close; nothing is sent (S12). `port` as in HttpCheck."""
+    """Connect and close; nothing is sent (S12). `port` and `host` as in HttpCheck."""
 
     port: int | str | None = None
+    host: str | None = None
 
     def __post_init__(self) -> None:
         check_port(self.port)
+        check_host(self.host)
 
 
 class Argv(tuple[str, ...]):
@@ -142,10 +170,30 @@ def check_port(port: int | str | None) -> None:
         raise FieldError("port", port, "want 1 to 65535 or the name of a port")
 
 
+def check_host(host: str | None) -> None:
+    """Refuse what is no address and no name. Raises FieldError."""
+    if host is not None and not is_address(host) and not _HOST.match(host):
+        wanted = "want an address such as 127.0.0.1 or ::1, or a host's name"
+        raise FieldError("host", host, wanted)
+
+
+def is_address(text: str) -> bool:
+    """Whether this is a numeric address of IPv4 or IPv6, without a zone."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
 def check_text(field: str, text: str) -> None:
     """Refuse what no program can be handed and no journal can keep. Raises FieldError."""
     if "\0" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
         raise FieldError(field, text, "want UTF-8 text without a NUL character")
+
+
+def _values(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 def _is_printable(text: str) -> bool:

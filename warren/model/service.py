@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from warren.model.check import HIDDEN, Argv, check_text
+from warren.model.check import HIDDEN, Argv, check_text, is_address
 from warren.model.duration import Duration
 from warren.model.errors import FieldError
 from warren.model.identity import NAME_WANTED, ServiceName, is_name
@@ -21,6 +21,7 @@ NO_MAPPING: Mapping[str, str] = MappingProxyType({})
 NO_PORTS: Mapping[str, int] = MappingProxyType({})
 ANY_PORT = 0
 LARGEST_ID = (1 << 32) - 2  # of a user or group: the next stands for "leave it as it is"
+LOOPBACK = "127.0.0.1"
 Replicas = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 
 
@@ -83,7 +84,8 @@ class ServiceSpec(_Part, frozen=True):
 
     Exactly one of `command` and `image` may stand alone; an image may have a command.
     `new_privileges` lets programs run as another `user` gain privileges, by set-uid programs say.
-    `ports` maps a port's name to its number, or to 0 for any free one. `health` is the flat form.
+    `ports` maps a port's name to its number, or to 0 for any free one; `address` is where it
+    listens and its checks ask (S14). `health` is the flat form.
     """
 
     name: ServiceName
@@ -102,6 +104,7 @@ class ServiceSpec(_Part, frozen=True):
     restart: Restart = Restart()
     stop: Stop = Stop()
     resources: Resources = Resources()
+    address: str = LOOPBACK
 
     def __post_init__(self) -> None:
         if self.command is None and self.image is None:
@@ -125,6 +128,8 @@ class ServiceSpec(_Part, frozen=True):
                 raise FieldError("ports", name, NAME_WANTED)
             if not 0 <= number <= 65535:
                 raise FieldError(f"ports.{name}", number, "want 1 to 65535, or 0 for any free port")
+        if not is_address(self.address):
+            raise FieldError("address", self.address, "want an address such as 127.0.0.1 or ::1")
         self._refuse_probes()
 
     def _refuse_probes(self) -> None:

@@ -31,7 +31,7 @@ def hidden_fields(spec: ServiceSpec) -> Iterator[tuple[str, ...]]:
             yield "env", name
     for kind, probe in _probes(spec):
         if probe.http is not None:
-            for name, value in probe.http.headers.items():
+            for name, value in probe.http.header_lines():
                 if value == HIDDEN:
                     yield kind, "http", "headers", name
 

@@ -215,6 +215,7 @@ class ProcessRuntime:
             task=launch.task,
             pid=main.pid,
             started_at=time.time(),
+            address=launch.spec.address,
             ports=launch.ports,
             handle=handle,
         )

@@ -281,10 +281,14 @@ def _entries(hint: Any, name: str, schema: Any, bound: str) -> Field:
     if isinstance(value, type) and issubclass(value, msgspec.Struct):
         inner = record(value, schema.node.id)
         return pieces.Entries(name, (first.proto.name, key_item), inner, bound=bound)
-    value_item = _item(value, second.proto.slot.type, lambda: second.schema, bound)
+    repeats = get_origin(value) in (types.UnionType, Union)  # one value, or several
+    value_item = _item(
+        str if repeats else value, second.proto.slot.type, lambda: second.schema, bound
+    )
     named = (second.proto.name, value_item)
     may_hide = "hidden" in schema.fields
-    return pieces.Entries(name, (first.proto.name, key_item), named, bound=bound, may_hide=may_hide)
+    keyed = (first.proto.name, key_item)
+    return pieces.Entries(name, keyed, named, bound=bound, may_hide=may_hide, repeats=repeats)
 
 
 def _alternatives(hint: Any) -> tuple[bool, list[Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
@@ -239,7 +239,8 @@ class Span:
 
 class Entries:
     """A mapping as a list of structs: the key's field, and the value's, or the value's own ones.
-    With `may_hide` they have `hidden` too, for a value that is not told."""
+    With `may_hide` they have `hidden` too, for a value that is not told; one that `repeats` has a
+    key as often as it has values."""
 
     def __init__(
         self,
@@ -249,17 +250,20 @@ class Entries:
         *,
         bound: str,
         may_hide: bool = False,
+        repeats: bool = False,
     ) -> None:
         self._name = name
         self._key, self._key_item = key
         self._value = value
         self._may_hide = may_hide
+        self._repeats = repeats
         self._most = bounds.list_bound(bound)
 
     def write(self, builder: Any, value: Mapping[Any, Any]) -> None:
-        entries = builder.init(self._name, len(value))
+        lines = [*(_repeated(value) if self._repeats else value.items())]
+        entries = builder.init(self._name, len(lines))
         with At() as at:
-            for index, (at.step, each) in enumerate(value.items()):
+            for index, (at.step, each) in enumerate(lines):
                 entry = entries._get(index)
                 self._key_item.write(entry, self._key, at.step)
                 if isinstance(self._value, Record):
@@ -276,7 +280,9 @@ class Entries:
         with At() as at:
             for at.step in range(count):
                 key, value = self._read_entry(entries._get(at.step), budget)
-                if key in plain:
+                if key in plain and self._repeats:
+                    value = [*_listed(plain[key]), value]
+                elif key in plain:
                     raise DecodeError((), key, "is given twice")
                 plain[key] = value
         return plain
@@ -289,6 +295,16 @@ class Entries:
             return key, HIDDEN
         name, item = self._value
         return key, item.read(entry._get(name), budget)
+
+
+def _listed(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else [value]
+
+
+def _repeated(value: Mapping[str, str | tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    for name, given in value.items():
+        for one in (given,) if isinstance(given, str) else given:
+            yield name, one
 
 
 class At:
