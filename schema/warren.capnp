@@ -314,6 +314,7 @@ struct NodeHello {
   epoch @2 :Int64;              # as given in an earlier session of this process; 0: the first
   warren @3 :Text;              # version
   manager @4 :Text;             # the id of the manager it belongs to; empty: it has met none
+  containment @5 :Text;         # how it keeps what a task starts together; empty: not told
 }
 
 enum Desired {
@@ -396,6 +397,7 @@ struct NodeView {
   warren @5 :Text;              # version
   tasks @6 :Int64;              # that have not ended
   conditions @7 :List(NodeCondition);  # as it last told; none without a session
+  containment @8 :Text;         # as in `NodeHello`; empty without a session
 }
 
 struct Entry {

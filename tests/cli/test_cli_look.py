@@ -344,6 +344,7 @@ def test_nodes_are_shown(person: Person, web: FakeCluster) -> None:
         "lost_at": "2025-11-24T16:00:20.000+00:00",
         "warren": "0.1.0",
         "tasks": 0,
+        "containment": "",
         "conditions": [],
     }
     assert person.types("node", "inspect", "n1") == 0
@@ -367,6 +368,15 @@ def test_conditions_of_a_node_are_shown(person: Person, web: FakeCluster) -> Non
     assert json.loads(person.out)["conditions"][1] == {
         "kind": "lag", "message": "late", "since": "2025-11-24T16:00:00.000+00:00"
     }  # fmt: skip
+
+
+def test_node_inspect_says_how_trees_are_kept(person: Person, web: FakeCluster) -> None:
+    kept = NodeView(name="n1", state=NodeState.READY, joined_at=BORN, containment="walk, weaker")
+    web.known_nodes[0] = kept
+    assert person.types("node", "inspect", "n1") == 0
+    assert person.out.splitlines()[5] == "Containment: walk, weaker"
+    assert person.types("node", "inspect", "n1", "--json") == 0
+    assert json.loads(person.out)["containment"] == "walk, weaker"
 
 
 def test_status_of_what_is_well_is_0(person: Person, web: FakeCluster) -> None:

@@ -1,7 +1,8 @@
 """A supervisor that was started oddly: `beginnings.py DIR KIND HOW` prints what its tasks find.
 
 HOW is `library` (ignored signals, a mask, a umask and a limit stay as they are), `settled` (it is
-Warren's own program), or `refused ERRNO` (a seccomp filter refuses clone3). Printed are JSON lines:
+Warren's own program), `refused ERRNO` (a seccomp filter refuses clone3), or `owned CGROUP` (it is
+a user without rights, but in a cgroup of its own: see there). Printed are JSON lines:
 for the instance and for an exec check, what `REPORT` wrote; then the instance's cgroup.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import struct
 import sys
@@ -61,8 +63,38 @@ def say(value: object) -> None:
     sys.stdout.flush()
 
 
+def become_owner(cgroup: str) -> None:
+    """Be a user whose cgroup this is."""
+    (Path(cgroup) / "cgroup.procs").write_text("0")
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    if not os.access(sys.executable, os.X_OK):  # root's own; the helper will do with any
+        sys.executable = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
+
+
+async def check_with_a_daemon(directory: str) -> None:
+    """Print how trees are kept, and how many processes an exec check's daemon has left."""
+    runtime = ProcessRuntime(data_dir=Path(directory), node="here")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime.serve)
+        running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+        daemon = Argv((SH, "-c", "setsid env -i sleep 1234.5 > /dev/null 2>&1 & sleep 0.1"))
+        await running.run(daemon, timeout=20, output_limit=100)
+        own = procfs.cgroup2_path(os.getpid())
+        inside = [s for s in procfs.all_stats() if (procfs.cgroup2_path(s.pid) or "") != own]
+        say(runtime.trees.containment)
+        say(sum((procfs.cgroup2_path(s.pid) or "").startswith(f"{own}/") for s in inside))
+        await running.kill()
+        nursery.cancel_scope.cancel()
+
+
 async def main(directory: str, kind: TreeKind, how: str, *more: str) -> None:
     soft_limit = None
+    if how == "owned":
+        become_owner(*more)
+        await check_with_a_daemon(directory)
+        return
     if how == "refused":
         refuse_clone3(int(more[0]))
     else:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import cast
 
@@ -241,6 +242,26 @@ async def test_variables_are_never_options_of_anybody(runtime: ProcessRuntime) -
     assert found | odd == found
     assert set(found) == {*odd, "PATH", "WARREN_INSTANCE", "WARREN_TOKEN"}
     await running.kill()
+
+
+# Whose cgroup it is
+
+
+@as_root
+@pytest.mark.parametrize("kind", [k for k in kinds() if k != "walk"])
+def test_a_cgroup_of_its_user_is_enough(kind: TreeKind, tmp_path: Path) -> None:
+    """Without root, in a part of the tree that is the user's own, as under `systemd --user`."""
+    handle = runtime_in(tmp_path, kind).trees.handle("x")
+    own = Path(handle).parent.parent / f"test-{os.getpid()}"
+    own.mkdir()
+    try:
+        for path in (own, *(own / f"cgroup.{name}" for name in ("procs", "threads"))):
+            os.chown(path, 65534, 65534)
+        with tempfile.TemporaryDirectory() as data:  # not below pytest's, which is root's alone
+            os.chown(data, 65534, 65534)
+            assert beginnings(Path(data), "any", "owned", str(own)) == ["cgroup", 1]
+    finally:
+        own.rmdir()
 
 
 # What programs find

@@ -178,6 +178,7 @@ async def _open_surroundings(
             conditions=conditions,
             starts=Starts(shortage=descriptors.shortage),
             lacking=descriptors.lacking,
+            containment=runtime.trees.containment,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.serve)

@@ -130,6 +130,7 @@ def node(view: NodeView) -> Shape:
         "lost_at": None if view.lost_at is None else stamp(view.lost_at),
         "warren": view.warren,
         "tasks": view.tasks,
+        "containment": view.containment,
         "conditions": [
             {"kind": one.kind, "message": one.message, "since": stamp(one.since)}
             for one in view.conditions

@@ -93,6 +93,7 @@ def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
         f"Joined: {when(view.joined_at)}",
         f"Warren: {one_line(view.warren) or 'unknown'}",
         f"Tasks: {view.tasks}",
+        *([f"Containment: {one_line(view.containment)}"] if view.containment else []),
         *(
             f"Condition: {one_line(one.kind)} since {when(one.since)}: {one_line(one.message)}"
             for one in view.conditions

@@ -113,7 +113,9 @@ class Desk:
         old = self._sessions.get(hello.name)
         if old is not None:
             old.ended.set()
-        session = self._sessions[hello.name] = Session(hello.name, epoch, agent, self._books)
+        session = self._sessions[hello.name] = Session(
+            hello.name, epoch, agent, self._books, containment=hello.containment
+        )
         self._came_by[hello.name] = connection
         self._nursery.start_soon(self._serve, session, connection)
         self.on_node(hello.name)

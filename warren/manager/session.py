@@ -31,13 +31,17 @@ _log = logging.getLogger("warren.manager")
 
 
 class Session:
-    """Plays `NodeSession`. `ended` is set when it is over, for whatever reason."""
+    """Plays `NodeSession`. `ended` is set when it is over, for whatever reason. `containment` is
+    what the node has told of itself when it came."""
 
-    def __init__(self, name: str, epoch: int, agent: Agent, books: Books) -> None:
+    def __init__(
+        self, name: str, epoch: int, agent: Agent, books: Books, *, containment: str = ""
+    ) -> None:
         self.name = name
         self.agent = agent
         self.ended = trio.Event()
         self.heard_at = trio.current_time()
+        self.containment = containment
         self._told: tuple[NodeCondition, ...] = ()
         self._skew: NodeCondition | None = None
         self._epoch = epoch

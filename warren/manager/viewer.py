@@ -237,6 +237,7 @@ class Viewer:
         )
 
     def _node(self, row: NodeRow) -> NodeView:
+        session = self._desk.session(row.name)
         return NodeView(
             name=row.name,
             state=self._desk.state(row),
@@ -245,6 +246,7 @@ class Viewer:
             warren=row.warren,
             tasks=self._books.world.count_on(row.name),
             conditions=self._conditions(row.name),
+            containment="" if session is None else session.containment,
         )
 
     async def _ask(self, rows: Sequence[TaskRow]) -> Fresh:

@@ -13,13 +13,15 @@ from warren.model.task import End, TaskEvent, TaskStatus
 class NodeHello(msgspec.Struct, frozen=True, kw_only=True):
     """How a supervisor introduces itself. `id` is its data directory's own. `epoch` is the one it
     was given in an earlier session of this same process, 0 at the first. `manager` is the id of the
-    manager it belongs to; empty where it has met none."""
+    manager it belongs to; empty where it has met none. `containment` says how what a task starts
+    is kept together, and what is weaker for it."""
 
     name: str
     id: str
     epoch: int = 0
     warren: str = ""
     manager: str = ""
+    containment: str = ""
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):

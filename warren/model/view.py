@@ -72,6 +72,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     warren: str = ""
     tasks: int = 0
     conditions: tuple[NodeCondition, ...] = ()
+    containment: str = ""
 
 
 class Action(enum.Enum):

@@ -52,6 +52,7 @@ async def open_node(
             id=journal.node_id(),
             warren=__version__,
             manager=journal.manager_id(),
+            containment=surroundings.containment,
         )
         link = Link(dial, agent, hello, chance=surroundings.chance, remember=journal.note_manager)
         node = Node(agent, link, stops_tasks=stops_tasks)

@@ -23,7 +23,8 @@ class Surroundings:
     on every transition, must be quick and must not raise. `inherited` is the environment that
     tasks take PATH, HOME, LANG and TZ from. `conditions` is where is told what is not well;
     `lacking` says where the limits of this process will not do for so many tasks;
-    `starts` and `turns` pace what thousands of tasks do at once."""
+    `starts` and `turns` pace what thousands of tasks do at once. `containment` says how the
+    runtime keeps together what a task starts."""
 
     node: str
     runtime: Runtime
@@ -35,6 +36,7 @@ class Surroundings:
     chance: random.Random = field(default_factory=random.Random)
     inherited: Mapping[str, str] = field(default_factory=dict[str, str])
     samples_kept: int = 20
+    containment: str = ""
     conditions: Conditions = field(default_factory=Conditions)
     lacking: Callable[[int], str | None] = lambda tasks: None
     starts: Starts = field(default_factory=Starts)

@@ -63,6 +63,10 @@ class Cgroups:
     def __repr__(self) -> str:
         return f"<Cgroups {self.base}>"
 
+    @property
+    def containment(self) -> str:
+        return "cgroup"
+
     def create(self, instance: str) -> CgroupTree:
         path = self.base / instance
         path.mkdir(parents=True)

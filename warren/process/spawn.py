@@ -26,6 +26,7 @@ import re
 import resource
 import socket
 import subprocess
+import sys
 import weakref
 from collections.abc import Sequence
 
@@ -95,7 +96,7 @@ class Starter:
         return None if self._helper is None else self._helper.pid
 
     def open(self) -> None:
-        """Have a helper, so that the first start need not wait for one. Raises OSError."""
+        """Have a helper, so that the first start need not wait for one. Raises CannotRunError."""
         self._living()
 
     def close(self) -> None:
@@ -170,7 +171,11 @@ class Starter:
 
     def _living(self) -> Helper:
         if self._helper is None:
-            self._helper = Helper(soft_limit=self._soft_limit, options=self._options)
+            try:
+                self._helper = Helper(soft_limit=self._soft_limit, options=self._options)
+            except OSError as error:
+                what = f"{sys.executable}, the helper that starts programs"
+                raise cannot_run(error, what) from error
             weakref.finalize(self, Helper.close, self._helper)
         return self._helper
 

@@ -82,6 +82,11 @@ class Tree(Protocol):
 class Trees(Protocol):
     """All trees of one node and data directory."""
 
+    @property
+    def containment(self) -> str:
+        """How trees are kept, and what is weaker for it: a line for people."""
+        ...
+
     def create(self, instance: str) -> Tree:
         """The tree of a new instance. Raises OSError."""
         ...

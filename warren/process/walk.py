@@ -38,6 +38,13 @@ class Walks:
     def __repr__(self) -> str:
         return "<Walks>"
 
+    @property
+    def containment(self) -> str:
+        return (
+            "walk over /proc, as no cgroup may be written: a program that leaves its session, "
+            "clears its environment and outlives its parent is not ended with its task or check"
+        )
+
     def create(self, instance: str) -> WalkTree:
         return WalkTree({INSTANCE_VARIABLE: instance}, self._reaper)
 

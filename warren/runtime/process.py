@@ -74,7 +74,7 @@ class ProcessRuntime:
         Enter it before what starts instances.
         """
         with closing(self.starter):
-            with suppress(OSError):  # the first start tells
+            with suppress(CannotRunError):  # the first start tells
                 self.starter.open()
             async with trio.open_nursery() as nursery:
                 reaping = Boundary("reaping", self._conditions)
