@@ -51,6 +51,7 @@ BENCHMARKS = {
     "load": Benchmark("load.py", "--seconds 60", "--seconds 5"),
     "fleet": Benchmark("fleet.py", "--seconds 25", "--tasks 2000 --seconds 10"),
     "restart": Benchmark("restart.py", "", "--samples 3 --slow-samples 1"),
+    "starts": Benchmark("starts.py", "", "--starts 10 --seconds 1"),
     "replace": Benchmark("replace.py", "", "--samples 3"),
     "rpc": Benchmark("rpc.py", "", "--runs 1 --seconds 0.5"),
     "reports": Benchmark("reports.py", "", "--seconds 0.5"),
