@@ -4,10 +4,11 @@
 bounds how many attempts are in flight.
 """
 
-from warren.checks.caps import Caps, CapsStatistics, CapStatistics
+from warren.checks.caps import Caps, CapsStatistics
 from warren.checks.http import HttpChecker
 from warren.checks.http_transport import LeanTransport
 from warren.checks.lag import LoopLag
+from warren.checks.places import CapStatistics
 from warren.checks.run import Checker, run_check
 
 __all__ = [

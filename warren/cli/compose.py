@@ -169,7 +169,12 @@ async def _open_surroundings(
         around = Surroundings(
             node=node,
             runtime=runtime,
-            check=Caps(Checker(transport=http_transport), network=network_checks, exec=exec_checks),
+            check=Caps(
+                Checker(transport=http_transport),
+                network=network_checks,
+                exec=exec_checks,
+                conditions=conditions,
+            ),
             ports=PortAllocator(salt=runtime.token),
             journal=journal,
             publish=publish or _publish_to_nobody,

@@ -50,11 +50,15 @@ class RunInContext(Protocol):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a check asks: the instance's address, its named ports and a way to run commands."""
+    """Whom a check asks: the instance's address, its named ports and a way to run commands.
+
+    `service` is whose it is: places are shared over services (S10).
+    """
 
     address: str = "127.0.0.1"
     ports: Mapping[str, int] = MappingProxyType({})
     run: RunInContext | None = None
+    service: str = ""
 
 
 class RunCheck(Protocol):

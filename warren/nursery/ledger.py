@@ -116,7 +116,8 @@ class Ledger:
             command = expand(argv, env)
             return await running.run(command, timeout=timeout, output_limit=output_limit)
 
-        return Target(address=instance.address, ports=instance.ports, run=run)
+        service = self.record.spec.name
+        return Target(address=instance.address, ports=instance.ports, run=run, service=service)
 
     def _environment(self, instance: str, ports: Mapping[str, int]) -> dict[str, str]:
         return environment(
