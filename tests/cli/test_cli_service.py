@@ -122,6 +122,18 @@ def test_exit_code_hands_on_the_jobs_own(person: Person, end: End, status: int) 
     assert person.types("service", "restart", "web", "--wait") == 1
 
 
+def test_exit_code_wipes_the_line_of_progress_before_it_says_why(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    end = End(reason=Reason.EXITED, message="exited with code 3", at=BORN, exit_code=3)
+    person.cluster.script.extend([ready(1), ended(1, Phase.FAILED, end)])
+    asked = ["--restart=never", "--wait", "--exit-code", "--", "run"]
+    assert person.types("service", "create", "web", *asked) == 3
+    assert person.err.endswith("\r\x1b[Kwarren: web: web.1#1 has failed: exited with code 3\n")
+
+
 def test_exit_code_is_of_a_job_alone(person: Person, file: Path) -> None:
     person.cluster.have(SPEC)
     file.write_text("services: {web: {command: [run]}}", encoding="utf-8")

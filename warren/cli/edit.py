@@ -281,6 +281,7 @@ def wait_for(
         except WaitError as error:
             if not hands_on or error.exit_code is None:
                 raise
+            progress.end()
             say(f"warren: {error}")
             return error.exit_code
 
