@@ -127,7 +127,9 @@ class ScriptedRuntime:
         await trio.lowlevel.checkpoint()
         return End(reason=Reason.LOST, message="never ran here", at=time.time())
 
-    async def sweep(self, keep: frozenset[str]) -> list[str]:
+    async def sweep(
+        self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
+    ) -> list[str]:
         await trio.lowlevel.checkpoint()
         return []
 

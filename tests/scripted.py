@@ -137,9 +137,12 @@ class ScriptedRuntime:
         lost = End(reason=Reason.LOST, message="ended unseen", at=self.wall())
         return self.lost.get(instance.id, lost)
 
-    async def sweep(self, keep: frozenset[str]) -> list[str]:
+    async def sweep(
+        self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
+    ) -> list[str]:
         """Kill strays."""
-        strays = [name for name in self.alive if name not in keep]
+        strays = [name for name in self.alive if name not in keep and name.startswith(only)]
+        strays = [name for name in strays if not name.startswith(spare)]
         for name in strays:
             await self.alive[name].kill()
         return strays

@@ -125,14 +125,6 @@ def test_journal_of_a_newer_warren_is_refused(path: Path) -> None:
         SqliteJournal(path)
 
 
-def test_record_that_cannot_be_read_is_named(path: Path, journal: SqliteJournal) -> None:
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("INSERT INTO tasks VALUES ('web.1#1', x'7b7d')")
-        other.commit()
-    with pytest.raises(JournalError, match=r"journal\.sqlite"):
-        journal.load()
-
-
 def test_journal_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="No such file or directory"):
         SqliteJournal(tmp_path / "nowhere" / "journal.sqlite")
@@ -246,3 +238,30 @@ def test_copy_of_a_journal_is_refused_and_a_move_is_not(tmp_path: Path) -> None:
     assert opened("c") == own
     with pytest.raises(JournalError, match=f"is a copy of {tmp_path}/c/journal.sqlite"):
         opened("d")
+
+
+def test_row_that_cannot_be_read_is_told_by_task_and_field_and_kept(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(SqliteJournal(path)) as journal:
+        journal.save_all([record(1), record(2), record(3)])
+    bad = b"{"
+    with closing(sqlite3.connect(path)) as db, db:
+        text = db.execute("SELECT record FROM tasks WHERE id = ?", (str(record(2).id),))
+        worse = text.fetchone()[0].replace(b'"phase":', b'"phase":"x","was":')
+        change = "UPDATE tasks SET record = ? WHERE id = ?"
+        db.execute(change, (bad, str(record(1).id)))
+        db.execute(change, (worse, str(record(2).id)))
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.load() == journal.load() == [record(3)]
+        assert set(journal.set_aside()) == {record(1).id, record(2).id}
+        assert journal.set_aside()[record(2).id].startswith("record.phase: 'x': want ")
+        assert caplog.text.count(f"task {record(2).id}: its row cannot be read: record.phase") == 1
+        journal.save(record(2))
+        assert set(journal.set_aside()) == {record(1).id}
+    with closing(SqliteJournal(path)) as journal:  # the file has it still
+        assert journal.load() == [record(2), record(3)]
+        assert set(journal.set_aside()) == {record(1).id}
+        journal.forget(record(1).id)
+    with closing(SqliteJournal(path)) as journal:
+        assert (journal.load(), dict(journal.set_aside())) == ([record(2), record(3)], {})

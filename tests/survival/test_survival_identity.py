@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,39 @@ def test_copied_data_directory_is_refused_and_takes_no_task(place: Place) -> Non
         assert refused.wait() == 1
         assert f"is a copy of {place.data}/journal.sqlite" in refused.errors
     assert place.pids() == before
+
+
+def test_task_whose_row_cannot_be_read_runs_on_and_is_replaced_when_asked(place: Place) -> None:
+    bad, good = unique("bad"), unique("good")
+    with place.manager():
+        with linked(place) as node:
+            for name in (bad, good):
+                place.ask("service", "create", name, "--wait", "--", "sleep", "99d")
+            before = place.pids()
+            place.kill(node)
+        with closing(sqlite3.connect(place.data / "journal.sqlite")) as db, db:
+            garbled = "UPDATE tasks SET record = substr(record, 1, 40) WHERE id LIKE ?"
+            assert db.execute(garbled, (f"{bad}.%",)).rowcount == 1
+        with place.node_run() as node:
+            place.wait_ready(good)
+            said = ""
+
+            def is_said() -> bool:
+                nonlocal said
+                done = run("status", env=place.env)
+                said = done.stdout
+                return done.returncode == 1 and "journal rows" in said
+
+            wait_until(is_said, "the condition is shown")
+            assert f"task {bad}.1#1: what runs of it runs unwatched" in said
+            assert f"warren service restart {bad}" in said
+            assert place.pids() == before
+            place.ask("service", "restart", bad, "--wait")
+            after = place.pids()
+            assert {p: t for p, t in after.items() if t.startswith(good)} == {
+                p: t for p, t in before.items() if t.startswith(good)
+            }
+            assert [t for t in after.values() if t.startswith(bad)] == [f"{bad}.1#2"]
+            assert not set(place.pids(bad)) & set(before)
+            wait_until(lambda: run("status", env=place.env).returncode == 0, "all is well")
+            assert node.process.poll() is None

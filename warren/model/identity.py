@@ -45,4 +45,9 @@ class TaskId(msgspec.Struct, frozen=True, order=True):
 
 def instance_id(task: TaskId, start: int, token: str) -> str:
     """The name of one start of a task, unique on every node, fit for a file or cgroup name."""
-    return f"{task.service}.{task.slot}-{task.number}.{start}-{token}"
+    return f"{instance_prefix(task)}{start}-{token}"
+
+
+def instance_prefix(task: TaskId) -> str:
+    """What the names of all instances of a task begin with, and those of no other."""
+    return f"{task.service}.{task.slot}-{task.number}."

@@ -125,8 +125,11 @@ class Runtime(Protocol):
         """Take over an instance recorded by an earlier supervisor, or tell how it ended (S21)."""
         ...
 
-    async def sweep(self, keep: frozenset[str]) -> list[str]:
-        """End every instance of this node whose id is not in `keep`; returns their ids."""
+    async def sweep(
+        self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
+    ) -> list[str]:
+        """End every instance of this node whose id is not in `keep`, begins with none of `spare`
+        and begins with `only`; returns their ids."""
         ...
 
 
@@ -135,7 +138,12 @@ class Journal(Protocol):
     it reports it, goes on in memory, and writes again when it can."""
 
     def load(self) -> list[TaskRecord]:
-        """Every record, oldest task first."""
+        """Every record that can be read, oldest task first."""
+        ...
+
+    def set_aside(self) -> Mapping[TaskId, str]:
+        """The tasks whose records cannot be read, and why; after `load`. They are kept as they
+        are until they are saved or forgotten."""
         ...
 
     def save(self, record: TaskRecord) -> None:

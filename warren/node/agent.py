@@ -25,6 +25,7 @@ from warren.model.report import Assignment, Assignments
 from warren.model.seams import LogSource
 from warren.model.task import Phase, TaskEvent, TaskRecord, TaskStatus
 from warren.model.view import LogChunk
+from warren.node.aside import Aside
 from warren.node.outbox import Outbox
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
@@ -53,6 +54,7 @@ class NodeAgent:
         self._successors: dict[TaskId, TaskRecord] = {}
         self._generation = 0
         self._is_closing = False
+        self._aside = Aside(surroundings)
 
     def __repr__(self) -> str:
         return f"<NodeAgent {self._around.node}: {len(self._tasks)} tasks>"
@@ -75,6 +77,7 @@ class NodeAgent:
                 self._spawn(record)
             else:
                 self._dormant[record.id] = record
+        self._aside.take_over()
 
     def resume(self) -> None:
         """Start what is written down and does not run, whether the manager has spoken or not."""
@@ -134,6 +137,7 @@ class NodeAgent:
         self._is_closing = True
         for task in self._tasks.values():
             task.stop(message)
+        await self._aside.stop_all()
         await self._wait_ended()
 
     async def leave_all(self) -> None:
@@ -169,6 +173,9 @@ class NodeAgent:
 
     def _end(self, task: TaskId, reason: str) -> None:
         """End a task because the manager says so; one that is not here has ended already."""
+        if task in self._aside:
+            self._nursery.start_soon(self._end_aside, task, True)
+            return
         self._wake(task)
         held = self._tasks.get(task)
         if held is None:
@@ -177,12 +184,15 @@ class NodeAgent:
             held.stop(reason)
 
     def _keep_only(self, wanted: set[TaskId], kept: set[str]) -> None:
-        known = [*self._tasks, *self._dormant]
+        known = [*self._tasks, *self._dormant, *self._aside.tasks()]
         self._dismiss(t for t in known if t not in wanted and t.service not in kept)
 
     def _dismiss(self, tasks: Iterable[TaskId]) -> None:
         """End and forget: these are no longer this node's."""
         for task in list(tasks):
+            if task in self._aside:
+                self._nursery.start_soon(self._end_aside, task, False)
+                continue
             self._unwanted.add(task)
             self._successors.pop(task, None)
             self._wake(task)
@@ -191,6 +201,11 @@ class NodeAgent:
                 self._forget(task)
             else:
                 held.stop("no longer assigned to this node")
+
+    async def _end_aside(self, task: TaskId, is_told: bool) -> None:
+        await self._aside.end(task)
+        if is_told:
+            self.outbox.note(TaskStatus(id=task, phase=Phase.STOPPED, sequence=1))
 
     def _forget(self, task: TaskId) -> None:
         self._unwanted.discard(task)
@@ -204,7 +219,7 @@ class NodeAgent:
 
     def _purge(self, services: Iterable[str]) -> None:
         """Drop the output of services that are no more; once their tasks are over."""
-        alive = {task.service for task in self._tasks}
+        alive = {task.service for task in (*self._tasks, *self._aside.tasks())}
         for service in services:
             if service not in alive:
                 self._logs.purge(service)
@@ -212,6 +227,8 @@ class NodeAgent:
     def _knows(self, assignment: Assignment) -> bool:
         """Whether the task is here. A manager whose state was restored from a backup may give an
         id that it gave before to another spec: then what is here makes way."""
+        if assignment.task in self._aside:  # what runs of it is not doubled
+            return True
         self._wake(assignment.task)
         held = self._tasks.get(assignment.task)
         if held is None or held.spec == assignment.spec:

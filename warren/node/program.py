@@ -42,7 +42,7 @@ async def open_node(
     Leaving the block stops every task gently, or with `stops_tasks` false leaves them running for
     the next supervisor to adopt. An exception or a cancellation kills them, and nothing is left.
     """
-    await sweep(surroundings.runtime, surroundings.journal)
+    await sweep(surroundings.runtime, surroundings.journal, spares=True)
     async with trio.open_nursery() as nursery:
         agent = NodeAgent(nursery, surroundings, logs)
         agent.take_over()

@@ -10,6 +10,7 @@ from dataclasses import replace
 import trio
 
 from warren.model.errors import SpecError
+from warren.model.identity import instance_prefix
 from warren.model.seams import Journal, Runtime
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskEvent, TaskRecord, TaskStatus
@@ -139,8 +140,10 @@ async def open_supervision(surroundings: Surroundings) -> AsyncGenerator[Supervi
             watching.cancel_scope.cancel()
 
 
-async def sweep(runtime: Runtime, journal: Journal) -> None:
-    """End instances of this node that no record knows of (S21)."""
+async def sweep(runtime: Runtime, journal: Journal, *, spares: bool = False) -> None:
+    """End instances of this node that no record knows of (S21); with `spares` not those of a task
+    whose record is there and cannot be read."""
     known = {r.instance.id for r in journal.load() if r.instance is not None}
-    for stray in await runtime.sweep(frozenset(known)):
+    spare = tuple(instance_prefix(task) for task in journal.set_aside()) if spares else ()
+    for stray in await runtime.sweep(frozenset(known), spare=spare):
         _log.warning("ended %s, which no record knew of", stray)

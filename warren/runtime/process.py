@@ -168,9 +168,12 @@ class ProcessRuntime:
                     raise
             await trio.sleep(RETRY_PAUSE)
 
-    async def sweep(self, keep: frozenset[str]) -> list[str]:
+    async def sweep(
+        self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
+    ) -> list[str]:
         await trio.lowlevel.checkpoint()
         found = {*self.trees.ids(), *self._instances, *self._marked()} - keep
+        found = {name for name in found if name.startswith(only) and not name.startswith(spare)}
         for name in sorted(found):
             running = self._instances.get(name)
             if running is not None:

@@ -11,8 +11,8 @@ import logging
 import os
 import sqlite3
 import uuid
-from collections.abc import Generator, Iterable
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -65,6 +65,8 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pending: dict[str, bytes | None] = {}
+        self._aside: dict[TaskId, str] = {}
+        self._told = set[str]()
         self._node: _Node | None = None
         self._is_node_due = False
         self._trouble: str | None = None
@@ -75,10 +77,15 @@ class SqliteJournal:
         return f"<SqliteJournal {self._path} {len(self._pending)} unwritten>"
 
     def load(self) -> list[TaskRecord]:
-        """Every record, oldest task first. Raises JournalError."""
+        """Every record that can be read, oldest task first. Raises JournalError."""
         with self._explained():
             rows = self._db.execute("SELECT id, record FROM tasks").fetchall()
-            return sorted((from_json(row, TaskRecord) for _, row in rows), key=lambda r: r.id)
+        found = [self._read(key, text) for key, text in rows]
+        return sorted((record for record in found if record is not None), key=lambda r: r.id)
+
+    def set_aside(self) -> Mapping[TaskId, str]:
+        """The tasks whose rows cannot be read, and which field is wrong."""
+        return self._aside
 
     def save(self, record: TaskRecord) -> None:
         """Write a task's record."""
@@ -86,12 +93,15 @@ class SqliteJournal:
 
     def save_all(self, records: Iterable[TaskRecord]) -> None:
         """Write the records of many tasks at once."""
-        self._pending.update((str(record.id), to_json(record)) for record in records)
+        for record in records:
+            self._pending[str(record.id)] = to_json(record)
+            self._aside.pop(record.id, None)
         self._flush()
 
     def forget(self, task: TaskId) -> None:
         """Drop a task's record."""
         self._pending[str(task)] = None
+        self._aside.pop(task, None)
         self._flush()
 
     def node_id(self) -> str:
@@ -165,6 +175,19 @@ class SqliteJournal:
     def _open(self) -> None:
         self._db = open_database(self._path, JOURNAL, synchronous="NORMAL")
         self._file = _identity(self._path)
+
+    def _read(self, key: str, text: bytes) -> TaskRecord | None:
+        """A row; None where it cannot be read: it stays in the file, and the others go on."""
+        try:
+            return from_json(text, TaskRecord)
+        except DecodeError as error:
+            said = str(error.named("record"))
+        if key not in self._told:
+            self._told.add(key)
+            _log.error("%s: task %s: its row cannot be read: %s", self._path, key, said)
+        with suppress(ValueError):
+            self._aside[TaskId.parse(key)] = said
+        return None
 
     def _self(self) -> _Node:
         if self._node is None:
@@ -242,6 +265,10 @@ class MemoryJournal:
     def load(self) -> list[TaskRecord]:
         """Every record, oldest task first."""
         return [self.records[task] for task in sorted(self.records)]
+
+    def set_aside(self) -> Mapping[TaskId, str]:
+        """None: there is nothing to misread."""
+        return {}
 
     def save(self, record: TaskRecord) -> None:
         """Keep a task's record."""

@@ -1,0 +1,61 @@
+"""Tasks whose records cannot be read: what runs of them is left alone, and nothing starts over it.
+
+Nobody knows what their instances are, so that they are neither probed nor restarted, and a
+condition says so. They end when the manager ends the task: a restart of the service replaces it.
+"""
+
+from __future__ import annotations
+
+from warren.model.identity import TaskId, instance_prefix
+from warren.nursery.surroundings import Surroundings
+
+CONDITION = "journal rows"
+
+
+class Aside:
+    """Those of one node."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._tasks: dict[TaskId, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Aside {', '.join(map(str, self._tasks)) or 'none'}>"
+
+    def __contains__(self, task: TaskId) -> bool:
+        return task in self._tasks
+
+    def tasks(self) -> list[TaskId]:
+        """Which they are."""
+        return list(self._tasks)
+
+    def take_over(self) -> None:
+        """Those that the journal has set aside."""
+        self._tasks = dict(self._around.journal.set_aside())
+        self._tell()
+
+    async def end(self, task: TaskId) -> None:
+        """End what runs of it, and drop its record."""
+        await self._kill(task)
+        if self._tasks.pop(task, None) is not None:
+            self._around.journal.forget(task)
+            self._tell()
+
+    async def stop_all(self) -> None:
+        """End what runs of them; their records stay."""
+        for task in self.tasks():
+            await self._kill(task)
+
+    async def _kill(self, task: TaskId) -> None:
+        await self._around.runtime.sweep(frozenset(), only=instance_prefix(task))
+
+    def _tell(self) -> None:
+        conditions = self._around.conditions
+        if not self._tasks:
+            conditions.clear(CONDITION)
+            return
+        task, why = next(iter(sorted(self._tasks.items())))
+        more = f" ({len(self._tasks) - 1} more)" if len(self._tasks) > 1 else ""
+        said = "what runs of it runs unwatched"
+        wanted = f"want `warren service restart {task.service}`, which replaces it"
+        conditions.set(CONDITION, f"task {task}{more}: {said}; {wanted}: {why}")
