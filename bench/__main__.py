@@ -50,6 +50,7 @@ BENCHMARKS = {
     "exec": Benchmark("exec_cpu.py", "--runs 5", "--runs 1 --probes 50"),
     "load": Benchmark("load.py", "--seconds 60", "--seconds 5"),
     "fleet": Benchmark("fleet.py", "--seconds 25", "--tasks 2000 --seconds 10"),
+    "storm": Benchmark("storm.py", "", "--starts 300 --tasks 1000 --seconds 3"),
     "restart": Benchmark("restart.py", "", "--samples 3 --slow-samples 1"),
     "starts": Benchmark("starts.py", "", "--starts 10 --seconds 1"),
     "replace": Benchmark("replace.py", "", "--samples 3"),

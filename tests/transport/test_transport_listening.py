@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import socket
 import stat
@@ -225,3 +226,30 @@ trio.run(main)
         check=False,
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "1\n", "")
+
+
+async def test_a_connection_that_fails_for_want_of_descriptors_ends_no_listener(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from warren.transport import server as server_module
+
+    real = server_module._uid  # pyright: ignore[reportPrivateUsage]
+    failures = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.EIO, "I/O error")]
+
+    def uid(sock: socket.socket) -> int | None:
+        if failures:
+            raise failures.pop()
+        return real(sock)
+
+    monkeypatch.setattr(server_module, "_uid", uid)
+    address = UnixAddress(str(tmp_path / "a.sock"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_gate, gate_to(Played(last_event=1)), address)
+        for _ in range(2):
+            stream = await trio.open_unix_socket(address.path)
+            with trio.fail_after(10):
+                assert await stream.receive_some() == b""
+            await stream.aclose()
+        await works(address)
+        nursery.cancel_scope.cancel()
+    assert not failures

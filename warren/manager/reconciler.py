@@ -24,7 +24,7 @@ from warren.rules.lint import lint
 from warren.rules.planner import plan
 from warren.rules.world import Touched
 
-AT_ONCE = 400  # tasks of one plan: ten thousand at once would stall whatever else is asked
+AT_ONCE = 200  # tasks of one plan: ten thousand at once would stall whatever else is asked
 RETRY = 1.0  # seconds until a plan that could not be written is tried again
 _log = logging.getLogger("warren.manager")
 

@@ -25,7 +25,7 @@ from warren.rules.world import Touched
 FIRST_PAUSE = 0.1  # seconds
 LONGEST_PAUSE = 5.0
 LOOK_WITHIN = 1.0  # S24
-AT_ONCE = 400  # tasks of one difference
+AT_ONCE = 200  # tasks of one difference
 ASSIGN_WITHIN = 30.0
 _log = logging.getLogger("warren.manager")
 

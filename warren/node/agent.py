@@ -32,6 +32,7 @@ from warren.nursery.task import TaskNursery
 from warren.watch.boundary import survived
 
 LOG_PAUSE = 0.2  # seconds between two looks at a file that somebody follows: files wake nobody
+LOOKED_AT_ONCE = 256  # tasks: whoever asks for thousands lets others in between
 MESSAGE_LIMIT = 500  # characters of an event that is reported: a check's output may be long
 END_LIMIT = 8_000  # of why an instance has ended, which names the command: the wire takes 16,000
 _NOT_AN_END = (Phase.STOPPING, Phase.STOPPED)
@@ -109,7 +110,13 @@ class NodeAgent:
 
     async def look(self, tasks: Sequence[TaskId]) -> list[TaskStatus]:
         await trio.lowlevel.checkpoint()
-        return [self._outward(self._tasks[task]) for task in tasks if task in self._tasks]
+        found = list[TaskStatus]()
+        for number, task in enumerate(tasks, 1):
+            if task in self._tasks:
+                found.append(self._outward(self._tasks[task]))
+            if number % LOOKED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        return found
 
     async def samples(self, task: TaskId) -> Mapping[ProbeKind, tuple[Sample, ...]]:
         await trio.lowlevel.checkpoint()

@@ -20,6 +20,7 @@ from warren.transport.link import Link
 from warren.transport.listening import listening
 from warren.transport.portal import Portal, open_portal
 from warren.transport.seats import Refusals, Seats
+from warren.watch.boundary import survived
 
 STANDARD = Limits()
 _log = logging.getLogger("warren.transport")
@@ -51,7 +52,7 @@ async def serve_gate(
     ):
         door = _Door(portal, gate, bound, limits)
         task_status.started(bound)
-        await trio.serve_listeners(door.receive, listeners, handler_nursery=nursery)
+        await trio.serve_listeners(door.welcome, listeners, handler_nursery=nursery)
     raise AssertionError("serving ends by being cancelled")
 
 
@@ -68,12 +69,21 @@ class _Door:
         self._seats = Seats(limits.connections)
         self._refusals = Refusals()
 
+    async def welcome(self, stream: trio.SocketStream) -> None:
+        """Serve one connection until it is gone. Never raises: what fails in it is its own."""
+        with survived(f"a connection at {self._address}"):
+            await self.receive(stream)
+
     async def receive(self, stream: trio.SocketStream) -> None:
-        """Serve one connection until it is gone. Never raises."""
+        """Serve one connection until it is gone."""
         with stream.socket as found:
             sock = socket.socket(fileno=found.detach())
-        uid = _uid(sock)
-        source = _source(sock, uid)
+        try:
+            uid = _uid(sock)
+            source = _source(sock, uid)
+        except OSError:
+            sock.close()
+            raise
         if uid not in (None, 0, os.geteuid()):
             why: str | None = f"it is of uid {uid}"
         else:
