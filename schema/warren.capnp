@@ -193,6 +193,7 @@ struct Outcome {
   result @0 :Result;
   detail @1 :Text;              # for people, at most 4 KiB
   duration @2 :Float64;
+  waited @3 :Float64;           # for a place, before the attempt began
 }
 
 struct Sample {

@@ -112,6 +112,19 @@ async def test_caps_place_is_given_back_when_cancelled_or_broken(
     assert autojump_clock.current_time() == pytest.approx(2.0)
 
 
+async def test_caps_outcome_says_how_long_it_waited(autojump_clock: trio.testing.MockClock) -> None:
+    caps = Caps(Held(), network=1)
+    outcomes: list[Outcome] = []
+
+    async def ask() -> None:
+        outcomes.append(await caps(TcpCheck(), Target(), timeout=1.5))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(ask)
+    assert [outcome.waited for outcome in outcomes] == [0.0, 1.0, 2.0]  # S10
+
+
 @pytest.mark.parametrize("cap", [0, -1])
 def test_caps_leave_room_for_one_at_least(cap: int) -> None:
     with pytest.raises(ValueError, match="want at least 1"):

@@ -173,6 +173,7 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
                     "detail": "200 OK",
                     "at": "2025-11-24T16:00:58.000+00:00",
                     "duration_ms": 1.2,
+                    "waited_ms": 0.0,
                 },
             }
         },

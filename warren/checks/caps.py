@@ -48,11 +48,12 @@ class Caps:
 
     async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome:
         places = self._exec if isinstance(check, ExecCheck) else self._network
-        await places.take(target.service)
+        waited = await places.take(target.service)
         try:
-            return await self._run(check, target, timeout=timeout)
+            outcome = await self._run(check, target, timeout=timeout)
         finally:
             places.give_back(target.service)
+        return msgspec.structs.replace(outcome, waited=waited) if waited else outcome
 
     def statistics(self) -> CapsStatistics:
         """What is in flight and waiting now, and how long was waited so far."""

@@ -64,15 +64,17 @@ class Places:
         self._longest = 0.0
         self._total = 0.0
 
-    async def take(self, service: str) -> None:
-        """Have a place, as soon as one is to be had."""
+    async def take(self, service: str) -> float:
+        """Have a place, as soon as one is to be had; the seconds until then."""
         self._asked[service] = trio.current_time()
         self._asked.move_to_end(service)
         self._note_calm()
         if self._free and service not in self._queues and self._may_have(service):
             self._grant(service)
-            return
+            return 0.0
+        start = trio.current_time()
         await self._wait(service)
+        return trio.current_time() - start
 
     def give_back(self, service: str) -> None:
         """Done with it: who waits may have it."""

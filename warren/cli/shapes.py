@@ -207,4 +207,5 @@ def _sample(sample: Sample) -> Shape:
         "detail": sample.outcome.detail,
         "at": stamp(sample.at),
         "duration_ms": round(sample.outcome.duration * 1000, 3),
+        "waited_ms": round(sample.outcome.waited * 1000, 3),
     }

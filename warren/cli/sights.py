@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from warren.cli import shapes
 from warren.cli.columns import aligned, table
 from warren.cli.words import ago, last_sample, one_line, span, state_of, why
-from warren.model.check import ExecCheck, HttpCheck
+from warren.model.check import ExecCheck, HttpCheck, Outcome
 from warren.model.cluster import Entry
 from warren.model.duration import Duration
 from warren.model.plural import counted
@@ -270,12 +270,17 @@ def _probes(detail: TaskDetail, now: float) -> list[str]:
                 f"  {when(sample.at)}",
                 sample.outcome.result.value,
                 f"{sample.outcome.duration * 1000:.1f} ms",
-                one_line(sample.outcome.detail),
+                _with_wait(sample.outcome),
             ]
             for sample in samples
         ]
         lines += aligned(rows)
     return lines
+
+
+def _with_wait(outcome: Outcome) -> str:
+    said = one_line(outcome.detail)
+    return f"{said} (waited {outcome.waited:.1f}s for a place)" if outcome.waited >= 0.1 else said
 
 
 def _runs(spec: ServiceSpec) -> str:

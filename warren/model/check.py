@@ -150,11 +150,13 @@ class Result(enum.Enum):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The answer to one attempt. `duration` is seconds; `detail` is one bounded text for people."""
+    """The answer to one attempt. `duration` is seconds, and `waited` those before it for a place
+    (S10); `detail` is one bounded text for people."""
 
     result: Result
     detail: str
     duration: float = 0.0
+    waited: float = 0.0
 
 
 class Sample(msgspec.Struct, frozen=True):

@@ -121,7 +121,12 @@ class Probing:
             outcome = await self._attempt(kind, target)
             over = trio.current_time()
             observation = observe(
-                probe, self.records[kind], outcome, at=at, over=over, started=started
+                probe,
+                self.records[kind],
+                outcome,
+                at=at + outcome.waited,
+                over=over,
+                started=started,
             )
             record = self.records[kind] = observation.record
             self._keep(kind, observation, Sample(self._wall(), outcome))
