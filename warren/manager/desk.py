@@ -195,7 +195,8 @@ class Desk:
         """A new life of a supervisor whose session is still here: as a rule the old life is over
         and has not been missed yet. If it answers there are two of one id, and the first stays."""
         session = self._sessions.get(hello.name)
-        if session is None or hello.epoch == session.epoch:
+        row = self._books.world.nodes.get(hello.name)
+        if session is None or hello.epoch == session.epoch or row is None or row.id != hello.id:
             return
         if self._came_by.get(hello.name) is connection or not await session.look_alive():
             return
