@@ -15,6 +15,7 @@ from warren.model.identity import TaskId
 from warren.model.report import Assignments, NodeHello
 from warren.transport.connection import Limits
 from warren.transport.interfaces import CAPABILITIES, interface
+from warren.transport.link import OBJECTS
 from warren.transport.places import KINDS as CALLS
 from warren.transport.seats import LEAST, OF_A_NODE, Refusals, Seats
 
@@ -148,3 +149,21 @@ async def test_refusals_are_one_line_a_minute(
         "unix:w: refused a connection: there are 4; and 59 more since the last line",
         "unix:w: refused a connection: there are 4; and 59 more since the last line",
     ]
+
+
+async def test_objects_that_nobody_lets_go_of_are_bounded(tmp_path: Path) -> None:
+    limits = Limits(calls=20)
+    serve = serving("unix", tmp_path, gate_to(Played(last_event=1)), limits=limits)
+    async with serve as (dial, _), dial() as gate:
+        held = [await gate.login() for _ in range(OBJECTS - 1)]  # beside the gate itself
+        with pytest.raises(OverloadedError, match="holds 64 objects; want some let go"):
+            await gate.login()
+        assert await held[0].last_event() == 1
+        held.clear()
+        with trio.fail_after(5):
+            while True:  # that they are let go of is on its way
+                try:
+                    await gate.login()
+                except OverloadedError:
+                    continue
+                return

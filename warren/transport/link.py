@@ -10,6 +10,7 @@ import contextlib
 import functools
 import itertools
 import socket
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from warren.model.link import Gate
 from warren.transport.codec import MethodCodec, method_codecs, schema_of
 from warren.transport.connection import Connection, Limits
 from warren.transport.faults import Fault, answer, fault_of, parse_fault, wire_error
-from warren.transport.interfaces import Method, proxy
+from warren.transport.interfaces import Method, is_capability, proxy
 from warren.transport.places import Places
 from warren.transport.portal import Portal
 from warren.transport.schema import capnp
@@ -29,6 +30,7 @@ from warren.transport.stream import Stream
 from warren.transport.traffic import Budget
 
 UNFINISHED = 4  # times the calls in flight: so many questions may be open
+OBJECTS = 64  # that a connection may hold at the least, however few calls it may make
 _GATE = 0  # the number of what the far side offers
 
 
@@ -61,6 +63,7 @@ class Link:
         self._kj_held: dict[int, Any] = {}
         self._kj_keys = itertools.count(_GATE + 1)
         self._kj_places = Places(limits.calls)
+        self._kj_exports: weakref.WeakSet[Any] = weakref.WeakSet()
         self._offer: Gate | None = None
         self._kj_rpc: Any = None
         self._kj_watch: Any = None
@@ -198,10 +201,19 @@ class Link:
         return cast("object", proxy(kind, Handle(self, kind, key), **attributes))
 
     def _kj_export(self, kind: type, target: object) -> Any:
-        return _served(kind)(functools.partial(self._kj_answer, target))
+        served = _served(kind)(functools.partial(self._kj_answer, target))
+        self._kj_exports.add(served)
+        return served
+
+    def _kj_check_exports(self, codec: MethodCodec) -> None:
+        """Whoever is given objects and lets go of none is given no more."""
+        count = len(self._kj_exports)
+        if is_capability(codec.method.returns) and count >= max(OBJECTS, self._limits.calls):
+            raise OverloadedError(f"this connection holds {count} objects; want some let go")
 
     async def _kj_answer(self, target: object, codec: MethodCodec, context: Any) -> None:
         try:
+            self._kj_check_exports(codec)
             with self._kj_places.taken(codec.method.name):
                 fault = await self._kj_answer_within(target, codec, context)
         except OverloadedError as error:
