@@ -1,4 +1,4 @@
-"""Short of descriptors: the supervisor limps and lives, says so, and is well again by itself."""
+"""Short of descriptors: the programs limp and live, say so, and are well again by themselves."""
 
 from __future__ import annotations
 
@@ -40,6 +40,25 @@ def test_hundred_services_with_64_descriptors_start_as_far_as_they_can(place: Pl
             place.wait_ready(name)
         wait_until(lambda: not told(place), "all is well")
         assert command.process.poll() is None
+
+
+def test_programs_without_a_descriptor_left_live_and_are_well_again(place: Place) -> None:
+    name = unique("web")
+    options = ["--health-cmd", "true", "--health-interval", "100ms"]
+    with place.manager() as manager, place.node_run() as node:
+        place.ask("service", "create", name, *options, "--wait", "--", "sleep", "99d")
+        before = place.tasks(name)
+        for program in (manager, node):
+            restrict(program.pid, 3)
+        wait_until(lambda: "Too many open files" in node.errors + manager.errors, "it is met")
+        (killed,) = place.pids(name)
+        assert killed == before[0]["instance"]["pid"]
+        for program in (manager, node):
+            assert program.process.poll() is None
+            restrict(program.pid, 1024)
+        wait_until(lambda: not told(place), "all is well")
+        (after,) = place.wait_ready(name)
+        assert after["instance"] == before[0]["instance"]
 
 
 def told(place: Place) -> str:
