@@ -36,7 +36,7 @@ from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.service import ServiceSpec
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
-from warren.model.view import LogChunk
+from warren.model.view import LogChunk, LogPiece, LogWanted
 from warren.store.state import StateStore
 from warren.transport.client import open_gate
 from warren.transport.memory import memory_gate
@@ -144,6 +144,14 @@ class PlayedNode:
     async def samples(self, task: TaskId) -> Mapping[ProbeKind, tuple[Sample, ...]]:
         await trio.lowlevel.checkpoint()
         return {}
+
+    async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def kept(self, service: str) -> list[int]:
+        await trio.lowlevel.checkpoint()
+        return []
 
     async def log(
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False

@@ -5,8 +5,13 @@ all that `warren up` has, but for processes and checks.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    closing,
+)
 from pathlib import Path
 
 import trio
@@ -16,12 +21,11 @@ from warren.checks.caps import Caps
 from warren.manager.program import Manager, open_manager
 from warren.model.check import Check, Outcome, Result
 from warren.model.errors import NotFoundError
-from warren.model.identity import TaskId
 from warren.model.link import Gate
-from warren.model.seams import Target
+from warren.model.seams import Growing, Target
 from warren.model.service import ServiceSpec
 from warren.model.task import EventKind, TaskEvent, TaskStatus
-from warren.model.view import LogChunk
+from warren.model.view import LogPiece, LogWanted, SlotName
 from warren.node.program import open_node
 from warren.nursery.surroundings import Surroundings
 from warren.runtime.ports import PortAllocator
@@ -35,8 +39,14 @@ SETTLING = 0.05  # seconds without a commit: nothing more is to come
 class NoLogs:
     """Plays `LogSource` with nothing in it."""
 
-    def read(self, task: TaskId, *, cursor: str = "", tail: int = 0) -> LogChunk:
-        raise NotFoundError(f"task {task} has written nothing")
+    async def pieces(self, wanted: Sequence[LogWanted], limit: int) -> list[LogPiece]:
+        raise NotFoundError(f"{len(wanted)} slots have written nothing, at most {limit} bytes")
+
+    def watching(self, slots: Sequence[SlotName]) -> AbstractContextManager[Growing]:
+        raise NotFoundError(f"{len(slots)} slots have written nothing")
+
+    def kept(self) -> list[SlotName]:
+        return []
 
     def services(self) -> set[str]:
         return set()

@@ -425,9 +425,51 @@ struct Applied {
   action @1 :Action;
 }
 
+struct LogMark {
+  # What a node has seen of the output: by then it was written up to there.
+  at @0 :Float64;               # wall, by the node's clock
+  offset @1 :Int64;             # from the chunk's first byte; may lie behind its last
+  task @2 :Text;                # such as web.2#7: its instance began there; empty: a time alone
+  instance @3 :Text;
+}
+
 struct LogChunk {
   data @0 :Data;                # at most 256 KiB
   cursor @1 :Text;              # opaque: ask with it for what follows; empty: there is no log
+  lost @2 :Int64;               # bytes before it that are not kept any more
+  marks @3 :List(LogMark);      # in order
+}
+
+struct LogWanted {
+  # What of a slot's output is asked for.
+  service @0 :Text;
+  slot @1 :Int64;
+  node @2 :Text;                # that has it
+  cursor @3 :Text;              # what follows; empty: see `tail` and `since`
+  tail :union {
+    unset @4 :Void;             # from the oldest kept
+    value @5 :Int64;            # the last so many lines; 0: none
+  }
+  since @6 :Float64;            # wall, by the node's clock: nothing that had been written before
+  times @7 :Bool;               # marks have times, and else only instances
+}
+
+struct LogPiece {
+  # The answer to one of several.
+  index @0 :UInt32;             # into what was asked
+  chunk @1 :LogChunk;
+  absent @2 :Text;              # why there is none now; empty: there is
+}
+
+struct KeptLog {
+  # A slot of which a node has output.
+  slot @0 :Int64;
+  node @1 :Text;
+}
+
+struct KeptLogs {
+  logs @0 :List(KeptLog);       # by slot
+  silent @1 :List(Text);        # nodes that may have some, and do not answer
 }
 
 struct ManagerStatus {
@@ -487,6 +529,13 @@ interface ClusterView {
   # (0: from the beginning). With `wait` it answers when there is something more.
 
   status @8 () -> (status :ManagerStatus);
+
+  output @9 (wanted :List(LogWanted), wait :Bool) -> (pieces :List(LogPiece));
+  # What follows in the output of several slots, at most 64, of any nodes: of those where there is
+  # something, or a reason why there is nothing to be had. With `wait` it answers when there is.
+
+  keptLogs @10 (service :Text) -> (kept :KeptLogs);
+  # Which slots have output, and where; also those that are no longer wanted.
 }
 
 interface Cluster extends (ClusterView) {
@@ -535,4 +584,10 @@ interface Agent {
 
   log @3 (task :TaskId, cursor :Text, tail :Int64, wait :Bool) -> (chunk :LogChunk);
   # As `ClusterView.log`.
+
+  output @4 (wanted :List(LogWanted), wait :Bool) -> (pieces :List(LogPiece));
+  # As `ClusterView.output`, of slots of this node.
+
+  kept @5 (service :Text) -> (slots :List(Int64));
+  # The slots of a service that have output here.
 }

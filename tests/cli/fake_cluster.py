@@ -26,7 +26,6 @@ from warren.model.errors import (
     NotFoundError,
     RefusedError,
     SpecError,
-    UnavailableError,
 )
 from warren.model.identity import TaskId
 from warren.model.link import EVENTS_AT_ONCE
@@ -36,7 +35,12 @@ from warren.model.task import Instance, Phase, TaskStatus
 from warren.model.view import (
     Action,
     Applied,
+    KeptLog,
+    KeptLogs,
     LogChunk,
+    LogMark,
+    LogPiece,
+    LogWanted,
     ManagerStatus,
     NodeState,
     NodeView,
@@ -60,6 +64,8 @@ class FakeCluster:
         self.past: list[TaskView] = []
         self.entries: list[Entry] = []
         self.logs: dict[tuple[str, int, str], bytes] = {}
+        self.marks: dict[tuple[str, int, str], list[LogMark]] = {}
+        self.silent: dict[str, int] = {}  # nodes that do not answer, and how often
         self.history: dict[TaskId, dict[ProbeKind, tuple[Sample, ...]]] = {}
         self.known_nodes = [NodeView(name="n1", state=NodeState.READY, joined_at=BORN)]
         self.manager = ManagerStatus(
@@ -206,17 +212,47 @@ class FakeCluster:
     async def log(
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
     ) -> LogChunk:
-        await self._called("log")
+        raise AssertionError(f"{task}: `output` is what is asked, and not {cursor, tail, wait}")
+
+    async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
+        await self._called("output")
         while True:
-            node = await self._node_of(task)
-            data = self.logs.get((task.service, task.slot, node), b"")
-            begin = int(cursor or 0)
-            if not cursor and tail:
-                begin = len(data) - sum(map(len, data.splitlines(keepends=True)[-tail:]))
-            if data[begin:] or not wait:
-                piece = data[begin : begin + 16]
-                return LogChunk(data=piece, cursor=str(begin + len(piece)) if data else "")
+            for one in wanted:
+                self._row(one.service)
+            found = [self._piece(index, one) for index, one in enumerate(wanted)]
+            pieces = [piece for piece in found if piece is not None]
+            if pieces or not wait:
+                return pieces
             await self._news.wait()
+
+    async def kept_logs(self, service: str) -> KeptLogs:
+        await self._called("kept_logs")
+        self._row(service)
+        keys = sorted(key for key in self.logs if key[0] == service)
+        logs = [KeptLog(slot=slot, node=node) for _, slot, node in keys]
+        kept = tuple(log for log in logs if log.node not in self.silent)
+        return KeptLogs(logs=kept, silent=tuple(sorted(self.silent)))
+
+    def _piece(self, index: int, one: LogWanted) -> LogPiece | None:
+        if self.silent.get(one.node, 0):
+            self.silent[one.node] -= 1
+            return LogPiece(index=index, absent=f"node {one.node} does not answer")
+        key = (one.service, one.slot, one.node)
+        data = self.logs.get(key, b"")
+        begin = int(one.cursor or 0)
+        if not one.cursor and one.tail is not None:
+            last = data.splitlines(keepends=True)[-one.tail :] if one.tail else []
+            begin = len(data) - sum(map(len, last))
+        chunk = data[begin : begin + 16]
+        if one.cursor and not chunk:
+            return None
+        marks = [
+            replace(mark, offset=mark.offset - begin)
+            for mark in self.marks.get(key, [])
+            if mark.offset >= begin and (mark.offset < begin + len(chunk) or not mark.task)
+        ]
+        cursor = str(begin + len(chunk))
+        return LogPiece(index=index, chunk=LogChunk(data=chunk, cursor=cursor, marks=tuple(marks)))
 
     async def status(self) -> ManagerStatus:
         await self._called("status")
@@ -297,15 +333,6 @@ class FakeCluster:
         if name not in self.rows:
             raise NotFoundError(f"service {name!r}: there is no such service")
         return self.rows[name]
-
-    async def _node_of(self, task: TaskId) -> str:
-        known = [*self.past, *(t for row in self.rows.values() for t in row.tasks)]
-        view = next((one for one in known if one.id == task), None)
-        if view is None:
-            raise NotFoundError(f"task {str(task)!r}: there is no such task")
-        if view.node is None:
-            raise UnavailableError(f"task {task}: is not placed yet")
-        return view.node
 
     async def _called(self, name: str) -> None:
         self.calls.append(name)

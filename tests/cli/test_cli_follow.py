@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
 
 import msgspec
 import pytest
@@ -12,12 +11,12 @@ import trio
 import trio.testing
 from fake_cluster import BORN, FakeCluster, Person, Step
 
-from warren.cli.slotlog import SlotLog
+from warren.cli.slotlog import Following, SlotLog
 from warren.model.check import Argv
-from warren.model.errors import LinkLostError, RefusedError, UnavailableError
-from warren.model.identity import TaskId
+from warren.model.errors import LinkLostError
 from warren.model.service import ServiceSpec
 from warren.model.task import Phase
+from warren.model.view import LogMark, LogWanted
 
 SPEC = ServiceSpec(name="web", command=Argv(["run"]), replicas=2)
 INTERRUPTED = 130
@@ -37,10 +36,6 @@ def unplaced(slot: int, number: int) -> Step:
         cluster.say("replaced", f"web.{slot}#{number}")
 
     return step
-
-
-def refusing(*errors: UnavailableError) -> deque[RefusedError | LinkLostError]:
-    return deque(errors)
 
 
 def cut(_: FakeCluster) -> None:
@@ -186,19 +181,85 @@ def test_service_logs_tail_is_of_every_slot(person: Person, web: FakeCluster) ->
     web.write("web", 2, b"4\n")
     assert person.types("service", "logs", "web", "--tail=2") == 0
     assert person.out == "web.1 | 2\nweb.1 | 3\nweb.2 | 4\n"
-    for wrong in ("0", "x", "-1"):
+    assert person.types("service", "logs", "web", "-n", "0") == 0
+    assert person.out == ""
+    for wrong in ("x", "-1"):
         assert person.types("service", "logs", "web", f"--tail={wrong}") == 2
-        assert f"--tail: {wrong!r}: want a whole number from 1" in person.err
+        assert f"--tail: {wrong!r}: want a whole number from 0" in person.err
 
 
 def test_service_logs_say_which_slot_cannot_be_had(person: Person, web: FakeCluster) -> None:
     web.write("web", 1, b"one\n")
-    web.write("web", 2, b"two\n")
+    web.write("web", 2, b"two\n", node="n2")
     web.put_task("web", 3, node=None)
-    web.refusals["log"] = refusing(UnavailableError("node n1 does not answer"))
+    web.silent["n2"] = 1
     assert person.types("service", "logs", "web") == 1
-    assert person.out == "web.2 | two\n"
-    assert person.err == "warren: node n1 does not answer\n"
+    assert person.out == "web.1 | one\n"
+    assert person.err == "warren: node n2 does not answer; what it has of web is left out\n"
+
+
+def test_service_logs_have_every_slot_that_is_kept(person: Person, web: FakeCluster) -> None:
+    web.write("web", 1, b"scaled away\n")
+    web.write("web", 2, b"of a task that waits\n")
+    web.drop_task("web", 1)
+    web.put_task("web", 2, number=2, node=None)
+    assert person.types("service", "logs", "web") == 0
+    assert person.out == "web.1 | scaled away\nweb.2 | of a task that waits\n"
+
+
+def test_service_logs_have_a_line_between_instances_and_times(
+    person: Person, web: FakeCluster, clock_in_utc: None
+) -> None:
+    web.write("web", 1, b"one\nno end")
+    web.write("web", 1, b"two\n| three\n")
+    web.marks["web", 1, "n1"] = [
+        LogMark(offset=0, at=BORN, task="web.1#1", instance="a"),
+        LogMark(offset=4, at=BORN + 1),
+        LogMark(offset=10, at=BORN + 1.5),
+        LogMark(offset=10, at=BORN + 2, task="web.1#2", instance="b"),
+        LogMark(offset=22, at=BORN + 3.25),
+    ]
+    assert person.types("service", "logs", "web") == 0
+    assert person.out.splitlines() == [
+        "web.1 | one",
+        "web.1 | no end",
+        "web.1 --- web.1#2 began at 2025-11-24 16:00:02.000",
+        "web.1 | two",
+        "web.1 | | three",
+    ]
+    assert person.types("service", "logs", "web", "-t") == 0
+    assert person.out.splitlines() == [
+        "web.1 2025-11-24 16:00:01.000 | one",
+        "web.1 2025-11-24 16:00:01.500 | no end",
+        "web.1 --- web.1#2 began at 2025-11-24 16:00:02.000",
+        "web.1 2025-11-24 16:00:03.250 | two",
+        "web.1 2025-11-24 16:00:03.250 | | three",
+    ]
+    assert person.types("task", "logs", "web.1#1", "--timestamps") == 0
+    assert person.out.splitlines() == [
+        "2025-11-24 16:00:01.000 one",
+        "2025-11-24 16:00:01.500 no end",
+        "--- web.1#2 began at 2025-11-24 16:00:02.000",
+        "2025-11-24 16:00:03.250 two",
+        "2025-11-24 16:00:03.250 | three",
+    ]
+
+
+def test_following_logs_with_tail_0_begins_with_what_comes(
+    person: Person, web: FakeCluster
+) -> None:
+    web.write("web", 1, b"1\n2\n")
+    web.script.extend(
+        [
+            said("a", "web"),
+            writes(1, b"3\n"),
+            writes(2, b"4\n"),
+            lambda cluster: cluster.run_task("web", 3),
+            writes(3, b"5\n"),
+        ]
+    )
+    assert person.types("service", "logs", "web", "-f", "-n", "0") == INTERRUPTED
+    assert person.out.splitlines() == ["web.1 | 3", "web.2 | 4", "web.3 | 5"]
 
 
 def test_following_logs_takes_up_what_comes(person: Person, web: FakeCluster) -> None:
@@ -257,17 +318,52 @@ def test_following_logs_moves_with_a_task_to_another_node(person: Person, web: F
     assert person.out.splitlines() == ["web.1 | on n1", "web.1 | last words", "web.1 | on n2"]
 
 
-async def test_following_logs_waits_for_a_node_that_does_not_answer(
+async def test_following_logs_waits_for_a_node_that_does_not_answer_and_says_so_once(
     web: FakeCluster, autojump_clock: trio.testing.MockClock
 ) -> None:
     web.write("web", 1, b"one\n")
-    web.refusals["log"] = refusing(*[UnavailableError("away")] * 6)
-    heard: list[bytes] = []
-    log = SlotLog(TaskId("web", 1, 1), "n1", heard.append)
-    with trio.move_on_after(10):
-        await log.follow(web)
-    assert heard == [b"one\n"]
-    assert web.calls.count("log") == 8  # 6 refused, the output, and a wait
+    web.write("web", 1, b"two\n", node="n2")
+    web.silent["n2"] = 6
+    heard: list[str] = []
+    async with trio.open_nursery() as nursery:
+        following = Following(web, nursery, heard.append)
+        for node in ("n1", "n2"):
+            wanted = LogWanted(service="web", slot=1, node=node)
+            following.add(SlotLog(wanted, lambda chunk: heard.append(chunk.data.decode())))
+        await trio.sleep(20)
+        web.write("web", 1, b"three\n", node="n2")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert heard == [
+        "one\n",
+        "warren: node n2 does not answer; waiting for it",
+        "warren: node n2 answers again",
+        "two\n",
+        "three\n",
+    ]
+    assert web.calls.count("output") < 20
+
+
+async def test_following_many_logs_asks_for_64_in_a_call(
+    web: FakeCluster, autojump_clock: trio.testing.MockClock
+) -> None:
+    heard: list[int] = []
+    async with trio.open_nursery() as nursery:
+        following = Following(web, nursery, lambda said: None)
+        for slot in range(1, 1101):
+            log = SlotLog(
+                LogWanted(service="web", slot=slot, node="n1"),
+                lambda chunk, slot=slot: heard.append(slot) if chunk.data else None,
+            )
+            following.add(log)
+        await trio.testing.wait_all_tasks_blocked()
+        asked = web.calls.count("output")
+        for slot in range(1, 1101):
+            web.write("web", slot, b"%d\n" % slot)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert sorted(heard) == [*range(1, 1101)]
+    assert asked <= 4 * 1100 / 64
 
 
 def test_following_logs_ends_with_the_service(person: Person, web: FakeCluster) -> None:

@@ -36,7 +36,7 @@ from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.specfile import load_text
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
-from warren.model.view import LogChunk, NodeState
+from warren.model.view import LogChunk, LogPiece, LogWanted, NodeState
 from warren.rules.world import Touched
 from warren.store.state import StateStore
 
@@ -76,8 +76,16 @@ class FakeAgent:
     async def log(
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
     ) -> LogChunk:
+        raise AssertionError(f"{task}: `output` is what is asked, and not {cursor, tail, wait}")
+
+    async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
         await self._answer()
-        return LogChunk(data=b"hello\n", cursor="1")
+        chunk = LogChunk(data=b"hello\n", cursor="1")
+        return [LogPiece(index=index, chunk=chunk) for index in range(len(wanted))]
+
+    async def kept(self, service: str) -> list[int]:
+        await self._answer()
+        return [1, 7]
 
     async def _answer(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -447,6 +455,28 @@ async def test_output_of_a_node_that_does_not_answer_is_unavailable(
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(UnavailableError, match="does not answer"):
             await manager.operator.log(WEB)
+
+
+async def test_kept_output_is_that_of_every_node_and_who_may_have_more_is_named(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        agent = FakeAgent()
+        _, connection = await enroll(manager, agent)
+        await enroll(manager, FakeAgent(), name="n2", of="b")
+        kept = await manager.operator.kept_logs("web")
+        found = [(log.slot, log.node) for log in kept.logs]
+        assert found == [(1, "n1"), (1, "n2"), (7, "n1"), (7, "n2")]
+        assert kept.silent == ()
+        agent.is_silent = True
+        kept = await manager.operator.kept_logs("web")
+        assert [(log.slot, log.node) for log in kept.logs] == [(1, "n2"), (7, "n2")]
+        assert kept.silent == ("n1",)
+        connection.closed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await manager.operator.kept_logs("web")).silent == ("n1",)
+        with pytest.raises(NotFoundError):
+            await manager.operator.kept_logs("none")
 
 
 async def test_node_that_is_down_is_removed_and_its_tasks_go_elsewhere(

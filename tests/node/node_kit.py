@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -12,14 +12,13 @@ import yaml
 
 from tests.scripted import ScriptedCheck, ScriptedPorts, ScriptedRuntime
 from warren.model.cluster import Desired
-from warren.model.errors import NotFoundError
 from warren.model.identity import TaskId
 from warren.model.report import Assignment, Assignments
-from warren.model.seams import Journal
+from warren.model.seams import Growing, Journal
 from warren.model.service import ServiceSpec
 from warren.model.specfile import load_text
 from warren.model.task import Phase, TaskStatus
-from warren.model.view import LogChunk
+from warren.model.view import LogChunk, LogPiece, LogWanted, SlotName
 from warren.node.agent import NodeAgent
 from warren.nursery.surroundings import Surroundings
 from warren.store.journal import MemoryJournal
@@ -35,19 +34,43 @@ def spec(**fields: object) -> ServiceSpec:
 
 
 @dataclass
+class Ticking:
+    """Plays `Growing`: it may have grown whenever a second has gone by."""
+
+    slots: int
+
+    async def wait(self) -> None:
+        """Wait a second."""
+        await trio.sleep(1)
+
+
+@dataclass
 class FakeLogs:
     """Plays `LogSource`: texts by service."""
 
     texts: dict[str, bytes] = field(default_factory=dict[str, bytes])
     purged: list[str] = field(default_factory=list[str])
 
-    def read(self, task: TaskId, *, cursor: str = "", tail: int = 0) -> LogChunk:
-        """What follows the cursor."""
-        if task.service not in self.texts:
-            raise NotFoundError(f"task {task} has written nothing")
-        text = self.texts[task.service]
-        start = int(cursor or 0)
-        return LogChunk(data=text[start:], cursor=str(len(text)))
+    async def pieces(self, wanted: Sequence[LogWanted], limit: int) -> list[LogPiece]:
+        """What follows the cursors."""
+        await trio.lowlevel.checkpoint()
+        found = [self._piece(index, one, limit) for index, one in enumerate(wanted)]
+        return [piece for piece in found if piece is not None]
+
+    def _piece(self, index: int, one: LogWanted, limit: int) -> LogPiece | None:
+        start = int(one.cursor or 0)
+        data = self.texts.get(one.service, b"")[start : start + limit]
+        chunk = LogChunk(data=data, cursor=str(start + len(data)))
+        return LogPiece(index=index, chunk=chunk) if data or not one.cursor else None
+
+    @contextmanager
+    def watching(self, slots: Sequence[SlotName]) -> Generator[Growing, None, None]:
+        """Growth, as of a clock that ticks."""
+        yield Ticking(len(slots))
+
+    def kept(self) -> list[SlotName]:
+        """Their first slots."""
+        return [SlotName(service=service, slot=1) for service in sorted(self.texts)]
 
     def services(self) -> set[str]:
         """Those with texts."""

@@ -10,10 +10,11 @@ from trio.testing import MockClock
 
 from tests.scripted import Script, ScriptedRuntime
 from warren.model.check import Outcome, Result
-from warren.model.errors import ConflictError, NotFoundError, UnavailableError
+from warren.model.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from warren.model.identity import TaskId
 from warren.model.report import Assignments
 from warren.model.task import Phase, TaskRecord
+from warren.model.view import LogWanted
 
 WEB1, WEB2 = TaskId("web", 1, 1), TaskId("web", 2, 1)
 
@@ -210,9 +211,30 @@ async def test_agent_gives_output_that_is_waited_for(autojump_clock: MockClock) 
             await trio.sleep(3)
             ground.logs.texts["web"] += b"two\n"
 
-        nursery.start_soon(write)
         assert (await agent.log(WEB1, cursor=chunk.cursor)).data == b""
+        nursery.start_soon(write)
         assert (await agent.log(WEB1, cursor=chunk.cursor, wait=True)).data == b"two\n"
+
+
+async def test_agent_gives_output_of_many_slots_in_a_call(autojump_clock: MockClock) -> None:
+    ground = Ground()
+    ground.logs.texts = {"web": b"one\n", "db": b"x" * 100_000}
+    async with ground.agent() as agent:
+        wanted = [LogWanted(service=name, slot=1) for name in ("none", "web", "db")]
+        pieces = await agent.output(wanted * 20, wait=True)
+        assert [piece.index for piece in pieces] == [*range(60)]
+        said = {piece.index: piece.chunk for piece in pieces}
+        assert (said[0].data, said[1].data) == (b"", b"one\n")
+        assert len(said[2].data) == (1 << 20) // 60
+        ends = [LogWanted(service="none", slot=1, cursor=said[0].cursor)]
+        assert await agent.output(ends) == []
+        with trio.move_on_after(60) as scope:
+            await agent.output(ends, wait=True)
+        assert scope.cancelled_caught
+        with pytest.raises(InvalidError, match="want at most 64 slots a call"):
+            await agent.output(wanted * 22)
+        assert await agent.kept("web") == [1]
+        assert await agent.kept("none") == []
 
 
 async def test_agent_ends_a_task_whose_id_was_given_again_after_a_restore(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractContextManager, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,11 +23,11 @@ from warren.model.identity import TaskId
 from warren.model.link import Agent, NodeSession
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
-from warren.model.seams import Launch, Target
+from warren.model.seams import Growing, Launch, Target
 from warren.model.service import ServiceSpec
 from warren.model.specfile import load_text
 from warren.model.task import TaskEvent, TaskStatus
-from warren.model.view import LogChunk
+from warren.model.view import LogChunk, LogPiece, LogWanted, SlotName
 from warren.node.program import Node, open_node
 from warren.nursery.surroundings import Surroundings
 from warren.store.journal import MemoryJournal
@@ -49,8 +49,14 @@ class KilledError(BaseException):
 class NoLogs:
     """Plays `LogSource` with nothing in it."""
 
-    def read(self, task: TaskId, *, cursor: str = "", tail: int = 0) -> LogChunk:
-        raise NotFoundError(f"task {task} has written nothing")
+    async def pieces(self, wanted: Sequence[LogWanted], limit: int) -> list[LogPiece]:
+        raise NotFoundError(f"{len(wanted)} slots have written nothing, at most {limit} bytes")
+
+    def watching(self, slots: Sequence[SlotName]) -> AbstractContextManager[Growing]:
+        raise NotFoundError(f"{len(slots)} slots have written nothing")
+
+    def kept(self) -> list[SlotName]:
+        return []
 
     def services(self) -> set[str]:
         return set()
@@ -139,6 +145,12 @@ class FarAgent:
     async def log(
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
     ) -> LogChunk:
+        raise NotFoundError("no logs here")
+
+    async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
+        raise NotFoundError("no logs here")
+
+    async def kept(self, service: str) -> list[int]:
         raise NotFoundError("no logs here")
 
 

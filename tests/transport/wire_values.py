@@ -20,7 +20,10 @@ from warren.model.task import End, EventKind, Instance, Phase, TaskEvent, TaskSt
 from warren.model.view import (
     Action,
     Applied,
+    KeptLogs,
     LogChunk,
+    LogPiece,
+    LogWanted,
     ManagerStatus,
     NodeView,
     ServiceView,
@@ -42,6 +45,7 @@ KNOWN: dict[Any, st.SearchStrategy[Any]] = {
 VALUES: tuple[type[msgspec.Struct], ...] = (
     ServiceSpec, TaskId, End, Instance, TaskStatus, TaskEvent, Told, Report, NodeHello, Assignments,
     TaskView, ServiceView, TaskDetail, NodeView, NodeCondition, Entry, Applied, LogChunk,
+    LogWanted, LogPiece, KeptLogs,
     ManagerStatus,
 )  # fmt: skip
 ENUMS = (Desired, EventKind, Phase, Action, ProbeKind)

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+import time
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from warren.cli.client import ask, say
-from warren.cli.flagchecks import count
+from warren.cli.flagchecks import count, duration
 from warren.cli.options import SWITCH, Where
-from warren.model.errors import NotFoundError, RefusedError
+from warren.model.errors import NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    import trio
-
-    from warren.cli.slotlog import Lines, SlotLog
+    from warren.cli.loglines import Lines
+    from warren.cli.slotlog import Following, SlotLog
     from warren.model.link import Cluster
-    from warren.model.view import TaskView
+    from warren.model.view import LogChunk, LogWanted, TaskView
 
 HERE = Where()
 _MOST_LINES = 1_000_000_000
-Follow = Annotated[bool, SWITCH]
-Tail = Annotated[str | None, Parameter(metavar="N")]
+Follow = Annotated[bool, Parameter(name=["--follow", "-f"]), SWITCH]
+Tail = Annotated[str | None, Parameter(name=["--tail", "-n"], metavar="N")]
+Since = Annotated[str | None, Parameter(metavar="DURATION")]
+Times = Annotated[bool, Parameter(name=["--timestamps", "-t"]), SWITCH]
 
 
 def service_logs(
-    name: str, /, *, follow: Follow = False, tail: Tail = None, where: Where = HERE
+    name: str,
+    /,
+    *,
+    follow: Follow = False,
+    tail: Tail = None,
+    since: Since = None,
+    times: Times = False,
+    where: Where = HERE,
 ) -> int:
-    """The output of a service's tasks, every line with its slot: `web.1 | ...`.
+    """The output of a service's slots, as long as it is kept: `web.1 | ...`.
+
+    Between two instances there is a line that says so: `web.1 --- web.1#2 began at ...`.
 
     Parameters
     ----------
@@ -38,18 +48,29 @@ def service_logs(
     follow
         Go on with what is written, also by tasks that are yet to come, until Ctrl-C.
     tail
-        Begin with the last so many lines of every slot.
+        Begin with the last so many lines of every slot; 0: with what comes.
+    since
+        Only the last so long: 10m, 2h.
+    times
+        Say by when every line was written.
     """
-    reading = _Service(name, _lines(tail))
+    reading = _Service(name, _wanted(name, tail, since, times=times))
     if follow:
         return ask(where, reading.follow, follows=True)
     return ask(where, reading.read)
 
 
 def task_logs(
-    task: str, /, *, follow: Follow = False, tail: Tail = None, where: Where = HERE
+    task: str,
+    /,
+    *,
+    follow: Follow = False,
+    tail: Tail = None,
+    since: Since = None,
+    times: Times = False,
+    where: Where = HERE,
 ) -> int:
-    """The output of a task's slot: of this task, and of those before it.
+    """The output of a task's slot: of this task, and of those before it. Its bytes as they are.
 
     Parameters
     ----------
@@ -58,114 +79,183 @@ def task_logs(
     follow
         Go on with what is written until the task has ended.
     tail
-        Begin with the last so many lines.
+        Begin with the last so many lines; 0: with what comes.
+    since
+        Only the last so long: 10m, 2h.
+    times
+        Say by when every line was written, and where an instance begins.
     """
     from warren.cli.look import task_id
-    from warren.cli.slotlog import SlotLog
 
     asked = task_id(task)
-    log = SlotLog(asked, "", _put, tail=_lines(tail))
+    reading = _Task(str(asked), _wanted(asked.service, tail, since, times=times, slot=asked.slot))
 
     async def question(cluster: Cluster) -> int:
+        detail = await cluster.task(asked)
+        log = reading.log(detail.task)
         if follow:
-            await _follow_to_end(cluster, log)
-        else:
-            await log.read(cluster)
+            await _follow_to_end(cluster, detail.task, log)
+        await log.read(cluster)
+        reading.end()
         return 0
 
     return ask(where, question, follows=follow)
 
 
+class _Task:
+    """One task's slot, as far as its output has been read; it outlives a link."""
+
+    def __init__(self, name: str, wanted: LogWanted) -> None:
+        from warren.cli.loglines import Lines
+
+        self._name = name
+        self._wanted = wanted
+        self._lines = Lines("", _put, times=True) if wanted.times else None
+        self._log: SlotLog | None = None
+
+    def log(self, task: TaskView) -> SlotLog:
+        """Its output. Raises NotFoundError where it is nowhere yet."""
+        from warren.cli.slotlog import SlotLog
+
+        if task.node is None:
+            raise NotFoundError(f"task {self._name} has no output: it is not placed yet")
+        if self._log is None:
+            self._log = SlotLog(_at(self._wanted, self._wanted.slot, task.node), self._take)
+        return self._log
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        if self._lines is not None:
+            self._lines.end()
+
+    def _take(self, chunk: LogChunk) -> None:
+        if self._lines is not None:
+            self._lines.take(chunk)
+        else:
+            _put(chunk.data)
+
+
 class _Service:
     """The slots of a service, as far as their output has been read; it outlives a link."""
 
-    def __init__(self, name: str, tail: int) -> None:
+    def __init__(self, name: str, wanted: LogWanted) -> None:
         self._name = name
-        self._tail = tail
-        self._logs: dict[int, SlotLog] = {}
-        self._lines: dict[int, Lines] = {}
+        self._wanted = wanted
+        self._logs: dict[tuple[int, str], SlotLog] = {}
+        self._lines: list[Lines] = []
+        self._silent: tuple[str, ...] = ()
         self._after: int | None = None
 
     async def read(self, cluster: Cluster) -> int:
         """What there is. 1 where the output of a slot cannot be had."""
         status = 0
-        for task in (await cluster.service(self._name)).tasks:
-            if task.node is None:
-                continue  # it has written nothing
+        for slot, node in await self._kept(cluster):
+            log = self._log(slot, node)
             try:
-                await self._log(task, task.node).read(cluster)
-            except RefusedError as error:
+                await log.read(cluster)
+            except UnavailableError as error:
                 say(f"warren: {error}")
                 status = 1
-            self._lines[task.id.slot].end()
-        return status
+            self._lines[-1].end()
+        return status if not self._silent else 1
 
     async def follow(self, cluster: Cluster) -> int:
         """What there is and what comes, until the service is removed."""
         import trio
 
+        from warren.cli.slotlog import Following
+
         async with trio.open_nursery() as nursery:
-            for log in self._logs.values():  # of an earlier link
-                nursery.start_soon(log.follow, cluster)
+            following = Following(cluster, nursery, say)
             try:
-                await self._watch(cluster, nursery)
+                await self._watch(cluster, following)
             except NotFoundError:
                 if self._after is None:
                     raise
                 say(f"warren: {self._name} was removed")
             nursery.cancel_scope.cancel()
-        for lines in self._lines.values():
+        for lines in self._lines:
             lines.end()
         return 0
 
-    async def _watch(self, cluster: Cluster, nursery: trio.Nursery) -> None:
-        """Take up the tasks that come. Raises NotFoundError when the service is gone."""
+    async def _watch(self, cluster: Cluster, following: Following) -> None:
+        """Take up the slots that come. Raises NotFoundError when the service is gone."""
         from warren.cli.waiting import next_event
 
+        for log in self._logs.values():  # of an earlier link
+            following.add(log)
+        found = await self._kept(cluster) if self._after is None else []
         while True:
             after = await cluster.last_event()
-            for task in (await cluster.service(self._name)).tasks:
-                known = self._logs.get(task.id.slot)
-                if known is not None:
-                    await known.move(cluster, task.id, task.node)
-                elif task.node is not None:
-                    nursery.start_soon(self._log(task, task.node).follow, cluster)
+            tasks = (await cluster.service(self._name)).tasks
+            found += [(task.id.slot, task.node) for task in tasks if task.node is not None]
+            for place in found:
+                if place not in self._logs:
+                    following.add(self._log(*place))
+            found = []
             self._after = after
-            self._tail = 0  # a slot that comes later is read from its beginning
+            # A slot that comes later is read from its beginning.
+            self._wanted = _at(self._wanted, 0, "", tail=None, since=0.0)
             await next_event(cluster, after)
 
-    def _log(self, task: TaskView, node: str) -> SlotLog:
-        from warren.cli.slotlog import Lines, SlotLog
+    async def _kept(self, cluster: Cluster) -> list[tuple[int, str]]:
+        """Where there is output, by slot; of one that has moved, where it is now comes last."""
+        kept = await cluster.kept_logs(self._name)
+        self._silent = kept.silent
+        for node in kept.silent:
+            say(f"warren: node {node} does not answer; what it has of {self._name} is left out")
+        now = {(t.id.slot, t.node) for t in (await cluster.service(self._name)).tasks}
+        places = [(log.slot, log.node) for log in kept.logs]
+        return sorted(places, key=lambda place: (place[0], place in now, place[1]))
 
-        slot = task.id.slot
-        lines = self._lines[slot] = Lines(f"{task.id.service}.{slot}", _put)
-        log = self._logs[slot] = SlotLog(task.id, node, lines.take, tail=self._tail)
+    def _log(self, slot: int, node: str) -> SlotLog:
+        from warren.cli.loglines import Lines
+        from warren.cli.slotlog import SlotLog
+
+        lines = Lines(f"{self._name}.{slot}", _put, times=self._wanted.times)
+        self._lines.append(lines)
+        log = self._logs[slot, node] = SlotLog(_at(self._wanted, slot, node), lines.take)
         return log
 
 
-async def _follow_to_end(cluster: Cluster, log: SlotLog) -> None:
+async def _follow_to_end(cluster: Cluster, task: TaskView, log: SlotLog) -> None:
     """Follow a task's output until it has ended, or is forgotten."""
     import trio
 
+    from warren.cli.slotlog import Following
     from warren.cli.waiting import next_event
 
     async with trio.open_nursery() as nursery:
-        after = await cluster.last_event()
-        detail = await cluster.task(log.task)
-        nursery.start_soon(log.follow, cluster)
+        Following(cluster, nursery, say).add(log)
         try:
-            while not detail.task.status.phase.is_end:
-                after = await next_event(cluster, after)
-                detail = await cluster.task(log.task)
+            while not task.status.phase.is_end:
+                after = await cluster.last_event()
+                task = (await cluster.task(task.id)).task
+                if not task.status.phase.is_end:
+                    await next_event(cluster, after)
         except NotFoundError:
             pass
         nursery.cancel_scope.cancel()
-    with suppress(NotFoundError):
-        await log.read(cluster)
 
 
-def _lines(tail: str | None) -> int:
-    return 0 if tail is None else count("--tail", tail, 1, _MOST_LINES)
+def _wanted(
+    service: str, tail: str | None, since: str | None, *, times: bool, slot: int = 0
+) -> LogWanted:
+    from warren.model.view import LogWanted
+
+    return LogWanted(
+        service=service,
+        slot=slot,
+        tail=None if tail is None else count("--tail", tail, 0, _MOST_LINES),
+        since=0.0 if since is None else time.time() - duration("--since", since),
+        times=times,
+    )
+
+
+def _at(wanted: LogWanted, slot: int, node: str, **changes: object) -> LogWanted:
+    import msgspec
+
+    return msgspec.structs.replace(wanted, slot=slot, node=node, **changes)
 
 
 def _put(data: bytes) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import trio
 
 from warren.manager.books import Books
+from warren.manager.tap import Tap
 from warren.model.cluster import Change, Desired, DropService, TaskRow
 from warren.model.condition import NodeCondition, bounded
 from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
@@ -39,6 +40,7 @@ class Session:
     ) -> None:
         self.name = name
         self.agent = agent
+        self.tap = Tap(name, agent)
         self.ended = trio.Event()
         self.heard_at = trio.current_time()
         self.containment = containment

@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from warren import __version__
+from warren.manager import output
 from warren.manager.books import Books
 from warren.manager.desk import Desk
 from warren.manager.quarantine import MEND
@@ -21,9 +22,7 @@ from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
 from warren.model.condition import NodeCondition
 from warren.model.errors import (
     ConflictError,
-    LinkLostError,
     NotFoundError,
-    UnavailableError,
     WarrenError,
 )
 from warren.model.identity import TaskId
@@ -32,7 +31,10 @@ from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 from warren.model.view import (
+    KeptLogs,
     LogChunk,
+    LogPiece,
+    LogWanted,
     ManagerStatus,
     NodeState,
     NodeView,
@@ -138,14 +140,20 @@ class Viewer:
         row = self._task_row(task)
         if row.node is None:
             raise NotFoundError(f"task {task} has no output: it is not placed yet")
-        session = self._desk.session(row.node)
-        if session is None:
-            raise UnavailableError(f"node {row.node}, which has the output, does not answer")
-        try:
-            return await session.agent.log(task, cursor=cursor, tail=tail, wait=wait)
-        except LinkLostError:
-            said = f"node {row.node}, which has the output, does not answer"
-            raise UnavailableError(said) from None
+        wanted = LogWanted(
+            service=task.service, slot=task.slot, node=row.node, cursor=cursor, tail=tail or None
+        )
+        return await output.read_one(self._desk, wanted, wait=wait)
+
+    async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
+        for name in {one.service for one in wanted}:
+            self._row(name)
+        return await output.read_several(self._desk, wanted, wait=wait)
+
+    async def kept_logs(self, service: str) -> KeptLogs:
+        self._row(service)
+        placed = {row.node for row in self._books.world.of_service(service) if row.node is not None}
+        return await output.kept_logs(self._desk, service, placed)
 
     async def status(self) -> ManagerStatus:
         await trio.lowlevel.checkpoint()

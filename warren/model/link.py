@@ -24,7 +24,10 @@ from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 from warren.model.view import (
     Applied,
+    KeptLogs,
     LogChunk,
+    LogPiece,
+    LogWanted,
     ManagerStatus,
     NodeView,
     ServiceView,
@@ -33,7 +36,7 @@ from warren.model.view import (
 )
 
 EVENTS_AT_ONCE = 1000  # the most that one call of `events` gives
-LOG_AT_ONCE = 256 << 10  # bytes
+LOGS_AT_ONCE = 64  # the most slots that one call of `output` asks for
 
 
 class Agent(Protocol):
@@ -59,6 +62,16 @@ class Agent(Protocol):
     ) -> LogChunk:
         """A piece of the output of the task's slot: from `cursor`, or with none the last `tail`
         lines (0: from the beginning). With `wait`, waits until there is something more."""
+        ...
+
+    async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
+        """What follows in the output of several slots, of those where there is something; at most
+        LOGS_AT_ONCE. With `wait`, waits until there is. A slot that has written nothing yet is
+        one where there is nothing. Raises InvalidError."""
+        ...
+
+    async def kept(self, service: str) -> list[int]:
+        """The slots of a service that have output here."""
         ...
 
 
@@ -131,6 +144,16 @@ class ClusterView(Protocol):
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
     ) -> LogChunk:
         """As `Agent.log`, of the task's node. Raises NotFoundError, UnavailableError."""
+        ...
+
+    async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
+        """As `Agent.output`, of slots on any nodes. Of a node that does not answer, or cannot
+        read it, there is a piece that says so. Raises NotFoundError for a service that is no more,
+        InvalidError."""
+        ...
+
+    async def kept_logs(self, service: str) -> KeptLogs:
+        """Which slots of a service have output, and where. Raises NotFoundError."""
         ...
 
     async def status(self) -> ManagerStatus:

@@ -6,7 +6,8 @@ real supervisor and a dictionary in a simulation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from warren.model.errors import WarrenError
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, TaskRecord
-from warren.model.view import LogChunk
+from warren.model.view import LogPiece, LogWanted, SlotName
 
 
 class CannotRunError(WarrenError):
@@ -176,12 +177,29 @@ class Journal(Protocol):
         ...
 
 
+class Growing(Protocol):
+    """Output that somebody waits for."""
+
+    async def wait(self) -> None:
+        """Wait until there is more than when this was made, or when the last call returned."""
+        ...
+
+
 class LogSource(Protocol):
     """The output of tasks, kept by slot."""
 
-    def read(self, task: TaskId, *, cursor: str = "", tail: int = 0) -> LogChunk:
-        """What follows `cursor`, at most LOG_AT_ONCE bytes; with no cursor the last `tail` lines,
-        or with 0 from the oldest kept. Raises NotFoundError, InvalidError for a bad cursor."""
+    async def pieces(self, wanted: Sequence[LogWanted], limit: int) -> list[LogPiece]:
+        """What follows in the output of several slots, at most `limit` bytes of each, of those
+        where there is something; where none was asked for by a cursor, also a piece that says where
+        it begins. `absent` where it cannot be read now. Raises InvalidError for a bad cursor."""
+        ...
+
+    def watching(self, slots: Sequence[SlotName]) -> AbstractContextManager[Growing]:
+        """Whether the output of any of these slots grows, as long as the block lasts."""
+        ...
+
+    def kept(self) -> list[SlotName]:
+        """The slots that have output here, in order."""
         ...
 
     def services(self) -> set[str]:

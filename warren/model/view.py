@@ -16,6 +16,8 @@ from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 
+LOG_AT_ONCE = 256 << 10  # bytes: the most that one chunk has
+
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     """A task. `is_stale`: its node did not answer within a second, so `status` is what was last
@@ -92,12 +94,71 @@ class Applied(msgspec.Struct, frozen=True):
     action: Action
 
 
+class LogMark(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node has seen of the output: by `at` (wall) it was written up to `offset`, which is
+    counted from the first byte of the chunk and may lie behind its last. With a `task`, that task's
+    `instance` began there, at that time."""
+
+    at: float
+    offset: int
+    task: str = ""
+    instance: str = ""
+
+
 class LogChunk(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a slot's output, at most 256 KiB. `cursor` is what to ask with for what follows;
-    opaque, empty only where there is no log."""
+    opaque, empty only where there is no log. `lost` are bytes before it that are not kept any more;
+    `marks` are in order."""
 
     data: bytes = b""
     cursor: str = ""
+    lost: int = 0
+    marks: tuple[LogMark, ...] = ()
+
+
+class SlotName(msgspec.Struct, frozen=True, kw_only=True):
+    """One place of a service."""
+
+    service: str
+    slot: int
+
+
+class LogWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a slot's output is asked for: what follows `cursor`; with none the last `tail` lines,
+    or with None from the oldest, and nothing that had been written before `since` (wall, by the
+    node's clock). `node` has it. With `times` the marks have times, and else only instances."""
+
+    service: str
+    slot: int
+    node: str = ""
+    cursor: str = ""
+    tail: int | None = None
+    since: float = 0.0
+    times: bool = False
+
+
+class LogPiece(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer to one of several that were asked for, by its place among them. `absent` says why
+    there is none: the node does not answer, or cannot read it."""
+
+    index: int
+    chunk: LogChunk = LogChunk()
+    absent: str = ""
+
+
+class KeptLog(msgspec.Struct, frozen=True, kw_only=True):
+    """A slot of which a node has output."""
+
+    slot: int
+    node: str
+
+
+class KeptLogs(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose output there is, of one service, by slot; `silent` are nodes that may have some and do
+    not answer."""
+
+    logs: tuple[KeptLog, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 class ManagerStatus(msgspec.Struct, frozen=True, kw_only=True):

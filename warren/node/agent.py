@@ -24,14 +24,14 @@ from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments
 from warren.model.seams import LogSource
 from warren.model.task import Phase, TaskEvent, TaskRecord, TaskStatus
-from warren.model.view import LogChunk
+from warren.model.view import LogChunk, LogPiece, LogWanted
+from warren.node import output
 from warren.node.aside import Aside
 from warren.node.outbox import Outbox
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
 from warren.watch.boundary import survived
 
-LOG_PAUSE = 0.2  # seconds between two looks at a file that somebody follows: files wake nobody
 LOOKED_AT_ONCE = 256  # tasks: whoever asks for thousands lets others in between
 MESSAGE_LIMIT = 500  # characters of an event that is reported: a check's output may be long
 END_LIMIT = 8_000  # of why an instance has ended, which names the command: the wire takes 16,000
@@ -128,13 +128,14 @@ class NodeAgent:
     async def log(
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
     ) -> LogChunk:
+        return await output.read_one(self._logs, task, cursor, tail, wait=wait)
+
+    async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
+        return await output.read_several(self._logs, wanted, wait=wait)
+
+    async def kept(self, service: str) -> list[int]:
         await trio.lowlevel.checkpoint()
-        while True:
-            chunk = self._logs.read(task, cursor=cursor, tail=tail)
-            if chunk.data or not wait:
-                return chunk
-            cursor = chunk.cursor
-            await trio.sleep(LOG_PAUSE)
+        return [slot.slot for slot in self._logs.kept() if slot.service == service]
 
     # Ends
 

@@ -1,108 +1,215 @@
-"""Reading a slot's output piece by piece, across rotations.
+"""One slot's output on disk: its pieces by position, and what was seen of them.
 
-A cursor is `FILE:OFFSET`. FILE is the inode of an older piece, which changes no more, or for the
-newest file `now-MARK`, where the mark is that of the newest older piece: when it has changed, what
-stood in the newest file has been copied there, at the same offset.
+A position counts every byte the slot has ever written, so that rotations move no reader: a cursor
+is a position. Every piece knows the position of its first byte, by its index (logindex.py) or,
+where that is missing, by the end of the piece before it.
+
+Synchronous; who calls holds the slot's lock, in a thread that may wait for it: emptying a file that
+is written to without pause takes its time. All system calls go through `os`.
 """
 
 from __future__ import annotations
 
 import os
-import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from warren.model.errors import InvalidError
+from warren.model.view import LogChunk, LogMark
+from warren.process import logindex
+from warren.process.logindex import Index, Seen
 
-_CURSOR = re.compile(r"(?P<file>\d+|now-\d+-\d+):(?P<offset>\d{1,18})\Z", re.ASCII)
 _STEP = 1 << 16
+_MOST_DIGITS = 18
 
 
-class Pieces:
-    """The files of one slot as they are now: `older`, the oldest first, and the newest.
+class Piece(NamedTuple):
+    """A file of the slot; the positions of its first byte and behind its last."""
 
-    `cut` is how many bytes the last rotation has not copied, because a flood was too long.
-    """
+    number: int  # 0 is the newest
+    path: Path
+    base: int
+    end: int
+    written_at: float  # wall, by the file system
 
-    def __init__(self, newest: Path, older: list[Path], *, cut: int = 0) -> None:
+
+class SlotFiles:
+    """The files of one slot: `newest`, what the program writes to, and `keep` older ones."""
+
+    def __init__(self, newest: Path, keep: int) -> None:
         self.newest = newest
-        self.cut = cut
-        self.older = [piece for piece in older if piece.exists()]
+        self.keep = keep
+        self.lock = threading.RLock()
+        self.index = logindex.load(self.index_path(0))  # of the newest
+        self._older: tuple[tuple[int, int], Index] | None = None  # the one read last
+        self._bases = self._find_bases()
 
-    def first(self) -> str:
-        """The cursor of the very beginning."""
-        return self._start_of(0)
+    def path(self, number: int) -> Path:
+        """A piece's file."""
+        return self.newest.with_name(f"{self.newest.name}.{number}") if number else self.newest
 
-    def tail(self, lines: int) -> str:
-        """The cursor from which on there are so many lines, or all there are."""
-        wanted = lines
-        for index in range(len(self.older), -1, -1):
-            path = self._path(index)
-            offset, found = _from_end(path, wanted)
-            wanted -= found
-            if wanted <= 0:
-                return f"{self._name(index)}:{offset}"
-        return self.first()
+    def index_path(self, number: int) -> Path:
+        """Where what is known of a piece stands: apart, so that its writing wakes nobody."""
+        return self.newest.parent / "index" / self.path(number).name
 
-    def read(self, cursor: str, limit: int) -> tuple[bytes, str]:
-        """What follows the cursor, and the cursor of what follows that. Raises InvalidError."""
-        match = _CURSOR.match(cursor)
-        if match is None:
+    @property
+    def base(self) -> int:
+        """The position of the newest piece's first byte."""
+        return self._bases[0]
+
+    def set_bases(self, bases: list[int]) -> None:
+        """They have been rotated: the newest's first."""
+        self._bases = bases[: self.keep + 1]
+        self._older = None
+
+    def bases(self) -> list[int]:
+        """Of every piece, the newest's first."""
+        return [*self._bases]
+
+    def pieces(self) -> list[Piece]:
+        """Those there are, the oldest first. Raises OSError."""
+        found = list[Piece]()
+        for number in range(len(self._bases) - 1, -1, -1):
+            path = self.path(number)
+            try:
+                stat = os.stat(path)  # noqa: PTH116 - one of the calls that a test lets fail
+            except FileNotFoundError:
+                continue
+            base = self._bases[number]
+            found.append(Piece(number, path, base, base + stat.st_size, stat.st_mtime))
+        return found
+
+    # Reading
+
+    def begin(self, *, tail: int | None, since: float) -> int:
+        """Where to begin: with the last `tail` lines, and not before what `since` had been
+        written. Raises OSError."""
+        pieces = self.pieces()
+        first = pieces[0].base if pieces else self.base
+        if since:
+            first = self._since(pieces, since, first)
+        return first if tail is None else max(first, _tail(pieces, tail, first))
+
+    def read(self, cursor: str, limit: int, *, times: bool) -> LogChunk:
+        """What follows a cursor. Raises InvalidError, OSError."""
+        if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _MOST_DIGITS):
             raise InvalidError(f"cursor: {cursor[:60]!r}: want one that an earlier call gave")
-        index, offset = self._place(match["file"], int(match["offset"]))
-        while True:
-            data = _read_at(self._path(index), offset, limit)
-            if data or index == len(self.older):
-                return data, f"{self._name(index)}:{offset + len(data)}"
-            index, offset = index + 1, 0
+        position = int(cursor)
+        pieces = self.pieces()
+        if not pieces or position > pieces[-1].end:  # truncated by others, or made anew
+            position = self.base
+        for piece in pieces:
+            if piece.end > position:
+                begin = max(position, piece.base)
+                data = _read_at(piece.path, begin - piece.base, limit)
+                return LogChunk(
+                    data=data,
+                    cursor=str(begin + len(data)),
+                    lost=begin - position,
+                    marks=self._marks(piece, begin, begin + len(data), times=times),
+                )
+        return LogChunk(cursor=str(position))
 
-    def _place(self, file: str, offset: int) -> tuple[int, int]:
-        """Which piece is meant, and where in it; the oldest there is where it has gone."""
-        if file == self._name(len(self.older)):
-            size = self.newest.stat().st_size if self.newest.exists() else 0
-            return len(self.older), offset if offset <= size else 0
-        if file.startswith("now-"):
-            last = len(self.older) - 1
-            return (last, max(0, offset - self.cut)) if self.older else (0, 0)
-        names = [self._name(index) for index in range(len(self.older))]
-        return (names.index(file), offset) if file in names else (0, 0)
+    def _marks(self, piece: Piece, begin: int, end: int, *, times: bool) -> tuple[LogMark, ...]:
+        """What was seen from `begin` to `end`; of times also the next one, for a line that is not
+        whole yet."""
+        found = list[LogMark]()
+        for seen in self.seen(piece):
+            if seen.task and begin <= seen.position < end:
+                found.append(_mark(seen, begin))
+            elif times and not seen.task and seen.position > begin:
+                found.append(_mark(seen, begin))
+                if seen.position >= end:
+                    break
+        return tuple(found)
 
-    def _start_of(self, index: int) -> str:
-        return f"{self._name(index)}:0"
+    def seen(self, piece: Piece) -> Iterator[Seen]:
+        """What is known of a piece, by position; last, when its last byte was written."""
+        index = self._index(piece)
+        yield from (one for one in index.seen if one.position <= piece.end)
+        if not index.seen or index.seen[-1].position < piece.end:
+            yield Seen(piece.end, piece.written_at)
 
-    def _path(self, index: int) -> Path:
-        return self.newest if index == len(self.older) else self.older[index]
+    def _index(self, piece: Piece) -> Index:
+        if piece.number == 0:
+            return self.index
+        key = (piece.number, piece.base)
+        if self._older is None or self._older[0] != key:
+            self._older = key, logindex.load(self.index_path(piece.number))
+        return self._older[1]
 
-    def _name(self, index: int) -> str:
-        if index < len(self.older):
-            return str(self.older[index].stat().st_ino)
-        if not self.older:
-            return "now-0-0"
-        stat = self.older[-1].stat()
-        return f"now-{stat.st_ino}-{stat.st_mtime_ns}"
+    def _since(self, pieces: list[Piece], since: float, first: int) -> int:
+        for piece in pieces:
+            for seen in self.seen(piece):
+                if seen.at < since:
+                    first = max(first, seen.position)
+        return first
+
+    def _find_bases(self) -> list[int]:
+        bases, end = list[int](), 0
+        for number in range(self.keep, -1, -1):
+            index = self.index if number == 0 else logindex.load(self.index_path(number))
+            base = max(index.base or 0, end)
+            bases.append(base)
+            try:
+                end = base + os.stat(self.path(number)).st_size  # noqa: PTH116
+            except FileNotFoundError:
+                end = base
+        return bases[::-1]
+
+
+def _mark(seen: Seen, begin: int) -> LogMark:
+    return LogMark(at=seen.at, offset=seen.position - begin, task=seen.task, instance=seen.instance)
 
 
 def _read_at(path: Path, offset: int, limit: int) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return b""
-    try:
-        return os.pread(file, limit, offset)
+        return os.pread(handle, limit, offset)
     finally:
-        os.close(file)
+        os.close(handle)
 
 
-def _from_end(path: Path, lines: int) -> tuple[int, int]:
-    """Where the last `lines` lines of a file begin, and how many there are up to its end."""
-    if not path.exists():
+def _tail(pieces: list[Piece], lines: int, first: int) -> int:
+    """Where the last lines begin."""
+    wanted = lines
+    for piece in reversed(pieces):
+        if wanted <= 0:
+            return piece.end
+        offset, found = _from_end(piece, wanted)
+        wanted -= found
+        if wanted <= 0:
+            return piece.base + offset
+    return first
+
+
+def _from_end(piece: Piece, lines: int) -> tuple[int, int]:
+    """Where the last `lines` lines of a piece begin, and how many there are up to its end."""
+    size = piece.end - piece.base
+    if size == 0:
         return 0, 0
-    with path.open("rb") as file:
-        end = start = file.seek(0, os.SEEK_END)
-        text = b""
-        while start > 0 and text.count(b"\n") <= lines:
+    handle = os.open(piece.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        ends_in_line = os.pread(handle, 1, size - 1) != b"\n"
+        wanted = lines if ends_in_line else lines + 1  # line feeds, from the end
+        start, found = size, 0
+        while start > 0:
             step = min(_STEP, start)
             start -= step
-            file.seek(start)
-            text = file.read(step) + text
-    kept = text.splitlines(keepends=True)[-lines:]
-    return end - sum(map(len, kept)), len(kept)
+            block = os.pread(handle, step, start)
+            here = block.count(b"\n")
+            if found + here >= wanted:
+                return start + _nth_from_end(block, wanted - found) + 1, lines
+            found += here
+    finally:
+        os.close(handle)
+    return 0, found + ends_in_line
+
+
+def _nth_from_end(block: bytes, number: int) -> int:
+    place = len(block)
+    for _ in range(number):
+        place = block.rindex(b"\n", 0, place)
+    return place

@@ -1,168 +1,234 @@
 """A task's output in files: appended by the program itself, rotated by copy and truncation.
 
-    <directory>/web.2.log      what the program writes to; it survives the supervisor
-    <directory>/web.2.log.1    the newest of `keep` older pieces
+    <directory>/web.2.log          what the program writes to; it survives the supervisor
+    <directory>/web.2.log.1        the newest of `keep` older pieces
+    <directory>/index/web.2.log    when it was written, and by which instance (logindex.py)
 
 Copying loses what is written between copy and truncation; a pipe instead of a file would lose the
-program when the supervisor dies. A piece is at most twice `limit`, however fast the flood.
+program when the supervisor dies. Every slot has a lock: for its names and positions, and while its
+file is emptied, but not while it is copied.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trio
 
-from warren.model.errors import NotFoundError
+from warren.model.errors import UnavailableError
 from warren.model.identity import TaskId
-from warren.model.link import LOG_AT_ONCE
-from warren.model.view import LogChunk
-from warren.process.logread import Pieces
-from warren.watch.boundary import Boundary
+from warren.model.view import LOG_AT_ONCE, LogChunk, LogPiece, LogWanted, SlotName
+from warren.process import logindex
+from warren.process.logfollow import Followers, Growth
+from warren.process.logindex import Index, Seen
+from warren.process.logread import SlotFiles
 
 _log = logging.getLogger("warren.logs")
-_TAIL_CHUNK = 1 << 16
-_SHORTEST = 0.25  # seconds between two looks at a directory
-_LONGEST = 5.0
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_MODE = 0o640
+_SUFFIX = ".log"
+PATIENCE = 0.05  # seconds that a start waits for a file that is being emptied
 
 
 class Logs:
-    """The log files of one data directory. `limit` is in bytes."""
+    """The log files of one data directory. `limit` is in bytes.
+
+    A piece is at most twice the limit, and the file that is written to as well, however fast (see
+    logwatch.py).
+    """
 
     def __init__(self, directory: Path, *, limit: int = 10 << 20, keep: int = 3) -> None:
         self.directory = directory
-        self._limit = limit
-        self._keep = keep
-        self._sizes = dict[Path, int]()
-        self._cut = dict[Path, int]()
-        self._troubled = set[Path]()  # told of already
+        self.limit = limit
+        self.keep = keep
+        self._lock = threading.Lock()  # of the table of slots
+        self.followers = Followers()
+        self._slots: dict[str, SlotFiles] = {}
+        self._troubled = set[str]()  # told of already
 
     def __repr__(self) -> str:
-        return f"<Logs {self.directory}, {self._keep} times {self._limit} bytes>"
+        return f"<Logs {self.directory}, {self.keep} times {self.limit} bytes>"
 
     def path(self, task: TaskId) -> Path:
         """The file of the task's slot: who replaces a task appends to what it wrote."""
-        return self.directory / f"{task.service}.{task.slot}.log"
+        return self.directory / file_name(task.service, task.slot)
 
-    def open(self, task: TaskId) -> int:
-        """A descriptor to append to. The caller closes it. Raises OSError."""
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(self.path(task), flags, 0o640)
+    def prepare(self) -> None:
+        """Make the directories. Raises OSError."""
+        os.makedirs(self.directory / "index", 0o750, exist_ok=True)  # noqa: PTH103
+
+    def open(self, task: TaskId, instance: str = "") -> int:
+        """A descriptor to append to, for an instance that begins now. The caller closes it.
+        Raises OSError."""
+        self.prepare()
+        path = self.path(task)
+        handle = os.open(path, _FLAGS, _MODE)
+        if instance:
+            try:
+                self._note_start(self.slot(path.name), handle, task, instance)
+            except OSError as error:  # it is not worth an instance
+                self.note_trouble(path.name, error)
+        return handle
+
+    def _note_start(self, slot: SlotFiles, handle: int, task: TaskId, instance: str) -> None:
+        if not slot.lock.acquire(timeout=PATIENCE):  # nor is it worth a stall
+            return
+        try:
+            place = slot.base + os.fstat(handle).st_size
+            self.note(slot, Seen(place, time.time(), str(task), instance))
+        finally:
+            slot.lock.release()
+
+    # Reading: `LogSource`
 
     def tail(self, task: TaskId, lines: int) -> list[str]:
         """The last lines written, older pieces included where the newest is short."""
-        found = list[str]()
-        path = self.path(task)
-        for piece in [path, *(_piece(path, number) for number in range(1, self._keep + 1))]:
-            if len(found) >= lines or not piece.exists():
-                break
-            found = _last_lines(piece, lines - len(found)) + found
-        return found
+        slot = self.slot(self.path(task).name)
+        with slot.lock:
+            place, text = str(slot.begin(tail=lines, since=0.0)), b""
+            while (chunk := slot.read(place, LOG_AT_ONCE, times=False)).data:
+                place, text = chunk.cursor, text + chunk.data
+        return text.decode(errors="replace").splitlines()
 
-    def read(self, task: TaskId, *, cursor: str = "", tail: int = 0) -> LogChunk:
-        """A piece of the slot's output; see `LogSource` in model/seams.py."""
-        newest = self.path(task)
-        older = [_piece(newest, number) for number in range(self._keep, 0, -1)]
-        pieces = Pieces(newest, older, cut=self._cut.get(newest, 0))
-        if not cursor:
-            if not newest.exists():
-                raise NotFoundError(f"task {task} has written nothing on its node")
-            cursor = pieces.tail(tail) if tail else pieces.first()
-        data, following = pieces.read(cursor, LOG_AT_ONCE)
-        return LogChunk(data=data, cursor=following)
+    def read(self, wanted: LogWanted, limit: int = LOG_AT_ONCE) -> LogChunk:
+        """A piece of a slot's output. Raises InvalidError, UnavailableError."""
+        path = self.directory / file_name(wanted.service, wanted.slot)
+        said = f"the output of {wanted.service}.{wanted.slot}"
+        try:
+            slot = self.slot(path.name)
+            with slot.lock:
+                cursor = wanted.cursor
+                if not cursor:
+                    cursor = str(slot.begin(tail=wanted.tail, since=wanted.since))
+                return slot.read(cursor, limit, times=wanted.times)
+        except OSError as error:
+            raise UnavailableError(f"{said} cannot be read: {error.strerror}") from None
+
+    async def pieces(self, wanted: Sequence[LogWanted], limit: int) -> list[LogPiece]:
+        """What there is of several slots; see `LogSource`. In a thread: a file that is being
+        emptied lets who reads it wait."""
+        return await trio.to_thread.run_sync(self._pieces, wanted, limit)
+
+    def _pieces(self, wanted: Sequence[LogWanted], limit: int) -> list[LogPiece]:
+        pieces = list[LogPiece]()
+        for index, one in enumerate(wanted):
+            try:
+                chunk = self.read(one, limit)
+            except UnavailableError as error:
+                pieces.append(LogPiece(index=index, absent=str(error)))
+                continue
+            # Where it begins is news as well: `tail` and `since` are asked once.
+            if chunk.data or chunk.lost or not one.cursor:
+                pieces.append(LogPiece(index=index, chunk=chunk))
+        return pieces
+
+    @contextmanager
+    def watching(self, slots: Sequence[SlotName]) -> Generator[Growth]:
+        """Whether any of these slots grows, from here on."""
+        names = [file_name(slot.service, slot.slot) for slot in slots]
+        with self.followers.watching(names) as growth:
+            yield growth
+
+    def kept(self) -> list[SlotName]:
+        """The slots that have output here, in order."""
+        found = set[SlotName]()
+        for name in self._names():
+            service, dot, rest = name.partition(".")
+            number, dot, _ = rest.partition(_SUFFIX)
+            if dot and number.isdecimal():
+                found.add(SlotName(service=service, slot=int(number)))
+        return sorted(found, key=lambda slot: (slot.service, slot.slot))
 
     def services(self) -> set[str]:
-        """The services that have files here."""
-        return {path.name.partition(".")[0] for path in self.directory.glob("*.log*")}
+        """The services that have output here."""
+        return {slot.service for slot in self.kept()}
 
     def purge(self, service: str) -> None:
         """Remove a service's files. What cannot be removed stays, and is told."""
-        for path in self.directory.glob(f"{service}.*.log*"):
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                self._note_trouble(path, error)
-
-    def rotate(self) -> float:
-        """Rotate what is over the limit. Gives the seconds until it is worth looking again."""
-        pause = _LONGEST
-        sizes = dict[Path, int]()
-        for path in self.directory.glob("*.log"):
-            try:
-                size = path.stat().st_size
-                if size > self._limit:
-                    self._rotate(path, size)
-                    size = 0
-                    pause = _SHORTEST
-            except OSError as error:  # removed meanwhile, or not ours to touch: others go on
-                self._note_trouble(path, error)
+        for name in self._names():
+            if name.partition(".")[0] != service:
                 continue
-            grown = size - self._sizes.get(path, size)
-            if grown > 0:
-                pause = min(pause, _LONGEST * (self._limit - size) / (2 * grown))
-            sizes[path] = size
-        self._sizes = sizes
-        return max(pause, _SHORTEST)
+            self._slots.pop(name, None)
+            for path in (self.directory / name, self.directory / "index" / name):
+                try:
+                    os.unlink(path)  # noqa: PTH108 - one of the calls that a test lets fail
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    self.note_trouble(name, error)
 
-    def _rotate(self, path: Path, size: int) -> None:
-        for number in range(self._keep, 1, -1):
-            older = _piece(path, number - 1)
-            if older.exists():
-                older.replace(_piece(path, number))
-        self._cut[path] = max(0, size - 2 * self._limit)
+    # For who watches them (logwatch.py)
+
+    def names(self) -> list[str]:
+        """The files that are written to. Raises OSError."""
+        with os.scandir(self.directory) as entries:
+            return [entry.name for entry in entries if entry.name.endswith(_SUFFIX)]
+
+    def slot(self, name: str) -> SlotFiles:
+        """A slot's files. Raises OSError."""
+        found = self._slots.get(name)
+        if found is None:
+            with self._lock:
+                if name not in self._slots:
+                    self._slots[name] = SlotFiles(self.directory / name, self.keep)
+                found = self._slots[name]
+        return found
+
+    def note(self, slot: SlotFiles, seen: Seen) -> None:
+        """Write down what was seen of the newest piece. With its lock. Raises OSError."""
+        slot.index.seen.append(seen)
+        if len(slot.index.seen) > logindex.MOST:
+            slot.index = slot.index.thinned()
+            slot.index.base = slot.base
+            logindex.write(slot.index_path(0), slot.index)
+        else:
+            logindex.append(slot.index_path(0), seen)
+
+    def begin_piece(self, slot: SlotFiles, bases: list[int]) -> None:
+        """The newest piece begins anew, at `bases[0]`. With its lock. Raises OSError."""
+        slot.set_bases(bases)
+        slot.index = Index(slot.base)
         try:
-            if self._keep:
-                _copy_end(path, _piece(path, 1), size, 2 * self._limit)
-        except OSError as error:  # a full disk: what was not copied is given up, to make room
-            self._note_trouble(path, error)
-            _piece(path, 1).unlink(missing_ok=True)
-        os.truncate(path, 0)
+            logindex.write(slot.index_path(0), slot.index)
+        except OSError:  # better none than one that is of another piece
+            with suppress(OSError):
+                os.unlink(slot.index_path(0))  # noqa: PTH108
+            raise
 
-    def _note_trouble(self, path: Path, error: OSError) -> None:
-        if path not in self._troubled:
-            self._troubled.add(path)
-            _log.warning("%s: %s; its output may be lost", path, error.strerror)
+    @staticmethod
+    def skip(slot: SlotFiles, size: int) -> None:
+        """The newest piece begins anew, as far as this process knows. With its lock."""
+        slot.set_bases([slot.base + size, *slot.bases()[1:]])
+        slot.index = Index(slot.base)
 
+    def note_trouble(self, name: str, error: OSError) -> None:
+        """Tell of it once, until it is over."""
+        if name not in self._troubled:
+            self._troubled.add(name)
+            said = error.strerror or type(error).__name__
+            _log.warning("%s: %s; its output may be lost", self.directory / name, said)
 
-async def serve_rotation(
-    logs: Logs,
-    boundary: Boundary,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Look at the files as often as their growth asks for, and rotate them in a thread."""
-    task_status.started()
-    while True:
-        async with boundary:
-            pause = await trio.to_thread.run_sync(logs.rotate)
-            await trio.sleep(pause)
+    def note_well(self, name: str) -> None:
+        """What was told of it is over."""
+        self._troubled.discard(name)
 
-
-def _piece(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.name}.{number}")
-
-
-def _copy_end(source: Path, target: Path, size: int, limit: int) -> None:
-    with source.open("rb") as reader, target.open("wb") as writer:
-        offset = max(0, size - limit)
-        while offset < size:
-            sent = os.sendfile(writer.fileno(), reader.fileno(), offset, size - offset)
-            if sent == 0:
-                break
-            offset += sent
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self.directory) as entries:
+                return [entry.name for entry in entries if _SUFFIX in entry.name]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self.note_trouble("", error)
+            return []
 
 
-def _last_lines(path: Path, lines: int) -> list[str]:
-    with path.open("rb") as file:
-        start = file.seek(0, os.SEEK_END)
-        text = b""
-        while start > 0 and text.count(b"\n") <= lines:
-            step = min(_TAIL_CHUNK, start)
-            start -= step
-            file.seek(start)
-            text = file.read(step) + text
-    found = text.decode(errors="replace").splitlines()
-    return found[-lines:] if lines else []
+def file_name(service: str, slot: int) -> str:
+    """What a slot's program writes to."""
+    return f"{service}.{slot}{_SUFFIX}"

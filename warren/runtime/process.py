@@ -27,7 +27,8 @@ from warren.model.task import End, Instance, Reason
 from warren.process import procfs
 from warren.process.context import Context, Credentials, cannot_run, credentials_of
 from warren.process.ending import end_of
-from warren.process.logs import Logs, serve_rotation
+from warren.process.logs import Logs
+from warren.process.logwatch import serve_logs
 from warren.process.reaper import Reaper, serve_reaping
 from warren.process.spawn import Gated, Starter
 from warren.process.tree import INSTANCE_VARIABLE, RETRY_PAUSE, SHORTAGES, Tree, kill_surely
@@ -69,7 +70,7 @@ class ProcessRuntime:
         return f"<ProcessRuntime {self.trees!r}, {len(self._instances)} instances>"
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Reap orphans and rotate logs, until cancelled; the helper that starts programs ends then.
+        """Reap orphans and watch the logs, until cancelled; the helper that starts programs ends then.
 
         Enter it before what starts instances.
         """
@@ -79,8 +80,8 @@ class ProcessRuntime:
             async with trio.open_nursery() as nursery:
                 reaping = Boundary("reaping", self._conditions)
                 await nursery.start(serve_reaping, self._reaper, reaping)
-                rotation = Boundary("rotating logs", self._conditions)
-                await nursery.start(serve_rotation, self.logs, rotation)
+                watching = Boundary("watching logs", self._conditions)
+                await nursery.start(serve_logs, self.logs, watching)
                 task_status.started()
 
     def tail(self, task: TaskId, lines: int) -> list[str]:
@@ -191,7 +192,7 @@ class ProcessRuntime:
 
     async def _begin(self, launch: Launch, argv: list[str], context: Context, tree: Tree) -> Gated:
         try:
-            output = self.logs.open(launch.task)
+            output = self.logs.open(launch.task, launch.id)
         except OSError as error:
             raise cannot_run(error, str(self.logs.path(launch.task))) from error
         try:

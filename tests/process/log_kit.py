@@ -1,0 +1,42 @@
+"""Logs on a directory of a test's own, and what is done to them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from warren.model.identity import TaskId
+from warren.model.view import LogChunk, LogWanted
+from warren.process.logs import Logs
+from warren.process.logwatch import LogWatch
+
+
+def rotate(logs: Logs) -> None:
+    """One look at all files, by a watcher that has just begun."""
+    with closing(LogWatch(logs)) as watch:
+        watch.round()
+        watch.wait_idle()
+
+
+def read(logs: Logs, task: TaskId, cursor: str = "", *, tail: int = 0) -> LogChunk:
+    """A piece of a slot's output."""
+    return logs.read(wanted(task, cursor, tail=tail or None))
+
+
+def wanted(
+    task: TaskId, cursor: str = "", *, tail: int | None = None, since: float = 0.0
+) -> LogWanted:
+    """What is asked for, with times."""
+    return LogWanted(
+        service=task.service, slot=task.slot, cursor=cursor, tail=tail, since=since, times=True
+    )
+
+
+def read_all(logs: Logs, task: TaskId, cursor: str = "") -> tuple[bytes, str]:
+    """Everything after the cursor, in as many calls as it takes."""
+    found = b""
+    while True:
+        chunk = read(logs, task, cursor)
+        cursor = chunk.cursor
+        if not chunk.data:
+            return found, cursor
+        found += chunk.data

@@ -1,0 +1,429 @@
+"""The one watcher of the log files: sees them grow, bounds them, notes when, and wakes who reads.
+
+    [ wait for inotify ] -> look at what has grown -> note the time, rotate, tell followers
+              ^------------------ 10 ms ---------------------'
+
+It is a thread of its own, so that a stall of the event loop is no flood on the disk. A file is
+rotated when it is over the limit; it stays below twice the limit, as it is looked at every 10 ms
+while it grows. Where a flood writes faster than could be copied only the last of it is kept, and
+in one piece, so that it drives out nothing older. No shortage ends it: it tells, waits and goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import trio
+
+from warren.process import logindex
+from warren.process.inotify import Changes
+from warren.process.logindex import Index, Seen
+from warren.process.logread import SlotFiles
+from warren.process.logs import Logs
+from warren.watch.boundary import Boundary
+
+BLIND = 0.01  # seconds from one look to the next while something is written
+BLIND_IN_FLOOD = 0.003
+APART = 1.0  # seconds between two times that are noted of a file
+SCAN = 60.0  # seconds between two looks at everything
+SCAN_BLIND = 0.25  # the same where the kernel tells nothing
+RETRY = 0.5  # after a shortage
+HANDS = 8  # files that are rotated at once
+FIRST = -10  # the thread's own nice value
+FLOOD = 64 << 20  # bytes a second: more is not copied
+FLOOD_OVER = 10.0  # seconds after the last cut
+FLOOD_KEPT = 256 << 10  # bytes of a flood that are kept when it is cut
+_COPY = 1 << 20
+
+
+class _Look:
+    """What the last look at a file has found."""
+
+    def __init__(self, size: int, now: float) -> None:
+        self.size = size
+        self.now = now
+        self.noted_at = 0.0  # when a time was written down last
+        self.noted = -1  # of which size
+        self.cut_at = -FLOOD_OVER
+        self.kept_at = 0.0  # when the last of a flood was kept
+
+    @property
+    def in_flood(self) -> bool:
+        """Whether it was cut not long ago."""
+        return self.now - self.cut_at < FLOOD_OVER
+
+
+class LogWatch:
+    """Watches the files of `logs`. `run` in a thread, until `stop`."""
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+        self._looks: dict[str, _Look] = {}
+        self._due: dict[str, float] = {}  # names to look at again, and when
+        self._changes: Changes | None = None
+        self._scan_at = 0.0
+        self._busy = set[str]()  # being rotated
+        self._hands = ThreadPoolExecutor(HANDS, "warren-logs", _go_first)
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Before `run`: what stopped it before is over."""
+        self._is_over = False
+
+    def stop(self) -> None:
+        """Make `run` return. Safe in any thread."""
+        self._is_over = True
+        os.eventfd_write(self._bell, 1)
+
+    def close(self) -> None:
+        """Let go of the descriptors, once `run` has returned."""
+        self._hands.shutdown()
+        self._forget_changes()
+        with suppress(OSError):  # Linux closes it whatever it says
+            os.close(self._bell)
+
+    def wait_idle(self) -> None:
+        """Wait until what was begun is done."""
+        while self._busy:
+            self._wait(RETRY, and_changes=False)
+
+    def run(self) -> None:
+        """Watch until `stop`, or for a minute."""
+        _go_first()
+        until = time.monotonic() + SCAN
+        while not self._is_over and time.monotonic() < until:
+            pause = self.round()
+            if pause:
+                self._wait(pause, and_changes=True)
+            else:
+                in_flood = any(look.in_flood for look in self._looks.values())
+                self._wait(BLIND_IN_FLOOD if in_flood else BLIND, and_changes=False)
+
+    def round(self) -> float:
+        """Look once at what has changed. Gives the longest time to wait for news in seconds; 0
+        where there was some."""
+        try:
+            names = self._news()
+            grown = [name for name in names if self._look(name)]
+        except (OSError, MemoryError) as error:
+            self._logs.note_trouble("", _as_os(error))
+            self._scan_at = 0.0
+            return RETRY
+        if grown:
+            self._logs.followers.tell(grown)
+            return 0.0
+        now = time.monotonic()
+        wakes = [self._scan_at, *self._due.values()]
+        return max(min(wakes) - now, BLIND)
+
+    # What is to be looked at
+
+    def _news(self) -> Iterable[str]:
+        now = time.monotonic()
+        due = {name for name, at in self._due.items() if at <= now}
+        names = self._told()
+        if names is None or now >= self._scan_at:
+            self._scan_at = now + (SCAN if self._changes is not None else SCAN_BLIND)
+            try:
+                everything = set(self._logs.names())
+            except FileNotFoundError:
+                everything = set[str]()
+            for gone in self._looks.keys() - everything:
+                del self._looks[gone]
+                self._due.pop(gone, None)
+            self._logs.note_well("")
+            return everything
+        return due | {name for name in names if name.endswith(".log")}
+
+    def _told(self) -> set[str] | None:
+        """What the kernel says; None where it says too little."""
+        try:
+            if self._changes is None:
+                self._logs.prepare()
+                self._changes = Changes(self._logs.directory)
+                return None  # what was before nobody has told
+            return self._changes.read()
+        except OSError:
+            # None left for this user, or the directory is no more: looked at all the same.
+            self._forget_changes()
+            self._scan_at = min(self._scan_at, time.monotonic() + SCAN_BLIND)
+            return None if time.monotonic() >= self._scan_at else set()
+
+    def _forget_changes(self) -> None:
+        if self._changes is not None:
+            self._changes.close()
+            self._changes = None
+
+    def _wait(self, seconds: float, *, and_changes: bool) -> None:
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
+        if and_changes and self._changes is not None:
+            poll.register(self._changes.handle, select.POLLIN)
+        try:
+            poll.poll(seconds * 1000)
+        except OSError:  # no memory
+            time.sleep(seconds)
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+
+    # One file
+
+    def _look(self, name: str) -> bool:
+        """Whether it has grown. Trouble with one file is told, and is no other's."""
+        logs = self._logs
+        if name in self._busy:
+            return False
+        self._due.pop(name, None)
+        try:
+            stat = os.stat(logs.directory / name)  # noqa: PTH116 - a call that a test lets fail
+            now = time.monotonic()
+            look = self._looks.get(name)
+            if look is None:  # how fast it has grown up to now nobody knows
+                look = self._looks[name] = _Look(stat.st_size, now)
+                grown, is_news = 0, stat.st_size > 0
+            else:
+                grown = stat.st_size - look.size
+                is_news = grown != 0
+            rate = grown / (now - look.now) if now > look.now else 0.0
+            look.size, look.now = stat.st_size, now
+            if rate > FLOOD and 2 * stat.st_size > logs.limit:
+                self._hand_over(self._cut, name, look)
+            elif stat.st_size > logs.limit:
+                self._hand_over(self._rotate, name, look)
+            elif stat.st_size != look.noted:
+                self._note_time(name, look, stat)
+        except FileNotFoundError:
+            self._looks.pop(name, None)
+            return False
+        except (OSError, MemoryError) as error:
+            logs.note_trouble(name, _as_os(error))
+            self._due[name] = time.monotonic() + RETRY
+            return False
+        if name not in self._due:
+            logs.note_well(name)
+        return is_news
+
+    def _note_time(self, name: str, look: _Look, stat: os.stat_result) -> None:
+        """Write down that so much was written by then, every second at the most."""
+        if look.now - look.noted_at < APART and look.noted >= 0:
+            self._due[name] = look.noted_at + APART
+            return
+        look.noted_at, look.noted = look.now, stat.st_size
+        slot = self._logs.slot(name)
+        with slot.lock:
+            place = slot.base + stat.st_size
+            if not slot.index.seen or slot.index.seen[-1].position < place:
+                self._logs.note(slot, Seen(place, stat.st_mtime))
+
+    # Rotation: a writer that never pauses lets us wait for its file, so others go on meanwhile
+
+    def _hand_over(self, rotate: Callable[[str, _Look], None], name: str, look: _Look) -> None:
+        self._busy.add(name)
+        try:
+            self._hands.submit(self._do, rotate, name, look)
+        except RuntimeError:  # no more threads to be had
+            self._do(rotate, name, look)
+
+    def _do(self, rotate: Callable[[str, _Look], None], name: str, look: _Look) -> None:
+        try:
+            rotate(name, look)
+        except (OSError, MemoryError) as error:
+            self._logs.note_trouble(name, _as_os(error))
+            self._due[name] = time.monotonic() + RETRY
+        finally:
+            self._busy.discard(name)
+        self._logs.followers.tell([name])
+        os.eventfd_write(self._bell, 1)  # what has come meanwhile nobody has looked at
+
+    def _rotate(self, name: str, look: _Look) -> None:
+        """Copy the file, and empty it."""
+        logs = self._logs
+        slot = logs.slot(name)
+        begin = None
+        if logs.keep:
+            try:
+                begin = _copy_end(slot, 2 * logs.limit, most_growth=logs.limit // 4)
+            except _FloodError:
+                return self._cut(name, look)
+            except OSError as error:  # a full disk: what was not copied is given up, to make room
+                logs.note_trouble(name, error)
+        with slot.lock:
+            stat = os.stat(slot.newest)  # noqa: PTH116
+            os.truncate(slot.newest, 0)
+            self._begin_anew(slot, begin, stat, into_first=look.in_flood)
+        return self._note_emptied(look)
+
+    def _cut(self, name: str, look: _Look) -> None:
+        """Empty the file, and keep its last bytes: first the one, as every moment counts."""
+        logs = self._logs
+        slot = logs.slot(name)
+        with slot.lock:
+            handle = os.open(slot.newest, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                stat = os.fstat(handle)
+                begin = max(0, stat.st_size - min(FLOOD_KEPT, 2 * logs.limit))
+                last = os.pread(handle, FLOOD_KEPT, begin)
+                os.ftruncate(handle, 0)
+            finally:
+                os.close(handle)
+            now = time.monotonic()
+            if look.in_flood and now < look.kept_at + APART:  # a disk is slower than memory
+                logs.skip(slot, stat.st_size)
+            else:
+                look.kept_at = now
+                self._keep_last(slot, last, stat, into_first=look.in_flood)
+        self._note_emptied(look)
+        look.cut_at = look.now
+
+    def _keep_last(
+        self, slot: SlotFiles, last: bytes, stat: os.stat_result, *, into_first: bool
+    ) -> None:
+        begin = None
+        try:
+            if self._logs.keep:
+                _write_new(slot, last, stat.st_mode)
+                begin = stat.st_size - len(last)
+        except OSError as error:
+            self._logs.note_trouble(slot.newest.name, error)
+        self._begin_anew(slot, begin, stat, into_first=into_first)
+
+    @staticmethod
+    def _note_emptied(look: _Look) -> None:
+        look.size = look.noted = 0
+        look.now = time.monotonic()
+
+    def _begin_anew(
+        self, slot: SlotFiles, begin: int | None, stat: os.stat_result, *, into_first: bool
+    ) -> None:
+        """The newest file was emptied: what was copied of it, from `begin` on, becomes a piece;
+        `into_first`: in place of the one before. With the lock."""
+        bases, old = slot.bases(), slot.base
+        end = old + stat.st_size
+        try:
+            if begin is not None:
+                if not into_first:
+                    _shift(slot, bases)
+                os.replace(_new(slot), slot.path(1))  # noqa: PTH105
+                bases[1] = old + begin
+                seen = [one for one in slot.index.seen if one.position >= bases[1]]
+                seen.append(Seen(end, stat.st_mtime))
+                logindex.write(slot.index_path(1), Index(bases[1], seen))
+        except OSError as error:
+            self._logs.note_trouble(slot.newest.name, error)
+        bases[0] = end
+        self._logs.begin_piece(slot, bases)
+
+
+class _FloodError(Exception):
+    """It grows faster than it can be copied."""
+
+
+def _copy_end(slot: SlotFiles, most: int, *, most_growth: int) -> int:
+    """Copy the end of the newest file; gives where that begins. Raises _FloodError, OSError."""
+    reader = os.open(slot.newest, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        stat = os.fstat(reader)
+        end = stat.st_size
+        begin = offset = max(0, end - most)
+        with _written_new(slot, stat.st_mode) as writer:
+            while offset < end:
+                sent = os.sendfile(writer, reader, offset, min(_COPY, end - offset))
+                if sent == 0:
+                    break
+                offset += sent
+                if offset < end and os.fstat(reader).st_size - end > most_growth:
+                    raise _FloodError
+            return begin
+    finally:
+        os.close(reader)
+
+
+def _write_new(slot: SlotFiles, data: bytes, mode: int) -> None:
+    with _written_new(slot, mode) as writer:
+        while data:
+            data = data[os.write(writer, data) :]
+
+
+@contextmanager
+def _written_new(slot: SlotFiles, mode: int) -> Generator[int]:
+    """A descriptor of the piece being made; what is not whole is removed. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    writer = os.open(_new(slot), flags, 0o640)
+    try:
+        os.fchmod(writer, mode & 0o777)
+        yield writer
+    except (OSError, _FloodError):
+        with suppress(OSError):
+            os.unlink(_new(slot))  # noqa: PTH108
+        raise
+    finally:
+        os.close(writer)
+
+
+def _shift(slot: SlotFiles, bases: list[int]) -> None:
+    """Every older piece becomes one older; the oldest is lost."""
+    for number in range(slot.keep, 1, -1):
+        for path in (slot.path, slot.index_path):
+            try:
+                os.replace(path(number - 1), path(number))  # noqa: PTH105
+            except FileNotFoundError:
+                with suppress(FileNotFoundError):
+                    os.unlink(path(number))  # noqa: PTH108
+        bases[number] = bases[number - 1]
+
+
+def _new(slot: SlotFiles) -> Path:
+    return slot.newest.with_name(f"{slot.newest.name}.new")
+
+
+def _as_os(error: OSError | MemoryError) -> OSError:
+    return error if isinstance(error, OSError) else OSError(errno.ENOMEM, "out of memory")
+
+
+def _go_first() -> None:
+    """Let this thread run before programs that write without pause, where we may."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), FIRST)
+
+
+async def serve_logs(
+    logs: Logs,
+    boundary: Boundary,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Watch the files, in a thread of its own, until cancelled."""
+    task_status.started()
+    watch: LogWatch | None = None
+    try:
+        while True:
+            async with boundary:
+                watch = watch or LogWatch(logs)
+                await _run_in_thread(watch)
+    finally:
+        if watch is not None:
+            watch.close()
+
+
+async def _run_in_thread(watch: LogWatch) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            await trio.to_thread.run_sync(watch.run, limiter=trio.CapacityLimiter(1))
+            nursery.cancel_scope.cancel()
+
+        watch.begin()
+        nursery.start_soon(run)
+        try:
+            await trio.sleep_forever()
+        finally:
+            watch.stop()
