@@ -61,7 +61,8 @@ class Logs:
 
     def prepare(self) -> None:
         """Make the directories. Raises OSError."""
-        os.makedirs(self.directory / "index", 0o750, exist_ok=True)  # noqa: PTH103
+        for directory in (self.directory, self.directory / "index"):
+            os.makedirs(directory, 0o750, exist_ok=True)  # noqa: PTH103
 
     def open(self, task: TaskId, instance: str = "") -> int:
         """A descriptor to append to, for an instance that begins now. The caller closes it.

@@ -70,7 +70,7 @@ class ProcessRuntime:
         return f"<ProcessRuntime {self.trees!r}, {len(self._instances)} instances>"
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Reap orphans and watch the logs, until cancelled; the helper that starts programs ends then.
+        """Reap orphans and watch the logs, until cancelled; then the starting helper ends as well.
 
         Enter it before what starts instances.
         """
