@@ -19,14 +19,14 @@ import trio
 from tests.processes import wait_until
 from warren.model.identity import TaskId
 from warren.model.view import SlotName
-from warren.process import inotify, logindex, logread, logs, logwatch
+from warren.process import inotify, logindex, logread, logrotate, logs, logwatch
 from warren.process.logs import Logs
 from warren.process.logwatch import LogWatch, serve_logs
 from warren.watch.boundary import Boundary
 from warren.watch.conditions import Conditions
 
 LIMIT = 10 << 20
-MODULES = (inotify, logindex, logread, logs, logwatch)
+MODULES = (inotify, logindex, logread, logrotate, logs, logwatch)
 SHORTAGES = ("EMFILE", "ENFILE", "ENOSPC", "EIO", "EAGAIN", "ENOMEM")
 
 

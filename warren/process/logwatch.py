@@ -16,10 +16,9 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
 import trio
 
@@ -27,6 +26,7 @@ from warren.process import logindex
 from warren.process.inotify import Changes
 from warren.process.logindex import Index, Seen
 from warren.process.logread import SlotFiles
+from warren.process.logrotate import FloodError, copy_end, new_piece, shift, write_new
 from warren.process.logs import Logs
 from warren.watch.boundary import Boundary
 
@@ -41,7 +41,6 @@ FIRST = -10  # the thread's own nice value
 FLOOD = 64 << 20  # bytes a second: more is not copied
 FLOOD_OVER = 10.0  # seconds after the last cut
 FLOOD_KEPT = 256 << 10  # bytes of a flood that are kept when it is cut
-_COPY = 1 << 20
 
 
 class _Look:
@@ -251,8 +250,8 @@ class LogWatch:
         begin = None
         if logs.keep:
             try:
-                begin = _copy_end(slot, 2 * logs.limit, most_growth=logs.limit // 4)
-            except _FloodError:
+                begin = copy_end(slot, 2 * logs.limit, most_growth=logs.limit // 4)
+            except FloodError:
                 return self._cut(name, look)
             except OSError as error:  # a full disk: what was not copied is given up, to make room
                 logs.note_trouble(name, error)
@@ -290,7 +289,7 @@ class LogWatch:
         begin = None
         try:
             if self._logs.keep:
-                _write_new(slot, last, stat.st_mode)
+                write_new(slot, last, stat.st_mode)
                 begin = stat.st_size - len(last)
         except OSError as error:
             self._logs.note_trouble(slot.newest.name, error)
@@ -311,8 +310,8 @@ class LogWatch:
         try:
             if begin is not None:
                 if not into_first:
-                    _shift(slot, bases)
-                os.replace(_new(slot), slot.path(1))  # noqa: PTH105
+                    shift(slot, bases)
+                os.replace(new_piece(slot), slot.path(1))  # noqa: PTH105
                 bases[1] = old + begin
                 seen = [one for one in slot.index.seen if one.position >= bases[1]]
                 seen.append(Seen(end, stat.st_mtime))
@@ -321,68 +320,6 @@ class LogWatch:
             self._logs.note_trouble(slot.newest.name, error)
         bases[0] = end
         self._logs.begin_piece(slot, bases)
-
-
-class _FloodError(Exception):
-    """It grows faster than it can be copied."""
-
-
-def _copy_end(slot: SlotFiles, most: int, *, most_growth: int) -> int:
-    """Copy the end of the newest file; gives where that begins. Raises _FloodError, OSError."""
-    reader = os.open(slot.newest, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        stat = os.fstat(reader)
-        end = stat.st_size
-        begin = offset = max(0, end - most)
-        with _written_new(slot, stat.st_mode) as writer:
-            while offset < end:
-                sent = os.sendfile(writer, reader, offset, min(_COPY, end - offset))
-                if sent == 0:
-                    break
-                offset += sent
-                if offset < end and os.fstat(reader).st_size - end > most_growth:
-                    raise _FloodError
-            return begin
-    finally:
-        os.close(reader)
-
-
-def _write_new(slot: SlotFiles, data: bytes, mode: int) -> None:
-    with _written_new(slot, mode) as writer:
-        while data:
-            data = data[os.write(writer, data) :]
-
-
-@contextmanager
-def _written_new(slot: SlotFiles, mode: int) -> Generator[int]:
-    """A descriptor of the piece being made; what is not whole is removed. Raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    writer = os.open(_new(slot), flags, 0o640)
-    try:
-        os.fchmod(writer, mode & 0o777)
-        yield writer
-    except (OSError, _FloodError):
-        with suppress(OSError):
-            os.unlink(_new(slot))  # noqa: PTH108
-        raise
-    finally:
-        os.close(writer)
-
-
-def _shift(slot: SlotFiles, bases: list[int]) -> None:
-    """Every older piece becomes one older; the oldest is lost."""
-    for number in range(slot.keep, 1, -1):
-        for path in (slot.path, slot.index_path):
-            try:
-                os.replace(path(number - 1), path(number))  # noqa: PTH105
-            except FileNotFoundError:
-                with suppress(FileNotFoundError):
-                    os.unlink(path(number))  # noqa: PTH108
-        bases[number] = bases[number - 1]
-
-
-def _new(slot: SlotFiles) -> Path:
-    return slot.newest.with_name(f"{slot.newest.name}.new")
 
 
 def _as_os(error: OSError | MemoryError) -> OSError:

@@ -1,0 +1,74 @@
+"""Making a piece of the file that is written to. All system calls go through `os`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from warren.process.logread import SlotFiles
+
+_COPY = 1 << 20  # bytes at once
+
+
+class FloodError(Exception):
+    """It grows faster than it can be copied."""
+
+
+def copy_end(slot: SlotFiles, most: int, *, most_growth: int) -> int:
+    """Copy the end of the newest file; gives where that begins. Raises FloodError, OSError."""
+    reader = os.open(slot.newest, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        stat = os.fstat(reader)
+        end = stat.st_size
+        begin = offset = max(0, end - most)
+        with _written_new(slot, stat.st_mode) as writer:
+            while offset < end:
+                sent = os.sendfile(writer, reader, offset, min(_COPY, end - offset))
+                if sent == 0:
+                    break
+                offset += sent
+                if offset < end and os.fstat(reader).st_size - end > most_growth:
+                    raise FloodError
+            return begin
+    finally:
+        os.close(reader)
+
+
+def write_new(slot: SlotFiles, data: bytes, mode: int) -> None:
+    with _written_new(slot, mode) as writer:
+        while data:
+            data = data[os.write(writer, data) :]
+
+
+@contextmanager
+def _written_new(slot: SlotFiles, mode: int) -> Generator[int]:
+    """A descriptor of the piece being made; what is not whole is removed. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    writer = os.open(new_piece(slot), flags, 0o640)
+    try:
+        os.fchmod(writer, mode & 0o777)
+        yield writer
+    except (OSError, FloodError):
+        with suppress(OSError):
+            os.unlink(new_piece(slot))  # noqa: PTH108
+        raise
+    finally:
+        os.close(writer)
+
+
+def shift(slot: SlotFiles, bases: list[int]) -> None:
+    """Every older piece becomes one older; the oldest is lost."""
+    for number in range(slot.keep, 1, -1):
+        for path in (slot.path, slot.index_path):
+            try:
+                os.replace(path(number - 1), path(number))  # noqa: PTH105
+            except FileNotFoundError:
+                with suppress(FileNotFoundError):
+                    os.unlink(path(number))  # noqa: PTH108
+        bases[number] = bases[number - 1]
+
+
+def new_piece(slot: SlotFiles) -> Path:
+    return slot.newest.with_name(f"{slot.newest.name}.new")
