@@ -148,7 +148,7 @@ def run_in_bash(script: str, directory: Path, **more: str) -> str:
         **more,
     }
     said = subprocess.run(
-        ["bash", "-euc", script],
+        ["bash", "-euc", f"trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}"],
         cwd=directory, env=env, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert said.returncode == 0, said.stdout + said.stderr
