@@ -271,6 +271,8 @@ struct TaskStatus {
     value @10 :Float64;
   }
   probes @11 :List(ProbeHealth);
+  revision @12 :Int64;          # of the spec it runs by, as assigned; 0: its node knows of none
+  isProving @13 :Bool;          # probes it was given while it ran have no verdict yet
 }
 
 enum EventKind {
@@ -285,6 +287,7 @@ enum EventKind {
   ended @8;
   restarting @9;
   finished @10;
+  probesChanged @11;            # told only where `Assignment.revision` is
 }
 
 struct TaskEvent {
@@ -330,6 +333,8 @@ struct Assignment {
   stopReason @3 :Text;
   lastEnd @4 :End;              # of the slot's task before it; null: none
   failedBefore @5 :Int64;
+  revision @6 :Int64;           # of the spec. A task that runs already, by a spec that differs in
+                                # its probes alone, gets the new ones and goes on
 }
 
 struct Assignments {

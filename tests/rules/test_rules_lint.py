@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from planning_kit import START, node_row, service_row, spec, task_row, tid
 
+from warren.model.check import TcpCheck
 from warren.model.cluster import (
     AddEvent,
     Change,
@@ -23,11 +24,13 @@ from warren.model.cluster import (
     Snapshot,
     TaskRow,
 )
+from warren.model.probe import Probe
 from warren.model.task import Phase
 from warren.rules.lint import lint
 from warren.rules.world import World
 
 WEB = spec(replicas=3, ports={"http": 8080, "any": 0})
+PROBED = spec("probed", 1, health=Probe(tcp=TcpCheck(80)))
 OLD = spec("again", 1, env={"V": "old"})
 
 
@@ -39,11 +42,14 @@ def world() -> World:
                 service_row(WEB, first_number=1),
                 service_row(spec("gone", 1), is_removing=True),
                 service_row(spec("again", 1), first_number=4),
+                service_row(PROBED),
             ),
             tasks=(
                 task_row("web.1#1", WEB, node="n1"),
                 task_row("web.2#1", WEB, node="n2", phase=Phase.FAILED),
                 task_row("again.1#1", OLD, node="n1", revision=0),
+                task_row("probed.1#1", spec("probed", 1), node="n1", revision=0),
+                task_row("probed.2#1", spec("probed", 1), revision=0, pending_reason="none"),
                 task_row("web.3#1", WEB, phase=Phase.PENDING, pending_reason="none"),
                 task_row("web.9#1", WEB, desired=Desired.STOP, phase=Phase.STOPPED),
                 task_row("gone.1#1", node="n1", desired=Desired.STOP),
@@ -84,6 +90,7 @@ FIT: list[tuple[Change, ...]] = [
     (put("web.3#1", node="n2", phase=Phase.ASSIGNED, pending_reason=None),),
     (put("web.3#1", pending_reason="another"),),
     (stop("again.1#1"), new("again.1#4", spec=spec("again", 1))),
+    (put("probed.1#1", spec=PROBED, revision=1),),
     (new("web.2#2"), DropTask(tid("web.2#1"))),
     (new("web.2#2", node="n2", phase=Phase.ASSIGNED, pending_reason=None),),
     (put("lost.1#1", phase=Phase.FAILED, desired=Desired.STOP),),
@@ -112,6 +119,13 @@ WRONG: dict[str, tuple[Change, ...]] = {
     "web.1#2 replaces web.1#1, which is as it is wanted": (stop("web.1#1"), new("web.1#2")),
     "again.1#4 is new, and not of its service's revision 1": (
         stop("again.1#1"), new("again.1#4", spec=spec("again", 1), restarts_asked=1),
+    ),
+    "probed.2#1 gets another spec": (put("probed.2#1", spec=PROBED, revision=1),),
+    "probed.1#1 gets another spec": (
+        put("probed.1#1", spec=msgspec.structs.replace(PROBED, env={"A": "b"}), revision=1),
+    ),
+    "probed.1#1 becomes another task": (
+        put("probed.1#1", spec=PROBED, revision=1, restarts_asked=1),
     ),
     "web.1#1 becomes another task": (put("web.1#1", revision=2),),
     "web.1#1 gets another spec": (put("web.1#1", spec=spec()),),

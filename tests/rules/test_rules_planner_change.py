@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from planning_kit import chain, running, spec
+from planning_kit import START, Planned, chain, running, spec
 
+from warren.model.check import TcpCheck
 from warren.model.cluster import Desired
+from warren.model.probe import Probe
 from warren.model.service import Condition, Restart
-from warren.model.task import Phase
+from warren.model.task import Instance, Phase
 
 
 def test_planner_changes_a_spec_one_slot_at_a_time_next_when_ready() -> None:
@@ -209,3 +211,88 @@ def test_planner_leaves_a_job_complete_that_went_back() -> None:
     planned.update("web", env={"V": "b"})
     planned.update("web", env={})
     assert planned.settle().changes == ()
+
+
+# Nothing but probes
+
+
+PROBED = {"readiness": Probe(tcp=TcpCheck()), "ports": {"http": 0}}
+OTHER = Probe(tcp=TcpCheck(), retries=9)
+
+
+def runs(planned: Planned, task: str, **fields: object) -> None:
+    """What a node that knows of revisions says of a task that is ready."""
+    row = planned.row(task)
+    instance = row.status.instance or Instance(id=f"{task}.1", task=row.id, started_at=START)
+    given = {"ready": True, "instance": instance, "revision": row.revision, "is_proving": False}
+    planned.report(task, Phase.RUNNING, **(given | fields))
+
+
+def probed(replicas: int) -> Planned:
+    planned = running(replicas, **PROBED)
+    for task in planned.current():
+        runs(planned, task)
+    planned.settle()
+    return planned
+
+
+def test_planner_changes_probes_slot_by_slot_and_keeps_the_tasks() -> None:
+    planned = probed(2)
+    planned.update("web", readiness=OTHER)
+    planned.settle()
+    assert planned.current() == ["web.1#1", "web.2#1"]
+    specs = [planned.row(task).spec.readiness for task in planned.current()]
+    assert specs == [OTHER, PROBED["readiness"]]
+    assert planned.told("probes changed") == [
+        "web.1#1 goes on by other probes: the spec has changed"
+    ]
+    assert planned.settle().changes == ()  # the node has not said that it goes by them
+    runs(planned, "web.1#1", is_proving=True)
+    assert planned.settle().changes == ()  # nor are they proved
+    runs(planned, "web.1#1")
+    planned.settle()
+    assert planned.row("web.2#1").spec.readiness == OTHER
+    runs(planned, "web.2#1")
+    assert planned.settle().changes == ()
+    assert len(planned.world.of_service("web")) == 2
+
+
+def test_planner_stops_a_change_of_probes_where_a_new_one_does_not_pass() -> None:
+    planned = probed(2)
+    planned.update("web", readiness=OTHER)
+    planned.settle()
+    runs(planned, "web.1#1", ready=False)
+    assert planned.settle(1000).changes == ()
+    assert planned.row("web.2#1").revision == 1
+    planned.update("web", readiness=PROBED["readiness"])  # and back
+    planned.settle()
+    assert planned.row("web.1#1").spec.readiness == PROBED["readiness"]
+    assert planned.row("web.2#1").revision == 1
+    runs(planned, "web.1#1")
+    assert planned.settle().changes == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "edit"),
+    [
+        ({"revision": 0}, {"readiness": OTHER}),  # its node is of an older version
+        ({"instance": None}, {"readiness": OTHER}),  # nothing runs that could be kept
+        ({}, {"readiness": OTHER, "env": {"A": "b"}}),
+    ],
+)
+def test_planner_replaces_a_task_that_cannot_keep_its_instance(
+    said: dict[str, object], edit: dict[str, object]
+) -> None:
+    planned = probed(1)
+    runs(planned, "web.1#1", **said)
+    planned.update("web", **edit)
+    planned.settle()
+    assert planned.current() == ["web.1#2"]
+
+
+def test_planner_restarts_what_was_to_be_restarted_whatever_becomes_of_its_probes() -> None:
+    planned = probed(1)
+    planned.restart("web")
+    planned.update("web", readiness=OTHER)
+    planned.settle()
+    assert planned.current() == ["web.1#2"]

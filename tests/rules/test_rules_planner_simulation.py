@@ -13,10 +13,12 @@ import msgspec
 import pytest
 from planning_kit import LEASE, Planned, failure, snapshot_of, spec
 
+from warren.model.check import TcpCheck
 from warren.model.cluster import Change, Desired, PutTask, TaskRow
 from warren.model.identity import TaskId
+from warren.model.probe import Probe
 from warren.model.service import Condition, Restart
-from warren.model.task import Phase, TaskStatus
+from warren.model.task import Instance, Phase, TaskStatus
 from warren.rules.merge import merge
 from warren.rules.planner import HISTORY
 from warren.rules.slots import is_as_wanted
@@ -30,15 +32,22 @@ STEPS = 250
 class Node:
     """What runs on a node, whether the manager knows or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, knows_revisions: bool = True) -> None:
         self.tasks: dict[TaskId, TaskStatus] = {}
+        self.knows_revisions = knows_revisions
 
     def sync(self, planned: Planned, name: str) -> None:
         """Take over what is assigned; end what is not."""
         wanted = set(planned.world.on_node(name))
         for task in wanted - self.tasks.keys():
             row = planned.world.tasks[task]
-            self.tasks[task] = msgspec.structs.replace(row.status, phase=Phase.STARTING)
+            self.tasks[task] = msgspec.structs.replace(
+                row.status, phase=Phase.STARTING, revision=row.revision * self.knows_revisions
+            )
+        for task in wanted & self.tasks.keys():
+            old, row = self.tasks[task], planned.world.tasks[task]
+            if self.knows_revisions and old.revision != row.revision:
+                self.change(task, ready=old.ready, revision=row.revision, is_proving=True)
         for task in self.tasks.keys() - wanted:
             del self.tasks[task]
 
@@ -53,7 +62,7 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.planned = Planned()
-        self.nodes = {name: Node() for name in NODES}
+        self.nodes = {name: Node(knows_revisions=name != "n3") for name in NODES}
 
     def step(self) -> None:
         doings: list[tuple[int, Callable[[], None]]] = [
@@ -104,7 +113,10 @@ class Simulation:
             self.edit_existing(name)
 
     def edit_existing(self, name: str) -> None:
-        match self.chance.randrange(9):
+        match self.chance.randrange(11):
+            case 9 | 10:
+                probe = Probe(tcp=TcpCheck(80), retries=self.chance.randrange(1, 4))
+                self.planned.update(name, health=probe)
             case 0:
                 self.planned.remove(name)
             case 1:
@@ -160,7 +172,12 @@ class Simulation:
                 ends = [Phase.COMPLETE, Phase.STOPPED, Phase.RUNNING, Phase.RUNNING]
                 node.change(task, phase=self.chance.choice(ends))
             case _:
-                node.change(task, phase=Phase.RUNNING, ready=self.chance.random() < 0.8)
+                instance = Instance(id=str(task), task=task, started_at=1.0)
+                proving = node.tasks[task].is_proving and self.chance.random() < 0.5
+                ready = self.chance.random() < 0.8
+                node.change(
+                    task, phase=Phase.RUNNING, ready=ready, is_proving=proving, instance=instance
+                )
 
     def report(self) -> None:
         """What connected nodes have to say, some of it twice."""
@@ -199,8 +216,8 @@ class Simulation:
         row = self.planned.world.tasks.get(task)
         if row is not None and row.desired is Desired.STOP:
             node.change(task, phase=Phase.STOPPED)
-        elif not node.tasks[task].ready:
-            node.change(task, phase=Phase.RUNNING, ready=True)
+        elif not node.tasks[task].ready or node.tasks[task].is_proving:
+            node.change(task, phase=Phase.RUNNING, ready=True, is_proving=False)
 
 
 def is_content(row: TaskRow) -> bool:
@@ -239,5 +256,11 @@ def test_planner_simulation_is_not_idle() -> None:
             phases |= {row.phase for row in simulation.planned.world.tasks.values()}
         told |= {f"{e.kind} {e.reason}".strip() for e in simulation.planned.events}
     kinds = ["failed", "crashed", "stopped", "lost", "outdated"]
-    assert told >= {"placed", "pending", "removed", *(f"replaced {kind}" for kind in kinds)}
+    assert told >= {
+        "placed",
+        "pending",
+        "removed",
+        "probes changed",
+        *(f"replaced {kind}" for kind in kinds),
+    }
     assert phases == set(Phase)

@@ -16,7 +16,7 @@ import yaml
 from tests.scripted import FAIL, PASS, Script, ScriptedPorts, ScriptedRuntime
 from warren.manager.operator import Operator
 from warren.manager.program import Manager, open_manager
-from warren.model.check import Check, Outcome, Sample
+from warren.model.check import Check, Outcome, Sample, TcpCheck
 from warren.model.condition import NodeCondition
 from warren.model.errors import LinkLostError, NotFoundError, WarrenError
 from warren.model.identity import TaskId
@@ -34,6 +34,7 @@ from warren.store.journal import MemoryJournal
 from warren.store.state import StateStore
 
 T = TypeVar("T")
+SICK_PORT = 81  # what asks this is told no
 
 
 def spec(name: str, **fields: object) -> ServiceSpec:
@@ -275,7 +276,8 @@ class Machine:
 
     async def _check(self, check: Check, target: Target, *, timeout: float) -> Outcome:
         await trio.sleep(self.sim.chance.random() * min(timeout, 0.2))
-        return FAIL if self.sim.chance.random() < self.sim.faults.sick else PASS
+        is_sick = isinstance(check, TcpCheck) and check.port == SICK_PORT
+        return FAIL if is_sick or self.sim.chance.random() < self.sim.faults.sick else PASS
 
     def _publish(self, status: TaskStatus, event: TaskEvent) -> None:
         self.events.append(event)

@@ -52,7 +52,8 @@ class Story:
             "stop": {"grace": "2s"},
         }
         if chance.random() < 0.6:
-            fields["health"] = {"tcp": {"port": 80}, "interval": "1s", "retries": 2}
+            retries = chance.choice([2, 3])  # so that some edits change nothing but that
+            fields["health"] = {"tcp": {"port": 80}, "interval": "1s", "retries": retries}
         wanted = spec(name, **fields)
         try:
             if name in self.wanted:

@@ -127,7 +127,8 @@ def _is_lost_for_good(view: ServiceView, task: TaskView) -> bool:
 
 def _is_good(task: TaskView, *, to_end: bool) -> bool:
     is_complete = task.status.phase is Phase.COMPLETE
-    return (is_complete or (task.status.ready and not to_end)) and not task.is_outdated
+    is_ready = task.status.ready and not task.status.is_proving
+    return (is_complete or (is_ready and not to_end)) and not task.is_outdated
 
 
 def _exit_code(end: End | None) -> int | None:

@@ -50,7 +50,7 @@ class Session:
         self._books = books
         self._is_synced = trio.Event()
         self._accepted = 0
-        self._sent: dict[TaskId, Desired] = {}
+        self._sent: dict[TaskId, tuple[Desired, int]] = {}
         self._dirty = set[TaskId]()
         self._purged = set[str]()
         self._wake = trio.Event()
@@ -173,7 +173,7 @@ class Session:
         if not assignments.base:
             self._sent.clear()
         self._accepted = assignments.generation
-        self._sent.update({a.task: a.desired for a in assignments.tasks})
+        self._sent.update({a.task: (a.desired, a.revision) for a in assignments.tasks})
         for task in assignments.removed:
             self._sent.pop(task, None)
 
@@ -203,7 +203,7 @@ class Session:
             if row is None or row.node != self.name or row.has_ended:
                 if task in self._sent:
                     removed.append(task)
-            elif self._sent.get(task) is not row.desired:
+            elif self._sent.get(task) != (row.desired, row.revision):
                 tasks.append(_assignment(row))
         if not (tasks or removed or purged):
             return None
@@ -224,4 +224,5 @@ def _assignment(row: TaskRow) -> Assignment:
         stop_reason=row.stop_reason,
         last_end=row.status.last_end,
         failed_before=row.failed_before,
+        revision=row.revision,
     )

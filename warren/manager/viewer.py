@@ -231,6 +231,8 @@ class Viewer:
         world = self._books.world
         service = world.services.get(row.id.service)
         status = _newer(row, fresh.get(row.id))
+        if status.revision not in (0, row.revision):  # what it was given last is on its way
+            status = msgspec.structs.replace(status, is_proving=not row.has_ended)
         chain = [one for one in world.slot(row.id.service, row.id.slot) if one.id <= row.id]
         asked = row.node is not None and not row.has_ended
         return TaskView(

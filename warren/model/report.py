@@ -27,7 +27,9 @@ class NodeHello(msgspec.Struct, frozen=True, kw_only=True):
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """A task that a node shall hold. STOP: end it, and report its end.
 
-    `last_end` and `failed_before` are those of the slot's task before it.
+    `last_end` and `failed_before` are those of the slot's task before it. A task that is there
+    already, and whose spec differs in its probes alone, gets these and goes on; `revision` names
+    the spec, and comes back in its status.
     """
 
     task: TaskId
@@ -36,6 +38,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     stop_reason: str = ""
     last_end: End | None = None
     failed_before: int = 0
+    revision: int = 0
 
 
 class Assignments(msgspec.Struct, frozen=True, kw_only=True):

@@ -158,6 +158,16 @@ def check_user(field: str, user: str | None) -> None:
 _BUT_REPLICAS = tuple(n for n in ServiceSpec.__struct_fields__ if n != "replicas")
 
 
+_PROBES = ("health", "startup", "liveness", "readiness")
+
+
+def has_same_instances(one: ServiceSpec, other: ServiceSpec) -> bool:
+    """Whether two specs differ in nothing but their probes (and how many): what runs as one may go
+    on running as the other."""
+    bare = dict.fromkeys(_PROBES) | {"replicas": 0}
+    return msgspec.structs.replace(one, **bare) == msgspec.structs.replace(other, **bare)
+
+
 def has_same_tasks(one: ServiceSpec, other: ServiceSpec) -> bool:
     """Whether two specs ask for the same tasks: how many is not a task's business."""
     if one.replicas == other.replicas:

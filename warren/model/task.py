@@ -95,6 +95,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `proven` has the verdict of each probe that has passed on this instance. `failed_before` counts
     the tasks that failed in this slot before. `ready_since` and `restart_at` are wall time;
+    `revision` is that of the spec at the manager; `proving` are the probes that a running instance
+    was given anew and that have no verdict yet: until then the readiness before them holds.
     `restart_delay` is in seconds, so that a clock set back makes no wait longer than that.
     """
 
@@ -110,6 +112,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     failed_before: int = 0
     restart_at: float | None = None
     restart_delay: float | None = None
+    revision: int = 0
+    proving: tuple[ProbeKind, ...] = ()
 
 
 class EventKind(enum.Enum):
@@ -126,6 +130,7 @@ class EventKind(enum.Enum):
     ENDED = "ended"
     RESTARTING = "restarting"
     FINISHED = "finished"
+    PROBES_CHANGED = "probes changed"
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +159,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A task as it is reported: its phase grows, the rest is ordered by `sequence`.
 
     `failed_before` counts the tasks that failed in its slot before, without good running since.
+    `revision` is that of the spec it runs by, 0 where its node knows of none; `is_proving` says
+    that probes it was given while it ran have no verdict yet.
     """
 
     id: TaskId
@@ -167,6 +174,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     pending_reason: str | None = None
     restart_at: float | None = None
     probes: Mapping[ProbeKind, ProbeStatus] = MappingProxyType({})
+    revision: int = 0
+    is_proving: bool = False
 
     @property
     def is_restarting(self) -> bool:

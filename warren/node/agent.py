@@ -23,6 +23,7 @@ from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments
 from warren.model.seams import LogSource
+from warren.model.service import has_same_instances
 from warren.model.task import Phase, TaskEvent, TaskRecord, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted
 from warren.node import output
@@ -233,19 +234,29 @@ class NodeAgent:
                 self._logs.purge(service)
 
     def _knows(self, assignment: Assignment) -> bool:
-        """Whether the task is here. A manager whose state was restored from a backup may give an
-        id that it gave before to another spec: then what is here makes way."""
+        """Whether the task is here; it gets other probes where that is all that differs. A manager
+        whose state was restored from a backup may give an id that it gave before to another spec:
+        then what is here makes way."""
         if assignment.task in self._aside:  # what runs of it is not doubled
             return True
         self._wake(assignment.task)
         held = self._tasks.get(assignment.task)
-        if held is None or held.spec == assignment.spec:
-            return held is not None
+        if held is None:
+            return False
+        if has_same_instances(held.spec, assignment.spec):
+            self._take_spec(held, assignment)
+            return True
         self._dismiss([assignment.task])
         if assignment.task not in self._tasks:
             return False
         self._successors[assignment.task] = _record(assignment)
         return True
+
+    def _take_spec(self, held: TaskNursery, assignment: Assignment) -> None:
+        before = (held.spec, held.record.revision)
+        if before != (assignment.spec, assignment.revision):
+            held.exchange_probes(assignment.spec, assignment.revision)
+            self.outbox.note(self._outward(held))
 
     def _wake(self, task: TaskId) -> None:
         record = self._dormant.pop(task, None)
@@ -310,4 +321,5 @@ def _record(assignment: Assignment) -> TaskRecord:
         phase=Phase.ASSIGNED,
         last_end=assignment.last_end,
         failed_before=assignment.failed_before,
+        revision=assignment.revision,
     )

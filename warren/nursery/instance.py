@@ -41,6 +41,7 @@ class InstanceLife:
         self._age = age or 0.0
         self._may_ask = trio.Event()
         self._asking = trio.CancelScope()
+        self._round = trio.CancelScope()
         self._asked = trio.Event()
         self._dismissed = trio.Event()
         self._farewell: tuple[int, float] | None = None
@@ -88,6 +89,11 @@ class InstanceLife:
         """Start asking. After the news `started`."""
         self._may_ask.set()
 
+    def exchange_probes(self, probing: Probing) -> None:
+        """Ask by these from now on; what is being asked is broken off."""
+        self._probing = probing
+        self._round.cancel()
+
     def end_probes(self) -> None:
         """No further attempt, from this moment on (S6)."""
         self._asking.cancel()
@@ -113,7 +119,12 @@ class InstanceLife:
         try:
             with self._asking:
                 await self._may_ask.wait()
-                await self._probing.run(self._target(running), trio.current_time() - self._age)
+                started = trio.current_time() - self._age
+                while True:  # a round for every exchange of the probes
+                    self._round = trio.CancelScope()
+                    with self._round:
+                        await self._probing.run(self._target(running), started)
+                        await trio.sleep_forever()
         finally:
             self._asked.set()
 

@@ -60,7 +60,7 @@ class Ledger:
         """The instance is gone, and what follows from it: one write, so that a `kill -9` cannot
         come between (S21)."""
         self._ready_at = None
-        self.write(instance=None, last_end=end, ready_since=None, proven={}, **changes)
+        self.write(instance=None, last_end=end, ready_since=None, proven={}, proving=(), **changes)
 
     def tell_end(self, phase: Phase, message: str, reason: Reason) -> None:
         """Tell that the task has ended."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
@@ -86,6 +86,14 @@ class Probing:
         async with trio.open_nursery() as nursery:
             for kind in kinds:
                 nursery.start_soon(self._ask, kind, target, started)
+
+    def carry_on(self, other: Probing, kinds: Iterable[ProbeKind]) -> None:
+        """Go on with these probes of another as they stand. Before `run`."""
+        for kind in kinds:
+            self.records[kind] = other.records[kind]
+            self.samples[kind] = other.samples[kind]
+            if kind in other._warnings:
+                self._warnings[kind] = other._warnings[kind]
 
     def proven(self) -> dict[ProbeKind, Verdict]:
         """The verdicts to write down: those of probes that have passed on this instance."""

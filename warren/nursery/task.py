@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 
 import trio
 
 from warren.model.check import Sample
 from warren.model.identity import TaskId
-from warren.model.probe import ProbeKind, Verdict
+from warren.model.probe import ProbeKind
 from warren.model.seams import (
     CannotRunError,
     Launch,
@@ -22,12 +21,12 @@ from warren.model.seams import (
     RunningInstance,
     ShortageError,
 )
+from warren.model.service import ServiceSpec
 from warren.model.task import (
     End,
     EventKind,
     Instance,
     Phase,
-    ProbeStatus,
     Reason,
     TaskRecord,
     TaskStatus,
@@ -35,13 +34,11 @@ from warren.model.task import (
 from warren.nursery.adoption import EndedError, left_to_wait
 from warren.nursery.adoption import adopt as adopt_instance
 from warren.nursery.instance import InstanceLife, News
+from warren.nursery.judgement import Judgement
 from warren.nursery.ledger import Ledger
-from warren.nursery.probing import Probing
 from warren.nursery.surroundings import Surroundings
 from warren.rules.ends import settle
-from warren.rules.health import is_ready, probes
 from warren.rules.lifecycle import Effect, Event, State, step
-from warren.rules.probe import Observation, Publish
 from warren.rules.restart import GiveUp, decide
 from warren.watch.starts import Place
 
@@ -59,7 +56,6 @@ class TaskNursery:
 
     def __init__(self, record: TaskRecord, surroundings: Surroundings) -> None:
         self.id: TaskId = record.id
-        self.spec = record.spec
         self.ended = trio.Event()
         self._around = surroundings
         self._ledger = Ledger(record, surroundings, self.status)
@@ -71,7 +67,12 @@ class TaskNursery:
         self._is_left = False
         self._place = Place(surroundings.starts, record.id.service)
         self._life: InstanceLife | None = None
-        self._probing = self._new_probing({})
+        self._judgement = Judgement(
+            self._ledger,
+            surroundings,
+            is_running=lambda: self._state is State.RUNNING,
+            fail=self._note_failed,
+        )
         self._nursery: trio.Nursery | None = None
         self._send, self._events = trio.open_memory_channel[Event](math.inf)  # a few at a time
 
@@ -86,7 +87,25 @@ class TaskNursery:
     @property
     def is_ready(self) -> bool:
         """Whether the task takes traffic."""
-        return self._state is State.RUNNING and is_ready(self.spec, self._probing.records)
+        return self._judgement.is_ready
+
+    @property
+    def spec(self) -> ServiceSpec:
+        return self.record.spec
+
+    def exchange_probes(self, spec: ServiceSpec, revision: int) -> None:
+        """Go on by a spec that differs in its probes alone, or in nothing but its revision. An
+        instance is kept, one to be adopted too."""
+        if spec == self.spec:
+            self._ledger.write(revision=revision)
+            return
+        is_starting, is_running = self._state is State.STARTING, self._state is State.RUNNING
+        is_old = self._life is None or self._life.is_adopted
+        is_had = self._state in (State.WAITING, State.STARTING) and is_old
+        is_kept = is_running or (is_had and self.record.instance is not None)
+        self._judgement.exchange(spec, revision, is_kept=is_kept)
+        if self._life is not None and (is_starting or is_running):
+            self._life.exchange_probes(self._judgement.probing)
 
     def stop(self, message: str = "stop asked") -> None:
         """Ask for the task's end, with a reason for people. Harmless twice.
@@ -125,17 +144,14 @@ class TaskNursery:
             last_end=record.last_end,
             pending_reason=self._place.why_waiting() or self._pending_reason,
             restart_at=record.restart_at,
-            probes=self._probe_statuses(),
+            probes=self._judgement.statuses(),
+            revision=record.revision,
+            is_proving=bool(record.proving),
         )
-
-    def _probe_statuses(self) -> dict[ProbeKind, ProbeStatus]:
-        is_asked = self._state is State.RUNNING
-        status = self._probing.status
-        return {kind: status(kind, is_asked=is_asked) for kind in self._probing.records}
 
     def samples(self) -> dict[ProbeKind, list[Sample]]:
         """The last outcomes of every probe of the current instance, oldest first (S24)."""
-        return {kind: list(kept) for kind, kept in self._probing.samples.items()}
+        return self._judgement.samples()
 
     async def run(self) -> None:
         """The task's whole life. Our own bugs end the task as CRASHED, with a traceback."""
@@ -224,7 +240,7 @@ class TaskNursery:
     def _spawn_life(self, *, adopt: Instance | None = None, launch: Launch | None = None) -> None:
         assert self._nursery is not None
         self._cause = None
-        self._probing = self._new_probing({} if adopt is None else self.record.proven)
+        probing = self._judgement.begin({} if adopt is None else self.record.proven)
         age = None if adopt is None else max(0.0, self._around.wall() - adopt.started_at)
 
         async def acquire() -> RunningInstance:
@@ -236,7 +252,7 @@ class TaskNursery:
             finally:
                 self._place.give_back()
 
-        self._life = InstanceLife(acquire, self._probing, self._ledger.target, self._hear, age=age)
+        self._life = InstanceLife(acquire, probing, self._ledger.target, self._hear, age=age)
         self._nursery.start_soon(self._live, self._life)
 
     def _record_instance(self, instance: Instance) -> None:
@@ -262,17 +278,6 @@ class TaskNursery:
 
     # Probes
 
-    def _new_probing(self, proven: Mapping[ProbeKind, Verdict]) -> Probing:
-        return Probing(
-            probes(self.spec),
-            key=str(self.id),
-            check=self._around.check,
-            wall=self._around.wall,
-            on_observation=self._observed,
-            samples_kept=self._around.samples_kept,
-            proven=proven,
-        )
-
     def _begin_probes(self) -> None:
         running = self._the_life.running
         assert running is not None
@@ -282,30 +287,14 @@ class TaskNursery:
         pid = running.instance.pid
         self._ledger.announce(kind, f"{kind.value}, pid {pid}" if pid else kind.value)
         self._the_life.begin_probes()
+        proven = self._judgement.probing.proven()
         if self.is_ready:
-            self._ledger.note_ready(self._probing.proven())
-
-    def _observed(self, kind: ProbeKind, observation: Observation, sample: Sample) -> None:
-        if self._state is not State.RUNNING:
-            return
-        if observation.has_warning:
-            message = f"the {kind.value} check cannot run: {sample.outcome.detail}"
-            self._ledger.announce(EventKind.PROBE_WARNING, message)
-        if observation.publish is Publish.NOTHING:
-            return
-        was_ready = self.record.ready_since is not None
-        if observation.publish is Publish.UNHEALTHY and kind is not ProbeKind.READINESS:
-            self._note_failed(kind)
-        elif self.is_ready and not was_ready:
-            self._ledger.note_ready(self._probing.proven())
-        elif was_ready and not self.is_ready:
-            message = f"not ready: {self._probing.failure(kind)}"
-            self._ledger.note_unready(self._probing.proven(), message)
-        else:
-            self._ledger.write(proven=self._probing.proven())
+            self._ledger.note_ready(proven)
+        elif self.record.ready_since is not None:  # killed between a verdict and its being told
+            self._ledger.note_unready(proven, "not ready: its probes have not passed")
 
     def _note_failed(self, kind: ProbeKind) -> None:
-        message = self._probing.failure(kind)
+        message = self._judgement.probing.failure(kind)
         self._cause = self._end(Reason.PROBE_FAILED, message)
         # At once and not through the channel: no request may follow the verdict (S6).
         self._take(Event.PROBE_FAILED)

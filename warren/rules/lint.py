@@ -26,6 +26,8 @@ from warren.model.cluster import (
 from warren.model.identity import TaskId
 from warren.rules.world import World
 
+_PROBES = ("health", "startup", "liveness", "readiness")
+
 
 def lint(world: World, plan: Plan, *, connected: Collection[str]) -> list[str]:
     """What is wrong with a plan, as sentences; none where it is fit to be committed."""
@@ -106,10 +108,11 @@ class _Review:
             yield f"{row.id} is new, and not to run"
 
     def _edit_problems(self, before: TaskRow, row: TaskRow) -> Iterator[str]:
-        if _origin(before) != _origin(row):
-            yield f"{row.id} becomes another task"
-        if before.spec != row.spec:
-            yield f"{row.id} gets another spec"
+        if not self._only_probes_change(before, row):
+            if _origin(before) != _origin(row):
+                yield f"{row.id} becomes another task"
+            if before.spec != row.spec:
+                yield f"{row.id} gets another spec"
         if before.node is not None and row.node != before.node:
             yield f"{row.id} moves from {before.node} to {row.node}"
         if before.has_ended and not row.has_ended:
@@ -120,6 +123,18 @@ class _Review:
             yield f"{row.id} was to stop and is to run again"
         if before.node is not None and before.status != row.status:
             yield from self._foreign_problems(before, row)
+
+    def _only_probes_change(self, before: TaskRow, row: TaskRow) -> bool:
+        """A task that runs may get the probes of its service's present spec, and nothing else."""
+        service = self._world.services.get(row.id.service)
+        if service is None or before.node is None or before.has_ended:
+            return False
+        same = set(row.spec.__struct_fields__) - {"replicas", *_PROBES}
+        return (
+            (row.revision, row.spec) == (service.revision, service.spec)
+            and _origin(before)[1:] == _origin(row)[1:]
+            and all(getattr(before.spec, name) == getattr(row.spec, name) for name in same)
+        )
 
     def _foreign_problems(self, before: TaskRow, row: TaskRow) -> Iterator[str]:
         """The status of a placed task is its node's, but for an end where the node is gone."""

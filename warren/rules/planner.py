@@ -153,7 +153,8 @@ def _roll(draft: Draft, world: World) -> None:
             new = roll(draft, service, world.slots(name))
             if new is None:
                 break
-            _place(draft, service, new)
+            if new.node is None:
+                _place(draft, service, new)
 
 
 def _forget_old(draft: Draft, world: World, touched: Touched) -> None:

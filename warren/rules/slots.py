@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Sequence
 
 from warren.model.cluster import Desired, ServiceRow, TaskRow
-from warren.model.service import Condition, has_same_tasks
+from warren.model.service import Condition, has_same_instances, has_same_tasks
 from warren.model.task import Phase
 
 
@@ -140,9 +140,29 @@ def is_stuck(chain: Sequence[TaskRow]) -> bool:
 
 
 def is_unsettled(chain: Sequence[TaskRow]) -> bool:
-    """Whether the current task is on its way to being ready: what a change of spec waits for."""
+    """Whether the current task is on its way to being ready, or its new probes to their verdict:
+    what a change of spec waits for."""
     current = chain[-1]
-    return not (current.status.ready or is_final(current) or is_stuck(chain))
+    is_good = current.status.ready and not is_proving(current)
+    return not (is_good or is_final(current) or is_stuck(chain))
+
+
+def is_proving(row: TaskRow) -> bool:
+    """Whether a task that was given other probes does not go by them yet, or has no verdict."""
+    status = row.status
+    return status.is_proving or status.revision not in (0, row.revision)
+
+
+def can_keep(row: TaskRow, service: ServiceRow) -> bool:
+    """Whether the task's instance can go on by the service's spec: nothing but probes has changed,
+    it runs, and its node knows how."""
+    return (
+        not row.has_ended
+        and row.status.instance is not None
+        and row.status.revision != 0
+        and row.restarts_asked == service.restarts_asked
+        and has_same_instances(row.spec, service.spec)
+    )
 
 
 def _number(row: TaskRow) -> int:

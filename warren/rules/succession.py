@@ -5,7 +5,9 @@ COMPLETE                  stays                                 replaced
 FAILED, CRASHED           with backoff; `never`: stays          replaced
 STOPPED, not asked for    with backoff                          replaced
 not placed yet            stays                                 replaced
-on a node                 stays                                 one slot at a time, next when ready
+on a node                 stays                                 one slot at a time, next when ready;
+                                                                keeps its instance where nothing but
+                                                                probes has changed
 
 As wanted is what has the spec that is wanted, but for the replicas, and the restarts asked for:
 where a spec is changed and changed back, the slots that have it already are left alone.
@@ -16,6 +18,8 @@ whose current task is to run is the service's, and one whose current task is to 
 
 from __future__ import annotations
 
+import msgspec
+
 from warren.model.cluster import Desired, ServiceRow, TaskRow
 from warren.model.duration import format_duration
 from warren.model.identity import TaskId
@@ -25,7 +29,7 @@ from warren.rules.draft import Draft
 from warren.rules.occupancy import fixed_ports
 from warren.rules.restart import replacement_delay
 from warren.rules.schedule import phase
-from warren.rules.slots import Slots, is_as_wanted, is_final, is_stuck, is_unsettled
+from warren.rules.slots import Slots, can_keep, is_as_wanted, is_final, is_stuck, is_unsettled
 
 CHANGED = "the spec has changed"
 ASKED = "restart asked"
@@ -46,7 +50,7 @@ def succeed(draft: Draft, service: ServiceRow, slot: int) -> None:
 
 def roll(draft: Draft, service: ServiceRow, slots: Slots) -> TaskRow | None:
     """Take the next slot of a change of spec, unless one is under way: those that are not ready
-    first, then the lowest. Gives the new task.
+    first, then the lowest. Gives the slot's task as it will be.
 
     One that no node will take does not hold up the rest for ever. But from then on only such slots
     are taken whose own place will do for the new task: a spec that fits nowhere costs one slot.
@@ -62,7 +66,7 @@ def roll(draft: Draft, service: ServiceRow, slots: Slots) -> TaskRow | None:
         ranked = sorted(outdated, key=lambda slot: (slot in slots.ready, slot))
         rows = (slots.chain(slot)[-1] for slot in ranked)
         next_slot = next((row.id.slot for row in rows if _makes_room(draft, service, row)), None)
-    return None if next_slot is None else _renew(draft, service, slots.chain(next_slot)[-1])
+    return None if next_slot is None else _change(draft, service, slots.chain(next_slot)[-1])
 
 
 def _is_fresh(row: TaskRow, service: ServiceRow) -> bool:
@@ -85,6 +89,16 @@ def replace_slot(draft: Draft, service: ServiceRow, lost: TaskRow) -> TaskRow:
         service, lost.id.slot, failed_before=lost.status.failed_before, last_end=loss
     )
     _tell(draft, new, lost, loss.message, "lost")
+    return new
+
+
+def _change(draft: Draft, service: ServiceRow, old: TaskRow) -> TaskRow:
+    """The same task by other probes, or a new one."""
+    if not can_keep(old, service):
+        return _renew(draft, service, old)
+    new = msgspec.structs.replace(old, spec=service.spec, revision=service.revision)
+    draft.put(new)
+    draft.tell(new, "probes changed", f"{old.id} goes on by other probes: {CHANGED}")
     return new
 
 
