@@ -56,15 +56,3 @@ def test_two_nodes_of_one_name_are_told_apart(place: Place, tmp_path: Path) -> N
             assert sorted(place.pids()) == sorted(before)
             twin.send(signal.SIGTERM)
             twin.wait()
-
-
-@pytest.mark.parametrize("program", [("manager", "run"), ("up", "--plain")])
-def test_data_directory_too_deep_for_a_socket_is_refused_clearly(
-    tmp_path: Path, program: tuple[str, str]
-) -> None:
-    deep = tmp_path / ("d" * 60) / ("e" * 60)
-    done = run(*program, "--data-dir", deep, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    assert "107" in done.stderr
-    assert not deep.exists()
