@@ -92,8 +92,9 @@ def test_supervisor_that_stops_leaves_its_tasks_and_the_next_knows_what_ended(
         with linked(place) as node:
             place.ask("service", "create", stays, "--wait", "--", "sleep", "99d")
             place.ask("service", "create", restarted, "--wait", "--", "sleep", "99d")
-            once = ["--restart", "never", "--wait", "--", "sleep", "99d"]
+            once = ["--restart", "never", "--", "sleep", "99d"]
             place.ask("service", "create", ends, *once)
+            place.wait_ready(ends)
             before = {name: place.tasks(name)[0] for name in (stays, ends, restarted)}
             os.kill(before[restarted]["instance"]["pid"], signal.SIGKILL)
             place.wait_tasks(restarted, lambda t: t[0]["restarts"] == 1 and t[0]["ready"], "again")
