@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from warren.model.check import Outcome, Result, Sample
+from warren.model.check import Argv, Outcome, Result, Sample
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.report import Report, Told
+from warren.model.service import ServiceSpec
 from warren.model.task import (
     End,
     EventKind,
@@ -16,9 +17,10 @@ from warren.model.task import (
     ProbeStatus,
     Reason,
     TaskEvent,
+    TaskRecord,
     TaskStatus,
 )
-from warren.rules.walls import mend_report, mend_statuses
+from warren.rules.walls import mend_record, mend_report, mend_statuses
 
 WEB = TaskId("web", 1, 1)
 NOW = 1_700_000_000.0
@@ -61,3 +63,18 @@ def test_event_that_is_older_than_its_task_is_of_a_wrong_clock() -> None:
     assert mended.events == report(NOW).events
     assert mended.statuses == report(BORN - 4000).statuses  # a slot's last end may be old
     assert off < 0
+
+
+def test_record_that_was_written_while_the_clock_was_ahead_is_of_now() -> None:
+    task = TaskId("web", 1, 1)
+    spec = ServiceSpec(name="web", command=Argv(["x"]))
+    late = NOW + 100_000
+    instance = Instance(id="web.1#1-1-0", task=task, started_at=late)
+    end = End(reason=Reason.EXITED, message="exit code 1", at=late)
+    wrong = TaskRecord(id=task, spec=spec, instance=instance, last_end=end, ready_since=late)
+    mended = mend_record(wrong, now=NOW)
+    assert mended.instance is not None
+    assert mended.last_end is not None
+    assert (mended.instance.started_at, mended.last_end.at, mended.ready_since) == (NOW, NOW, NOW)
+    assert mend_record(mended, now=NOW) is mended
+    assert mend_record(wrong, now=late) is wrong

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import trio
 
-from warren.process.logs import Logs, serve_rotation
 from warren.process.reaper import Reaper, serve_reaping
 from warren.runtime.process import ProcessRuntime
 from warren.watch import boundary as boundary_module
@@ -85,32 +84,6 @@ def _is_reaped(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.parametrize("error", ERRORS)
-async def test_rotation_goes_on_when_it_can_again(
-    error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logs = Logs(tmp_path, limit=10, keep=1)
-    conditions = Conditions()
-    number = getattr(errno, error)
-    real = Logs.rotate
-    failures = list[int]()
-
-    def rotate(self: Logs) -> float:
-        if len(failures) < 3:
-            failures.append(number)
-            raise OSError(number, os.strerror(number))
-        return real(self)
-
-    monkeypatch.setattr(Logs, "rotate", rotate)
-    (tmp_path / "web.1.log").write_bytes(b"x" * 100)
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(serve_rotation, logs, Boundary("rotating logs", conditions))
-            await until(lambda: (tmp_path / "web.1.log.1").exists())
-            nursery.cancel_scope.cancel()
-    assert len(failures) == 3
-
-
 async def test_a_thread_that_cannot_be_had_ends_no_runtime(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,5 +102,5 @@ async def test_a_thread_that_cannot_be_had_ends_no_runtime(
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.serve)
             await until(lambda: len(attempts) >= 3)
-            assert conditions.has("rotating logs fails")
+            assert conditions.has("watching logs fails")
             nursery.cancel_scope.cancel()

@@ -31,6 +31,7 @@ from warren.node.aside import Aside
 from warren.node.outbox import Outbox
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
+from warren.rules.walls import mend_record
 from warren.watch.boundary import survived
 
 LOOKED_AT_ONCE = 256  # tasks: whoever asks for thousands lets others in between
@@ -74,7 +75,9 @@ class NodeAgent:
     def take_over(self) -> None:
         """Go on with what an earlier supervisor has written down: running instances are adopted
         at once, what does not run waits for `resume`."""
-        for record in self._around.journal.load():
+        now = self._around.wall()
+        for found in self._around.journal.load():
+            record = mend_record(found, now=now)
             if record.instance is not None or record.phase.is_end:
                 self._spawn(record)
             else:

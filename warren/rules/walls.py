@@ -15,7 +15,7 @@ from warren.model.check import Sample
 from warren.model.duration import LONGEST
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
-from warren.model.task import ProbeStatus, TaskStatus
+from warren.model.task import ProbeStatus, TaskRecord, TaskStatus
 
 S = TypeVar("S", bound=msgspec.Struct)
 TOLERATED = 3600.0  # seconds
@@ -38,6 +38,12 @@ def mend_statuses(statuses: Sequence[TaskStatus], *, now: float) -> list[TaskSta
     """The same for statuses that a node was asked for."""
     mender = _Mender(now)
     return [mender.status(status) for status in statuses]
+
+
+def mend_record(record: TaskRecord, *, now: float) -> TaskRecord:
+    """A node's own record, written while its clock was ahead of what it is now."""
+    mender = _Mender(now)
+    return mender.record(record)
 
 
 class _Mender:
@@ -65,6 +71,17 @@ class _Mender:
         if any(probes[kind] is not probe for kind, probe in status.probes.items()):
             changes["probes"] = probes
         return self._with(status, **changes)
+
+    def record(self, record: TaskRecord) -> TaskRecord:
+        changes: dict[str, object] = {}
+        if record.last_end is not None:
+            changes["last_end"] = self._with(record.last_end, at=self._at(record.last_end.at))
+        if record.instance is not None:
+            at = self._at(record.instance.started_at)
+            changes["instance"] = self._with(record.instance, started_at=at)
+        if record.ready_since is not None:
+            changes["ready_since"] = self._at(record.ready_since)
+        return self._with(record, **changes)
 
     def _probe(self, probe: ProbeStatus) -> ProbeStatus:
         if probe.last is None:
