@@ -112,6 +112,10 @@ class ScriptedInstance:
         await trio.lowlevel.checkpoint()
         return CommandResult(exit_code=0)
 
+    async def owns_listener(self, port: int) -> bool | None:
+        await trio.lowlevel.checkpoint()
+        return True
+
 
 class ScriptedRuntime:
     """Plays `Runtime`: every start works."""

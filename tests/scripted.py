@@ -33,6 +33,8 @@ class Script:
     ignores_signal: bool = False
     start_delay: float = 0.0
     start_error: str | None = None
+    owns_listener: bool | None = True
+    looked: int = 0  # how often that was asked
 
 
 @dataclass
@@ -81,6 +83,12 @@ class ScriptedInstance:
         """Every command passes."""
         await trio.lowlevel.checkpoint()
         return CommandResult(exit_code=0)
+
+    async def owns_listener(self, port: int) -> bool | None:
+        """As the script says."""
+        await trio.lowlevel.checkpoint()
+        self.script.looked += 1
+        return self.script.owns_listener
 
     def _finish(
         self, reason: Reason, message: str, code: int | None, signal: str | None = None

@@ -44,6 +44,12 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     duration: float = 0.0
 
 
+class OwnsListener(Protocol):
+    """Whether the instance itself listens on a TCP port of this machine; None: cannot be known."""
+
+    async def __call__(self, port: int) -> bool | None: ...
+
+
 class RunInContext(Protocol):
     """Run a command where the task runs. Raises CannotRunError. Leaves nothing behind (S13)."""
 
@@ -53,13 +59,15 @@ class RunInContext(Protocol):
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a check asks: the instance's address, its named ports and a way to run commands.
 
-    `service` is whose it is: places are shared over services (S10).
+    `service` is whose it is: places are shared over services (S10). `owns_listener` tells whether
+    it is the instance that answers.
     """
 
     address: str = "127.0.0.1"
     ports: Mapping[str, int] = MappingProxyType({})
     run: RunInContext | None = None
     service: str = ""
+    owns_listener: OwnsListener | None = None
 
 
 class RunCheck(Protocol):
@@ -108,6 +116,10 @@ class RunningInstance(Protocol):
 
     async def run(self, argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
         """Run a command in this instance's context: a `RunInContext`."""
+        ...
+
+    async def owns_listener(self, port: int) -> bool | None:
+        """Whether it listens on the port itself: an `OwnsListener`."""
         ...
 
 

@@ -103,9 +103,14 @@ class Judgement:
             check=self._around.check,
             wall=self._around.wall,
             on_observation=self._observed,
+            on_warning=self._warned,
             samples_kept=self._around.samples_kept,
             proven=proven,
         )
+
+    def _warned(self, message: str) -> None:
+        if self._is_running():
+            self._ledger.announce(EventKind.PROBE_WARNING, message)
 
     def _observed(self, kind: ProbeKind, observation: Observation, sample: Sample) -> None:
         if not self._is_running():

@@ -117,7 +117,13 @@ class Ledger:
             return await running.run(command, timeout=timeout, output_limit=output_limit)
 
         service = self.record.spec.name
-        return Target(address=instance.address, ports=instance.ports, run=run, service=service)
+        return Target(
+            address=instance.address,
+            ports=instance.ports,
+            run=run,
+            service=service,
+            owns_listener=running.owns_listener,
+        )
 
     def _environment(self, instance: str, ports: Mapping[str, int]) -> dict[str, str]:
         return environment(

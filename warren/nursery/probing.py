@@ -13,6 +13,7 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import trio
 
@@ -21,6 +22,7 @@ from warren.model.check import Outcome, Result, Sample
 from warren.model.probe import Probe, ProbeKind, Verdict
 from warren.model.seams import RunCheck, Target
 from warren.model.task import ProbeStatus
+from warren.nursery.answering import Answering
 from warren.rules.ends import probe_failure
 from warren.rules.probe import (
     Observation,
@@ -32,6 +34,7 @@ from warren.rules.probe import (
 )
 from warren.rules.schedule import adopted_attempt, first_attempt, next_attempt
 
+OnWarning = Callable[[str], None]
 OnObservation = Callable[[ProbeKind, Observation, Sample], None]
 _SECOND_WAVE = (ProbeKind.LIVENESS, ProbeKind.READINESS)
 _log = logging.getLogger("warren.probe")
@@ -42,7 +45,8 @@ class Probing:
 
     `started` is in Trio's time; `key` names the task for the phase of its grid (S7); `proven` has
     what is kept of an adopted instance (S21). `on_observation` is called for every outcome, before
-    the loop goes on; it may cancel the scope that `run` stands in.
+    the loop goes on; it may cancel the scope that `run` stands in. `on_warning` is called when
+    it is another process that answers.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Probing:
         check: RunCheck,
         wall: Callable[[], float],
         on_observation: OnObservation,
+        on_warning: OnWarning,
         samples_kept: int,
         proven: Mapping[ProbeKind, Verdict],
     ) -> None:
@@ -68,6 +73,9 @@ class Probing:
             kind: deque(maxlen=samples_kept) for kind in probes
         }
         self._warnings: dict[ProbeKind, str] = {}
+        self._answering = Answering(on_warning)
+        self._target: Target | None = None
+        self._beside: trio.Nursery | None = None
 
     def __repr__(self) -> str:
         verdicts = ", ".join(f"{k.value} {r.verdict.value}" for k, r in self.records.items())
@@ -75,6 +83,11 @@ class Probing:
 
     async def run(self, target: Target, started: float) -> None:
         """Ask until every probe has had its last word, or for ever."""
+        self._target = target
+        async with trio.open_nursery() as self._beside:
+            await self._run(target, started)
+
+    async def _run(self, target: Target, started: float) -> None:
         if ProbeKind.STARTUP in self._probes:
             await self._ask(ProbeKind.STARTUP, target, started)
             if self.records[ProbeKind.STARTUP].verdict is not Verdict.HEALTHY:
@@ -94,6 +107,7 @@ class Probing:
             self.samples[kind] = other.samples[kind]
             if kind in other._warnings:
                 self._warnings[kind] = other._warnings[kind]
+        self._target, self._answering = other._target, other._answering
 
     def proven(self) -> dict[ProbeKind, Verdict]:
         """The verdicts to write down: those of probes that have passed on this instance."""
@@ -103,11 +117,14 @@ class Probing:
         """A probe as it stands now. What nobody asks any more is not called healthy."""
         record = self.records[kind]
         is_known = is_asked or record.state is ProbeState.FAILED
+        strange = None
+        if is_asked:
+            strange = self._answering.warning(self._probes[kind].check, self._target)
         return ProbeStatus(
             verdict=record.verdict if is_known else Verdict.UNKNOWN,
             consecutive_failures=record.failures,
             consecutive_successes=record.successes,
-            warning=self._warnings.get(kind),
+            warning=self._warnings.get(kind) or strange,
             last=self.samples[kind][-1] if self.samples[kind] else None,
         )
 
@@ -136,8 +153,11 @@ class Probing:
                 over=over,
                 started=started,
             )
+            had_passed = self.records[kind].has_passed
             record = self.records[kind] = observation.record
             self._keep(kind, observation, Sample(self._wall(), outcome))
+            if outcome.result is Result.PASS:
+                self._look(probe, target, is_news=not had_passed)
             at = next_attempt(
                 probe,
                 has_passed=record.has_passed,
@@ -146,6 +166,12 @@ class Probing:
                 now=trio.current_time(),
                 due=next_counted(probe, record, started=started),
             )
+
+    def _look(self, probe: Probe, target: Target, *, is_news: bool) -> None:
+        port = self._answering.due(probe.check, target)
+        if port is not None and self._beside is not None:
+            look = partial(self._answering.look, port, target, is_news=is_news)
+            self._beside.start_soon(look)
 
     async def _attempt(self, kind: ProbeKind, target: Target) -> Outcome:
         """One attempt's outcome, also where the check raises: in a group beside a cancellation

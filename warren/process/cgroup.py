@@ -166,6 +166,9 @@ class CgroupTree:
         await _remove(self._path)
         self._reaper.reap_strays()
 
+    def pids(self) -> list[int]:
+        return [pid for path in _below(self._path) for pid in _pids_of(path)]
+
     def was_out_of_memory(self) -> bool:
         """Whether the kernel killed for memory here; unknown, hence False, without controller."""
         with contextlib.suppress(OSError):
@@ -222,8 +225,7 @@ class CgroupTree:
             os.close(handle)
 
     def _members(self) -> list[Stat]:
-        pids = (pid for path in _below(self._path) for pid in _pids_of(path))
-        stats = (procfs.read_stat(pid) for pid in pids)
+        stats = (procfs.read_stat(pid) for pid in self.pids())
         return [stat for stat in stats if stat is not None]
 
     async def _wait_empty(self) -> None:

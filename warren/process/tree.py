@@ -74,6 +74,10 @@ class Tree(Protocol):
         """The branches an earlier supervisor left."""
         ...
 
+    def pids(self) -> Sequence[int]:
+        """Who is in it now. Changes nothing, so that another thread may ask."""
+        ...
+
     def was_out_of_memory(self) -> bool:
         """Whether the kernel killed something in it for want of memory."""
         ...

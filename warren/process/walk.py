@@ -130,6 +130,15 @@ class WalkTree:
             pause = min(pause * 2, 0.05)
         self._reaper.reap_strays()
 
+    def pids(self) -> list[int]:
+        session, found = self._session(), set[int]()
+        for stat in procfs.all_stats():  # a child mostly comes after its parent
+            pid = stat.pid
+            is_known = self._known.get(pid) == stat.start or stat.session == session
+            if is_known or stat.parent in found or procfs.has_marker(pid, self._marker):
+                found.add(pid)
+        return sorted(found)
+
     def was_out_of_memory(self) -> bool:
         return False
 

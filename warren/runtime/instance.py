@@ -17,6 +17,7 @@ from warren.model.task import End, Instance
 from warren.process.command import run_command
 from warren.process.context import Context
 from warren.process.ending import end_of
+from warren.process.listeners import Listeners
 from warren.process.reaper import Reaper
 from warren.process.spawn import Starter
 from warren.process.tree import Tree, kill_surely
@@ -34,6 +35,7 @@ class ProcessInstance:
         context: Context,
         reaper: Reaper,
         starter: Starter,
+        listeners: Listeners,
     ) -> None:
         self._instance = instance
         self._main = main
@@ -41,6 +43,7 @@ class ProcessInstance:
         self._context = context
         self._reaper = reaper
         self._starter = starter
+        self._listeners = listeners
         self._end: End | None = None
         self._killing = trio.Lock()
         self._is_closing = False
@@ -102,6 +105,9 @@ class ProcessInstance:
             self._running -= 1
             if self._is_closing and self._running == 0:
                 self._quiet.set()
+
+    async def owns_listener(self, port: int) -> bool | None:
+        return await self._listeners.belong_to(self._tree.pids, port)
 
     async def _kill(self) -> None:
         self._is_closing = True

@@ -27,6 +27,7 @@ from warren.model.task import End, Instance, Reason
 from warren.process import procfs
 from warren.process.context import Context, Credentials, cannot_run, credentials_of
 from warren.process.ending import end_of
+from warren.process.listeners import Listeners
 from warren.process.logs import Logs
 from warren.process.logwatch import serve_logs
 from warren.process.reaper import Reaper, serve_reaping
@@ -60,6 +61,7 @@ class ProcessRuntime:
         self._reaper = Reaper()
         self.trees = choose_trees(trees, token=self.token, reaper=self._reaper)
         self.starter = Starter(soft_limit=soft_limit)
+        self._listeners = Listeners()
         self._boot = procfs.boot_id()
         # Weak: an instance belongs to its task's nursery, and is kept by that alone.
         self._instances = weakref.WeakValueDictionary[str, ProcessInstance]()
@@ -118,8 +120,7 @@ class ProcessRuntime:
             await kill_surely(tree)
             raise cannot_run(error, argv[0]) from error
         identity = self._identity(launch, main, tree, context)
-        running = ProcessInstance(identity, main, tree, context, self._reaper, self.starter)
-        self._instances[launch.id] = running
+        running = self._made(identity, main, tree, context)
         try:
             record(running.instance)
             await gated.open()
@@ -155,9 +156,7 @@ class ProcessRuntime:
             return end_of(main.status)
         for branch in tree.branches():
             await kill_surely(branch)
-        running = ProcessInstance(instance, main, tree, context, self._reaper, self.starter)
-        self._instances[instance.id] = running
-        return running
+        return self._made(instance, main, tree, context)
 
     async def _watch_stranger(self, pid: int, start: int) -> Watched | None:
         """Watch it; where there is a shortage, as soon as there is none."""
@@ -199,6 +198,14 @@ class ProcessRuntime:
             return await self.starter.start(argv, context, output=output, cgroup=tree.cgroup)
         finally:
             os.close(output)
+
+    def _made(
+        self, identity: Instance, main: Watched, tree: Tree, context: Context
+    ) -> ProcessInstance:
+        running = self._instances[identity.id] = ProcessInstance(
+            identity, main, tree, context, self._reaper, self.starter, self._listeners
+        )
+        return running
 
     def _identity(self, launch: Launch, main: Watched, tree: Tree, context: Context) -> Instance:
         handle = {
