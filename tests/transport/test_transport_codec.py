@@ -203,8 +203,8 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     for old, new in (
         ("never @2;", "never @2; sometimes @3;"),
         ("exec @3 :ExecCheck;", "exec @3 :ExecCheck; grpc @12 :Text;"),
-        ("    name @3 :Text;", "    name @3 :Text; any @9 :Void;"),
-        ("resources @14 :Resources;", "resources @14 :Resources; colour @15 :Text;"),
+        ("    name @3 :Text;", "    name @3 :Text; any @10 :Void;"),
+        ("newPrivileges @15 :Bool;", "newPrivileges @15 :Bool; colour @17 :Text;"),
     ):
         assert old in text
         text = text.replace(old, new, 1)

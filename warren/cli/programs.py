@@ -68,7 +68,13 @@ def run(
 
         async with open_manager_here(directory) as manager, trio.open_nursery() as nursery:
             for address in addresses:
-                serve = partial(serve_gate, manager.gate, address, insecure=insecure)
+                serve = partial(
+                    serve_gate,
+                    manager.gate,
+                    address,
+                    insecure=insecure,
+                    conditions=manager.conditions,
+                )
                 bound = await nursery.start(serve)
                 logging.getLogger("warren.manager").info("listening at %s", bound)
             await stopped()

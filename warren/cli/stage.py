@@ -69,7 +69,13 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
         await file.apply()
         feed.begin()
         for address in options.addresses:
-            serve = partial(serve_gate, manager.gate, address, insecure=options.insecure)
+            serve = partial(
+                serve_gate,
+                manager.gate,
+                address,
+                insecure=options.insecure,
+                conditions=manager.conditions,
+            )
             await nursery.start(serve)
 
         def dial() -> AbstractAsyncContextManager[Gate]:

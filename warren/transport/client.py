@@ -6,7 +6,7 @@ import os
 import pwd
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -19,8 +19,9 @@ from warren.transport.connection import Connection, Limits
 from warren.transport.faults import why
 from warren.transport.interfaces import LinkedGate, proxy
 from warren.transport.link import Link
-from warren.transport.portal import open_portal
+from warren.transport.portal import Portal, open_portal
 from warren.transport.unixpath import within_reach
+from warren.watch.boundary import told
 
 STANDARD = Limits()
 
@@ -37,7 +38,7 @@ async def open_gate(
     check_address(address)
     sock = await _connect(address)
     try:
-        async with open_portal() as portal, trio.open_nursery() as nursery:
+        async with _portal_for(sock) as portal, trio.open_nursery() as nursery:
             link = Link(portal, Connection(f"the manager at {address}"), limits)
             # A cancelled block still has its link while it cleans up.
             life = trio.CancelScope(shield=True)
@@ -49,6 +50,21 @@ async def open_gate(
     except BaseExceptionGroup as group:
         lone = _lone(group)
         raise lone from lone.__cause__
+
+
+@asynccontextmanager
+async def _portal_for(sock: socket.socket) -> AsyncGenerator[Portal, None]:
+    """The portal; where none is to be had the socket is closed, as the link is not to come.
+
+    Raises LinkLostError: a thread needs memory, descriptors and a place among the processes.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            portal = await stack.enter_async_context(open_portal())
+        except (OSError, RuntimeError, MemoryError) as error:
+            sock.close()
+            raise LinkLostError(f"no thread for Cap'n Proto: {told(error)}") from None
+        yield portal
 
 
 async def _live(

@@ -80,12 +80,14 @@ class Link:
         """Speak over a connected socket, which it closes, until the connection is gone: a server
         that offers a gate, or a client that asks for one."""
         self._offer = offer
+        self._portal.at_end.add(self.connection.note_closed)
         try:
             async with self._receiving():
                 await self._portal.run(self._kj_open, sock, offer)
                 task_status.started()
                 await self.connection.closed.wait()
         finally:
+            self._portal.at_end.discard(self.connection.note_closed)
             self.connection.note_closed("closed on this side")
             with trio.CancelScope(shield=True), contextlib.suppress(LinkLostError):
                 await self._portal.run(self._kj_close, sock)

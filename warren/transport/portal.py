@@ -7,17 +7,19 @@ A cancelled scope cancels the task there, and waits for it; a cancelled task the
 of its task here. Only plain values cross: an object of Cap'n Proto that dies in the wrong thread
 takes the process with it, and an exception holds on to frames that hold on to such objects.
 
-There is one thread for a Trio run, however many use it, and none when nobody does.
+There is one thread for a Trio run, however many use it, and none when nobody does. Its loop goes
+on after an error of its own (no memory, say), with every connection; where the thread ends
+nonetheless, all its connections are lost, and who asks for the portal next has a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
-import selectors
 import threading
-from collections import deque
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -26,88 +28,44 @@ import trio
 
 from warren.model.errors import LinkLostError
 from warren.transport.faults import WireError
+from warren.transport.mailbox import Mailbox, Selector
 from warren.transport.schema import capnp
 from warren.transport.stream import Stream
+from warren.watch.boundary import told
+from warren.watch.conditions import Conditions
 
 T = TypeVar("T")
-ROUNDS_UNASKED = 4  # so many rounds of callbacks before the kernel is asked again
+FIRST_PAUSE = 0.05  # seconds between two attempts of a loop that fails
+LONGEST_PAUSE = 1.0
+TROUBLE = "the RPC thread fails"
+ENDED = "the thread that runs Cap'n Proto has ended"
 _log = logging.getLogger("warren.transport")
 _current: trio.lowlevel.RunVar[Portal | None] = trio.lowlevel.RunVar("warren portal", None)
 
 
 @asynccontextmanager
-async def open_portal() -> AsyncGenerator[Portal, None]:
-    """The portal of this Trio run: the first who asks starts it, the last who leaves ends it."""
+async def open_portal(conditions: Conditions | None = None) -> AsyncGenerator[Portal, None]:
+    """The portal of this Trio run: the first who asks starts it, the last who leaves ends it.
+    `conditions` are told while it is not well. Raises OSError and RuntimeError where there is not
+    enough for a thread."""
     portal = _current.get()
-    if portal is None:
+    if portal is None or portal.ended.is_set():
         portal = Portal()
         _current.set(portal)
-        portal.start()
     portal.users += 1
+    if conditions is not None:
+        portal.conditions.append(conditions)
     try:
         yield portal
     finally:
+        if conditions is not None:
+            portal.conditions.remove(conditions)
         portal.users -= 1
         if not portal.users:
-            _current.set(None)
+            if _current.get() is portal:
+                _current.set(None)
             with trio.CancelScope(shield=True):
                 await portal.stop()
-
-
-class Mailbox:
-    """Calls for another thread, made there in order. `wake` asks that thread to `empty` it.
-
-    Putting is safe in any thread and at any moment, a finalizer's too: it takes no lock.
-    """
-
-    def __init__(self, wake: Callable[[Callable[[], None]], None]) -> None:
-        self._wake = wake
-        self._calls = deque[tuple[Callable[..., object], tuple[Any, ...]]]()
-        self._is_awake = False
-
-    def put(self, function: Callable[..., object], *args: Any) -> None:
-        """Call it there, some time soon; never, if that thread's loop has ended."""
-        self._calls.append((function, args))
-        if not self._is_awake:
-            self._is_awake = True
-            self._wake(self.empty)
-
-    def empty(self) -> None:
-        """Make the calls. Never raises: that would end the whole Trio run."""
-        self._is_awake = False  # before the first call is taken: what is put from now on wakes
-        for _ in range(len(self._calls)):
-            function, args = self._calls.popleft()
-            try:
-                function(*args)
-            except Exception:
-                _log.exception("a call between the threads failed, which is a bug")
-        if self._calls and not self._is_awake:
-            self._is_awake = True
-            self._wake(self.empty)
-
-
-class _Selector(selectors.EpollSelector):
-    """Asks the kernel only now and then while there are callbacks to run: asyncio asks before each
-    round of them, and a call takes seven. Before it waits, it does what was put off till then."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before_waiting: Callable[[], None] | None = None
-        self._unasked = 0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout <= 0 and self._unasked < ROUNDS_UNASKED:
-            self._unasked += 1
-            return []
-        self._unasked = 0
-        self.catch_up()
-        return super().select(timeout)
-
-    def catch_up(self) -> None:
-        """Do what was put off."""
-        if self.before_waiting is not None:
-            before, self.before_waiting = self.before_waiting, None
-            before()
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -150,28 +108,37 @@ class _Answer:
 
 
 class Portal:
-    """The thread and its two mailboxes. Made, started and stopped within one Trio run."""
+    """The thread and its two mailboxes, started as it is made; to be stopped in the same Trio run.
+
+    `ended` is set when the thread has ended, and who is in `at_end` is told why then."""
 
     def __init__(self) -> None:
         self.users = 0
+        self.ended = trio.Event()
+        self.at_end = set[Callable[[str], None]]()
+        self.conditions: list[Conditions] = []
         self._trio = trio.lowlevel.current_trio_token()
-        self._selector = _Selector()
-        self._loop = _Loop(self._selector)
+        self._selector = Selector()
         self._stop = asyncio.Event()
-        self._ended = trio.Event()
         self._errands = set[_Errand]()
         self._thread = threading.Thread(target=self._main, name="warren-rpc", daemon=True)
         self.there = Mailbox(self._wake_loop)
         self.here = Mailbox(self._wake_trio)
-
-    def start(self) -> None:
-        """Start the thread. What is sent meanwhile waits for it."""
-        self._thread.start()
+        try:
+            self._loop = _Loop(self._selector)
+        except BaseException:
+            self._selector.close()
+            raise
+        try:
+            self._thread.start()  # what is sent meanwhile waits for it
+        except BaseException:
+            self._loop.close()
+            raise
 
     async def stop(self) -> None:
         """End everything there, and the thread."""
         self.there.put(self._stop.set)
-        await self._ended.wait()
+        await self.ended.wait()
         self._thread.join()
 
     # Ctrl-C between two of its lines would leave one thread with half of what the other knows.
@@ -180,8 +147,8 @@ class Portal:
         """Run a coroutine function there; gives its plain value. Raises LinkLostError when the
         thread has ended."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._ended.is_set():
-            raise LinkLostError("the thread that runs Cap'n Proto has ended")
+        if self.ended.is_set():
+            raise LinkLostError(ENDED)
         errand = _Errand(trio.lowlevel.current_task())
         raise_cancel: Callable[[], Any] | None = None
 
@@ -218,7 +185,14 @@ class Portal:
         if errand.is_cancelled:
             self.here.put(self._finish, errand)
             return
-        errand.task = self._loop.create_task(function(*args))
+        coroutine = function(*args)
+        try:
+            errand.task = self._loop.create_task(coroutine)
+        except Exception as error:  # no memory, say: of this call alone
+            coroutine.close()
+            errand.bug = f"it cannot be called: {told(error)}"
+            self.here.put(self._finish, errand)
+            return
         errand.task.add_done_callback(functools.partial(self._note_done, errand))
 
     def _note_done(self, errand: _Errand, task: asyncio.Task[Any]) -> None:
@@ -246,10 +220,13 @@ class Portal:
         function: Callable[..., Awaitable[Any]], args: tuple[Any, ...],
     ) -> None:  # fmt: skip
         found = nursery()
-        if found is None:
-            self.there.put(answer.settle, None)
-        else:
-            found.start_soon(self._run_answer, answer, function, args)
+        try:
+            if found is not None:
+                found.start_soon(self._run_answer, answer, function, args)
+                return
+        except Exception:  # no memory, say: of this call alone
+            _log.exception("a call cannot be answered")
+        self.there.put(answer.settle, None)
 
     async def _run_answer(
         self, answer: _Answer, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
@@ -262,17 +239,42 @@ class Portal:
             self.there.put(answer.settle, value)
 
     def _main(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.set_exception_handler(_note_trouble)
+        why = ENDED
         try:
-            self._loop.run_until_complete(self._serve())
-        except Exception:
-            _log.exception("the thread that runs Cap'n Proto ended by a bug")
+            asyncio.set_event_loop(self._loop)
+            self._loop.set_exception_handler(_note_trouble)
+            self._run_loop(self._loop.create_task(self._serve()))
+        except BaseException as error:
+            _log.exception("the thread that runs Cap'n Proto ends")
+            why = f"{ENDED}: {told(error)}"
         finally:
             asyncio.set_event_loop(None)
             self._loop.close()
-            self.here.put(self._note_end)
+            self.here.put(self._note_end, why)
             self._selector.catch_up()
+
+    def _run_loop(self, served: asyncio.Task[None]) -> None:
+        """Until all is served. What ends a round of the loop ends nothing in it: the connections
+        are as they were, and an object of Cap'n Proto may outlive neither loop nor thread."""
+        pause = FIRST_PAUSE
+        while not served.done():
+            began = time.monotonic()
+            try:
+                self._loop.run_until_complete(served)
+            except BaseException as error:
+                if served.done():
+                    raise
+                _log.error("in the RPC thread, which goes on: %s", told(error), exc_info=error)
+                self.here.put(self._note_well_or_not, told(error))
+                with contextlib.suppress(Exception):  # it is put off still, and done later
+                    self._selector.catch_up()
+                pause = FIRST_PAUSE if time.monotonic() > began + LONGEST_PAUSE else 2 * pause
+                time.sleep(min(pause, LONGEST_PAUSE))
+                self._loop.call_later(pause, self.here.put, self._note_well_or_not, None)
+
+    def _note_well_or_not(self, message: str | None) -> None:
+        for conditions in self.conditions:
+            conditions.hold(TROUBLE, message)
 
     async def _serve(self) -> None:
         async with capnp.kj_loop():
@@ -283,11 +285,13 @@ class Portal:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _note_end(self) -> None:
-        self._ended.set()
+    def _note_end(self, why: str) -> None:
+        self.ended.set()
         for errand in list(self._errands):
-            errand.bug = "the thread that runs Cap'n Proto has ended"
+            errand.bug = why
             self._finish(errand)
+        for note in list(self.at_end):
+            note(why)
 
     def _wake_loop(self, empty: Callable[[], None]) -> None:
         try:

@@ -6,21 +6,23 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import trio
 
 from warren.model.address import Address, TcpAddress, check_address
-from warren.model.errors import SpecError
+from warren.model.errors import LinkLostError, SpecError
 from warren.model.link import Gate
+from warren.transport.accepting import serve_accepting
 from warren.transport.connection import Connection, Limits
 from warren.transport.faults import fault_of
 from warren.transport.link import Link
 from warren.transport.listening import listening
-from warren.transport.portal import Portal, open_portal
+from warren.transport.portal import ENDED, Portal, open_portal
 from warren.transport.seats import Refusals, Seats
-from warren.watch.boundary import survived
+from warren.watch.boundary import Boundary, survived, told
+from warren.watch.conditions import Conditions
 
 STANDARD = Limits()
 _log = logging.getLogger("warren.transport")
@@ -33,27 +35,69 @@ async def serve_gate(
     *,
     insecure: bool = False,
     limits: Limits = STANDARD,
+    conditions: Conditions | None = None,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Give everybody who connects the gate that `gate` makes for their connection.
 
     On a Unix socket only root and this process's own user are heard. TCP knows nobody, so that
     whoever can connect may start processes: it needs `insecure`, and a host of this machine.
-    Starts with the address it listens at. Raises SpecError, and WarrenError where it cannot listen.
+    Starts with the address it listens at. Raises SpecError, and WarrenError where it cannot listen;
+    once it does, what goes wrong is one of the `conditions`, and it listens again.
     """
     check_address(address)
     if isinstance(address, TcpAddress) and not insecure:
         wanted = "want a Unix socket, or --insecure: whoever connects to TCP may start processes"
         raise SpecError("addr", wanted, value=str(address))
-    async with (
-        open_portal() as portal,
-        listening(address) as (listeners, bound),
-        trio.open_nursery() as nursery,
-    ):
-        door = _Door(portal, gate, bound, limits)
-        task_status.started(bound)
-        await trio.serve_listeners(door.welcome, listeners, handler_nursery=nursery)
-    raise AssertionError("serving ends by being cancelled")
+    hearing = _Hearing(gate, limits, Conditions() if conditions is None else conditions)
+    while True:
+        try:
+            await hearing.run(hearing.bound or address, task_status)
+        except Exception:
+            if hearing.bound is None:
+                raise
+            async with hearing.boundary:  # says it and waits; then it listens again
+                raise
+
+
+class _Hearing:
+    """Hears connections at an address. `bound` is where, once it does."""
+
+    def __init__(
+        self, gate: Callable[[Connection], Gate], limits: Limits, conditions: Conditions
+    ) -> None:
+        self.bound: Address | None = None
+        self.boundary = Boundary("hearing connections", conditions)
+        self._gate = gate
+        self._limits = limits
+        self._conditions = conditions
+
+    async def run(self, address: Address, task_status: trio.TaskStatus[Address]) -> NoReturn:
+        """Listen, for as long as that can be. Raises what is wrong with the listeners."""
+        async with listening(address) as (listeners, bound):
+            while True:
+                await self._hear(listeners, bound, task_status)
+                async with self.boundary:  # who connects meanwhile waits at the listener
+                    raise LinkLostError(f"{ENDED}; its connections are lost, a new one is begun")
+
+    async def _hear(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        bound: Address,
+        task_status: trio.TaskStatus[Address],
+    ) -> None:
+        """Until the thread of Cap'n Proto ends, and every connection with it."""
+        async with open_portal(self._conditions) as portal, trio.open_nursery() as nursery:
+            async with self.boundary:  # it is well (again)
+                await trio.lowlevel.checkpoint()
+            door = _Door(portal, self._gate, bound, self._limits)
+            for each in listeners:
+                nursery.start_soon(serve_accepting, each, door.welcome, nursery, self._conditions)
+            if self.bound is None:
+                self.bound = bound
+                task_status.started(bound)
+            await portal.ended.wait()
+            nursery.cancel_scope.cancel()
 
 
 class _Door:
@@ -72,7 +116,10 @@ class _Door:
     async def welcome(self, stream: trio.SocketStream) -> None:
         """Serve one connection until it is gone. Never raises: what fails in it is its own."""
         with survived(f"a connection at {self._address}"):
-            await self.receive(stream)
+            try:
+                await self.receive(stream)
+            except* OSError as group:  # thousands may fail so in a shortage
+                self._refuse(told(group))
 
     async def receive(self, stream: trio.SocketStream) -> None:
         """Serve one connection until it is gone."""
