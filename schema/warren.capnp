@@ -209,6 +209,8 @@ struct ProbeHealth {
   consecutiveSuccesses @3 :Int64;
   warning @4 :Text;             # the check itself does not work; null: it does
   last @5 :Sample;              # null: no attempt yet
+  waited @6 :Float64;           # seconds its present attempt has waited for a place; 0: it does not
+  longestWait @7 :Float64;      # seconds, of this instance
 }
 
 struct ProbeSamples {

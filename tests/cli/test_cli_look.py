@@ -175,6 +175,8 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
                     "duration_ms": 1.2,
                     "waited_ms": 0.0,
                 },
+                "waited_ms": 0.0,
+                "longest_wait_ms": 0.0,
             }
         },
     }
@@ -297,6 +299,29 @@ def test_task_inspect_shows_the_outcomes_that_are_kept(person: Person, web: Fake
     assert (shape["service"], shape["stale"], shape["desired"]) == ("web", True, "run")
     assert [one["outcome"] for one in shape["probes"]["liveness"]["history"]] == ["pass", "fail"]
     assert "no file descriptors left" in shape["probes"]["liveness"]["warning"]
+
+
+def test_waits_for_a_place_are_shown(person: Person, web: FakeCluster) -> None:  # S10
+    queued = ProbeStatus(verdict=Verdict.HEALTHY, waited=2.25, longest_wait=4.5)
+    web.put_task("web", 1, phase=Phase.RUNNING, probes={LIVE: queued})
+    assert person.types("task", "inspect", "web.1#1") == 0
+    assert person.out.splitlines()[-2:] == [
+        "liveness: healthy, 0 fails and 0 passes in a row",
+        "  waits for a place, 2.2s by now; longest wait for a place 4.5s",
+    ]
+    assert person.types("service", "inspect", "web") == 0
+    assert "the liveness check has waited 2s for a place" in person.out
+    for name in ("service", "task"):
+        assert (
+            person.types(name, "inspect", "web" if name == "service" else "web.1#1", "--json") == 0
+        )
+        shape = json.loads(person.out)
+        probe = (shape["tasks"][0] if name == "service" else shape)["probes"]["liveness"]
+        assert (probe["waited_ms"], probe["longest_wait_ms"]) == (2250.0, 4500.0)
+    past = ProbeStatus(verdict=Verdict.HEALTHY, longest_wait=4.5)
+    web.put_task("web", 1, phase=Phase.RUNNING, probes={LIVE: past})
+    assert person.types("task", "inspect", "web.1#1") == 0
+    assert person.out.splitlines()[-1] == "  longest wait for a place 4.5s"
 
 
 @pytest.mark.parametrize("written", ["web", "web.2", "web.2#", "Web.2#7", "web.0#1", ""])

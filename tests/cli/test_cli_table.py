@@ -111,6 +111,9 @@ def test_why_prefers_what_is_wrong_now() -> None:
     broken = ProbeStatus(verdict=Verdict.HEALTHY, warning="the liveness check cannot run: x")
     warned = msgspec.structs.replace(crashed, probes={ProbeKind.LIVENESS: broken})
     assert why(warned, NOW) == "the liveness check cannot run: x"
+    queued = ProbeStatus(verdict=Verdict.HEALTHY, waited=3.5, longest_wait=3.5)  # S10
+    queues = msgspec.structs.replace(crashed, probes={ProbeKind.READINESS: queued})
+    assert why(queues, NOW) == "the readiness check has waited 3s for a place"
     waiting = msgspec.structs.replace(warned, pending_reason="port http: 80 is taken")
     assert why(waiting, NOW) == "pending: port http: 80 is taken"
 

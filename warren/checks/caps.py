@@ -48,7 +48,7 @@ class Caps:
 
     async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome:
         places = self._exec if isinstance(check, ExecCheck) else self._network
-        waited = await places.take(target.service)
+        waited = await places.take(target.service, target.waiting)
         try:
             outcome = await self._run(check, target, timeout=timeout)
         finally:

@@ -18,6 +18,8 @@ from collections.abc import Callable
 import msgspec
 import trio
 
+from warren.model.seams import Waiting
+
 RECENT = 60.0  # seconds
 LATE = 1.0  # seconds of waiting that are worth a word
 CALM = 30.0  # seconds without such a wait, and it is over
@@ -64,8 +66,9 @@ class Places:
         self._longest = 0.0
         self._total = 0.0
 
-    async def take(self, service: str) -> float:
-        """Have a place, as soon as one is to be had; the seconds until then."""
+    async def take(self, service: str, waiting: Waiting | None = None) -> float:
+        """Have a place, as soon as one is to be had; the seconds until then. `waiting` is told
+        where it is not to be had at once."""
         self._asked[service] = trio.current_time()
         self._asked.move_to_end(service)
         self._note_calm()
@@ -73,7 +76,13 @@ class Places:
             self._grant(service)
             return 0.0
         start = trio.current_time()
-        await self._wait(service)
+        if waiting is not None:
+            waiting.begin()
+        try:
+            await self._wait(service)
+        finally:
+            if waiting is not None:
+                waiting.end()
         return trio.current_time() - start
 
     def give_back(self, service: str) -> None:

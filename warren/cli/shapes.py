@@ -198,6 +198,8 @@ def _probe(probe: ProbeStatus, *, is_stale: bool) -> Shape:
         "consecutive_successes": probe.consecutive_successes,
         "stale": is_stale,
         "last": probe.last and _sample(probe.last),
+        "waited_ms": round(probe.waited * 1000, 3),
+        "longest_wait_ms": round(probe.longest_wait * 1000, 3),
     }
 
 

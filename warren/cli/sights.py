@@ -15,11 +15,12 @@ from warren.model.duration import Duration
 from warren.model.plural import counted
 from warren.model.probe import Probe
 from warren.model.service import LOOPBACK, ServiceSpec
-from warren.model.task import Phase
+from warren.model.task import Phase, ProbeStatus
 from warren.model.view import ManagerStatus, NodeState, NodeView, ServiceView, TaskDetail, TaskView
 
 _LONGEST_COMMAND = 60
 _STALE = "stale: the node does not answer"
+_WORTH_A_WORD = 0.1  # seconds of waiting for a place
 
 
 def services(views: Sequence[ServiceView]) -> list[str]:
@@ -264,6 +265,7 @@ def _probes(detail: TaskDetail, now: float) -> list[str]:
         )
         if status.warning is not None:
             lines.append(f"  warning: {one_line(status.warning)}")
+        lines += _waits(status)
         samples = detail.samples.get(kind) or ((status.last,) if status.last else ())
         rows = [
             [
@@ -278,9 +280,21 @@ def _probes(detail: TaskDetail, now: float) -> list[str]:
     return lines
 
 
+def _waits(status: ProbeStatus) -> list[str]:
+    """What there is to say of waiting for a place (S10): not that it was had at once."""
+    if status.waited < _WORTH_A_WORD and status.longest_wait < _WORTH_A_WORD:
+        return []
+    waits = f"waits for a place, {status.waited:.1f}s by now; " if status.waited else ""
+    return [f"  {waits}longest wait for a place {status.longest_wait:.1f}s"]
+
+
 def _with_wait(outcome: Outcome) -> str:
     said = one_line(outcome.detail)
-    return f"{said} (waited {outcome.waited:.1f}s for a place)" if outcome.waited >= 0.1 else said
+    return (
+        f"{said} (waited {outcome.waited:.1f}s for a place)"
+        if outcome.waited >= _WORTH_A_WORD
+        else said
+    )
 
 
 def _runs(spec: ServiceSpec) -> str:

@@ -32,6 +32,9 @@ def state_of(status: TaskStatus, now: float, *, is_stopping: bool = False) -> st
     return _CALLED.get(status.phase, "starting")
 
 
+_LONG_WAIT = 1.0  # seconds for a place to ask from, that are worth a word (S10)
+
+
 def last_sample(status: TaskStatus) -> tuple[ProbeKind, Sample] | None:
     """The outcome worth showing, and the probe it is of: the last one that did not pass, else the
     last one."""
@@ -47,6 +50,9 @@ def why(status: TaskStatus, now: float) -> str | None:
     for probe in status.probes.values():
         if probe.warning is not None:
             return probe.warning
+    for kind, probe in status.probes.items():
+        if probe.waited >= _LONG_WAIT:
+            return f"the {kind.value} check has waited {span(probe.waited)} for a place"
     end = status.last_end
     if end is None or end.reason is Reason.STOP_ASKED:
         return None

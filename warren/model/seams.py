@@ -44,6 +44,18 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     duration: float = 0.0
 
 
+class Waiting(Protocol):
+    """Is told of an attempt that has to wait for a place (S10)."""
+
+    def begin(self) -> None:
+        """It waits from now on."""
+        ...
+
+    def end(self) -> None:
+        """It waits no more, whether it has its place or was broken off."""
+        ...
+
+
 class OwnsListener(Protocol):
     """Whether the instance itself listens on a TCP port of this machine; None: cannot be known."""
 
@@ -59,8 +71,8 @@ class RunInContext(Protocol):
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a check asks: the instance's address, its named ports and a way to run commands.
 
-    `service` is whose it is: places are shared over services (S10). `owns_listener` tells whether
-    it is the instance that answers.
+    `service` is whose it is: places are shared over services, and `waiting` is told of a wait for
+    one (S10). `owns_listener` tells whether it is the instance that answers.
     """
 
     address: str = "127.0.0.1"
@@ -68,6 +80,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     run: RunInContext | None = None
     service: str = ""
     owns_listener: OwnsListener | None = None
+    waiting: Waiting | None = None
 
 
 class RunCheck(Protocol):

@@ -146,13 +146,16 @@ class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A probe as `inspect` shows it. Of an instance that is not there any more no verdict is
-    left but the failure that ended it."""
+    left but the failure that ended it. In seconds: `waited` is how long its present attempt has
+    waited for a place by now, 0 where it does not; `longest_wait` is the longest so far (S10)."""
 
     verdict: Verdict
     consecutive_failures: int = 0
     consecutive_successes: int = 0
     warning: str | None = None
     last: Sample | None = None
+    waited: float = 0.0
+    longest_wait: float = 0.0
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+import msgspec
 import trio
 
 from warren.checks.detail import bounded
@@ -23,6 +24,7 @@ from warren.model.probe import Probe, ProbeKind, Verdict
 from warren.model.seams import RunCheck, Target
 from warren.model.task import ProbeStatus
 from warren.nursery.answering import Answering
+from warren.nursery.waits import Waits
 from warren.rules.ends import probe_failure
 from warren.rules.probe import (
     Observation,
@@ -73,6 +75,7 @@ class Probing:
             kind: deque(maxlen=samples_kept) for kind in probes
         }
         self._warnings: dict[ProbeKind, str] = {}
+        self._waits = {kind: Waits() for kind in probes}
         self._answering = Answering(on_warning)
         self._target: Target | None = None
         self._beside: trio.Nursery | None = None
@@ -105,6 +108,7 @@ class Probing:
         for kind in kinds:
             self.records[kind] = other.records[kind]
             self.samples[kind] = other.samples[kind]
+            self._waits[kind] = other._waits[kind]
             if kind in other._warnings:
                 self._warnings[kind] = other._warnings[kind]
         self._target, self._answering = other._target, other._answering
@@ -126,6 +130,8 @@ class Probing:
             consecutive_successes=record.successes,
             warning=self._warnings.get(kind) or strange,
             last=self.samples[kind][-1] if self.samples[kind] else None,
+            waited=self._waits[kind].present,
+            longest_wait=self._waits[kind].longest,
         )
 
     def failure(self, kind: ProbeKind) -> str:
@@ -136,6 +142,7 @@ class Probing:
     async def _ask(self, kind: ProbeKind, target: Target, started: float) -> None:
         probe = self._probes[kind]
         key = f"{self._key}/{kind.value}"
+        target = msgspec.structs.replace(target, waiting=self._waits[kind])
         now = trio.current_time()
         if self.records[kind].has_passed:
             at = adopted_attempt(probe, key=key, now=now)

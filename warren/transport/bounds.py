@@ -20,15 +20,17 @@ class Range(NamedTuple):
 
 _ORDER = Range(0, 2**62)  # only grows; one more still fits SQLite
 COUNT = Range(0, 10**9)
+_SECONDS = Range(0, 10**10)
 _JUDGED = Range(-(2**63), 2**63 - 1)  # by the model, or by who is asked
 
 NUMBERS: Mapping[str, Range] = {
     "after": _ORDER,
     "base": _ORDER,
-    "duration": Range(0, 10**10),
+    "duration": _SECONDS,
     "epoch": _ORDER,
     "exit_code": _JUDGED,
     "generation": _ORDER,
+    "longest_wait": _SECONDS,
     "max_attempts": _JUDGED,
     "memory": _JUDGED,
     "number": Range(0, 10**18),
@@ -43,6 +45,7 @@ NUMBERS: Mapping[str, Range] = {
     "slot": Range(0, 10**9),
     "successes": _JUDGED,
     "version": _ORDER,
+    "waited": _SECONDS,
 }
 
 ITEMS = 10_000
