@@ -83,15 +83,26 @@ def test_examples_load(path: Path) -> None:
     assert load_file(path)
 
 
-def test_readmes_commands_run_in_a_clone_that_has_a_venv_and_no_more(tmp_path: Path) -> None:
+QUICK_START = f"""
+.venv/bin/warren up --plain {ROOT}/examples/quickstart.yaml >quick.log &
+until grep "web: 3/3 healthy" quick.log; do sleep 0.1; done
+kill %1; wait %1
+"""
+
+
+@pytest.mark.parametrize("before", ["", QUICK_START], ids=["at first", "after the quick start"])
+def test_readmes_commands_run_in_a_clone_that_has_a_venv_and_no_more(
+    tmp_path: Path, before: str
+) -> None:
     (block,) = fenced(section("By command"), "sh")
     (tmp_path / ".venv").symlink_to(sys.prefix)
     path = os.pathsep.join(
         folder for folder in os.defpath.split(os.pathsep) if not (Path(folder) / "warren").exists()
     )
-    said = run_in_bash(f"set -o monitor\n{block}\nwait %1", tmp_path, PATH=path)
+    said = run_in_bash(f"set -o monitor\n{before}\n{block}\nwait %1", tmp_path, PATH=path)
     assert "Health: 3/3 healthy" in said
-    assert "web: removed" in said
+    assert "hello: removed" in said
+    assert ("flaky" in said) == bool(before)  # its services are there again
 
 
 def test_operations_commands_run(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from warren.model.condition import NodeCondition
 from warren.model.duration import Duration
 from warren.model.identity import TaskId
 from warren.model.probe import Probe, ProbeKind, Verdict
-from warren.model.service import ServiceSpec
+from warren.model.service import Condition, Restart, ServiceSpec
 from warren.model.specfile import load_text
 from warren.model.task import End, Phase, ProbeStatus, Reason
 from warren.model.view import NodeState, NodeView
@@ -126,6 +126,19 @@ def test_a_job_that_is_done_is_complete_everywhere(person: Person) -> None:
     assert json.loads(person.out)[0]["health"]["complete"] == 1
 
 
+def test_a_job_that_has_failed_for_good_is_failed_everywhere(person: Person) -> None:
+    cluster = person.cluster
+    cluster.have(replace(SPEC, replicas=2, restart=Restart(condition=Condition.NEVER)))
+    end = End(reason=Reason.EXITED, message="exited with code 3", at=BORN, exit_code=3)
+    cluster.put_task("web", 1, phase=Phase.FAILED, last_end=end)
+    cluster.put_task("web", 2, phase=Phase.FAILED, last_end=end, is_outdated=True)  # is replaced
+    for command in (["ls"], ["inspect", "web"]):
+        assert person.types("service", *command) == 0
+        assert "0/2 healthy, 1/2 failed" in person.out
+    assert person.types("service", "ls", "--json") == 0
+    assert json.loads(person.out)[0]["health"]["failed"] == 1
+
+
 def squeezed(line: str) -> str:
     """A table's line with two spaces between its columns."""
     while "   " in line:
@@ -143,7 +156,7 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
     assert shape == {
         "name": "web",
         "replicas": 3,
-        "health": {"healthy": 1, "total": 3, "restarting": 1, "complete": 0},
+        "health": {"healthy": 1, "total": 3, "restarting": 1, "complete": 0, "failed": 0},
     }
     assert load_text(json.dumps({"services": {"web": spec}})) == [SPEC]
     assert tasks[0] == {

@@ -187,6 +187,16 @@ def test_board_counts_the_newest_task_of_every_slot() -> None:
     assert board.healths() == {}
 
 
+def test_board_counts_as_failed_what_nothing_follows() -> None:
+    board = Board()
+    board.set_service("web", 2, runs_once=True)
+    board.note(web(1, phase=Phase.FAILED, last_end=CRASH))
+    board.note(web(2, phase=Phase.CRASHED))
+    assert str(board.health("web")) == "0/2 healthy, 2/2 failed"
+    board.set_service("web", 2)  # others follow now
+    assert str(board.health("web")) == "0/2 healthy"
+
+
 def test_table_shows_trouble_first_when_there_is_no_room() -> None:
     tasks = [msgspec.structs.replace(web(slot), ready=slot != 8) for slot in range(1, 10)]
     tasks[4] = msgspec.structs.replace(tasks[4], last_end=CRASH)

@@ -124,6 +124,22 @@ def test_up_adopts_what_a_killed_supervisor_left(file: Path, data: Path) -> None
     assert marked(web) == {}
 
 
+def test_up_tells_again_of_a_task_that_waits(file: Path, data: Path) -> None:
+    name = unique("crash")
+    restart = {"max_attempts": 1, "delay": "9m", "max_delay": "10m"}
+    write_services(file, {name: {"command": ["sh", "-c", "exit 3"], "restart": restart}})
+    waits = re.compile(rf"[\d:]{{8}} {name}\.1#\d+ pending: {name}\.1#\d+ failed: starts .*\d\ds")
+    with up(file, data) as command:
+        command.read_until(lambda line: waits.fullmatch(line) is not None)
+        command.send(signal.SIGKILL)
+        command.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with up(file, data) as command:
+            assert waits.fullmatch(command.read_until(f"{name}.1"))  # it is the first to be told of
+            command.send(number)
+            command.wait()
+
+
 def test_up_stops_what_is_gone_from_the_file(file: Path, data: Path) -> None:
     kept, gone = unique("kept"), unique("gone")
     write_services(file, {kept: serving(2), gone: {"command": ["sleep", "1000"]}})

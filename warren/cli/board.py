@@ -16,10 +16,12 @@ class Board:
     def __init__(self) -> None:
         self._services: dict[str, _Slots] = {}
 
-    def set_service(self, name: str, replicas: int) -> None:
-        """There is such a service, with so many replicas wanted."""
+    def set_service(self, name: str, replicas: int, *, runs_once: bool = False) -> None:
+        """There is such a service, with so many replicas wanted; with `runs_once` none follows
+        one that has failed."""
         slots = self._services.setdefault(name, _Slots())
         slots.replicas = replicas
+        slots.runs_once = runs_once
 
     def drop_service(self, name: str) -> None:
         """There is no such service any more."""
@@ -58,13 +60,16 @@ class Board:
 class _Slots:
     def __init__(self) -> None:
         self.replicas = 0
+        self.runs_once = False
         self.by_slot: dict[int, TaskStatus] = {}
         self.healthy = 0
         self.restarting = 0
         self.complete = 0
+        self.failed = 0
 
     def health(self) -> Health:
-        return Health(self.healthy, self.replicas, self.restarting, self.complete)
+        failed = self.failed if self.runs_once else 0
+        return Health(self.healthy, self.replicas, self.restarting, self.complete, failed)
 
     def note(self, status: TaskStatus) -> None:
         task = status.id
@@ -86,3 +91,4 @@ class _Slots:
         self.healthy += one * status.ready
         self.restarting += one * status.is_restarting
         self.complete += one * (status.phase is Phase.COMPLETE)
+        self.failed += one * (status.phase in (Phase.FAILED, Phase.CRASHED))

@@ -38,7 +38,9 @@ class Feed:
         for service in world.services.values():
             self._reporter.set_service(service.spec)
             for row in world.current(service.name):
-                if row.has_ended and is_as_wanted(row, service):
+                if not row.has_ended:
+                    self._tell_waiting(row)
+                elif is_as_wanted(row, service):
                     self._tell_old(row)
         self._books.on_commit.append(self._note)
 
@@ -68,7 +70,12 @@ class Feed:
             self._reporter.forget(row.id)
         elif row.has_ended and row.id not in self._ended:
             self._tell_old(row)
-        elif row.node is None and not row.has_ended and row.status.pending_reason:
+        elif not row.has_ended:
+            self._tell_waiting(row)
+
+    def _tell_waiting(self, row: TaskRow) -> None:
+        """A task that is on no node yet, and why: no node tells of it."""
+        if row.node is None and row.status.pending_reason:
             message = f"pending: {row.status.pending_reason}"
             self._tell(row, EventKind.PENDING, message)
 

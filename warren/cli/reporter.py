@@ -13,7 +13,7 @@ from warren.cli.board import Board
 from warren.cli.outlet import LineQueue, Outlet
 from warren.cli.words import clock, event_json, event_line
 from warren.model.identity import TaskId
-from warren.model.service import ServiceSpec
+from warren.model.service import Condition, ServiceSpec
 from warren.model.task import TaskEvent, TaskStatus
 
 Look = Callable[[TaskId], TaskStatus | None]
@@ -88,7 +88,8 @@ class LineReporter:
             self._touched.add(service)
 
     def set_service(self, spec: ServiceSpec) -> None:
-        self._board.set_service(spec.name, spec.replicas)
+        runs_once = spec.restart.condition is Condition.NEVER
+        self._board.set_service(spec.name, spec.replicas, runs_once=runs_once)
         if spec.name not in self._told:
             self._told[spec.name] = str(self._board.health(spec.name))
         else:

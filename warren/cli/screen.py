@@ -22,7 +22,7 @@ from warren.cli.reporter import Look
 from warren.cli.table import View, chosen, lines, room_for_tasks
 from warren.cli.words import event_line, one_line
 from warren.model.identity import TaskId
-from warren.model.service import ServiceSpec
+from warren.model.service import Condition, ServiceSpec
 from warren.model.task import TaskEvent, TaskStatus
 
 SLOWEST = 1.0  # seconds between paintings: ages
@@ -62,7 +62,8 @@ class Screen:
         self._changed.set()
 
     def set_service(self, spec: ServiceSpec) -> None:
-        self._board.set_service(spec.name, spec.replicas)
+        runs_once = spec.restart.condition is Condition.NEVER
+        self._board.set_service(spec.name, spec.replicas, runs_once=runs_once)
         self._changed.set()
 
     def drop_service(self, name: str) -> None:

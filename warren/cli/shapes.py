@@ -24,7 +24,7 @@ from warren.model.view import (
     TaskDetail,
     TaskView,
 )
-from warren.rules.health import Health, summarize
+from warren.rules.health import Health, has_failed_for_good, summarize
 from warren.rules.masking import hidden_fields
 
 Shape = dict[str, Any]
@@ -42,8 +42,14 @@ def line(shape: object) -> str:
 
 def health(view: ServiceView) -> Health:
     """A service's health. Tasks that are to go do not count."""
-    wanted = (task.status for task in view.tasks if task.desired is Desired.RUN)
-    return summarize(view.spec.replicas, wanted)
+    wanted = [task for task in view.tasks if task.desired is Desired.RUN]
+    failed = sum(has_failed(view, task) for task in wanted)
+    return summarize(view.spec.replicas, (task.status for task in wanted), failed=failed)
+
+
+def has_failed(view: ServiceView, task: TaskView) -> bool:
+    """Whether a task has failed for good: no other follows it."""
+    return has_failed_for_good(view.spec, task.status) and not task.is_outdated
 
 
 def service(view: ServiceView, now: float) -> Shape:
@@ -57,6 +63,7 @@ def service(view: ServiceView, now: float) -> Shape:
             "total": sums.total,
             "restarting": sums.restarting,
             "complete": sums.complete,
+            "failed": sums.failed,
         },
         "spec": spec(view.spec),
         "tasks": [task(one, now) for one in view.tasks],

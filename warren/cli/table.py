@@ -107,7 +107,7 @@ def _header(healths: Mapping[str, Health], width: int, height: int) -> list[Text
 
 
 def _service(name: str, health: Health) -> Text:
-    style = "green" if health.is_good else "red" if health.restarting else "yellow"
+    style = "green" if health.is_good else "red" if health.restarting or health.failed else "yellow"
     return Text.assemble((name, "bold"), " ", (str(health), style))
 
 

@@ -18,7 +18,6 @@ from warren.cli.words import last_sample, one_line
 from warren.model.check import Result
 from warren.model.cluster import Desired
 from warren.model.errors import NotFoundError, RefusedError
-from warren.model.service import Condition
 from warren.model.task import End, Phase
 from warren.model.view import ServiceView, TaskView
 from warren.rules.health import is_job
@@ -51,7 +50,7 @@ def judge_health(view: ServiceView, now: float) -> Verdict:
     name, replicas = view.spec.name, view.spec.replicas
     wanted = [task for task in view.tasks if task.desired is Desired.RUN]
     for task in wanted:
-        if _is_lost_for_good(view, task):
+        if shapes.has_failed(view, task):
             said = f"{name}: {task.id} has failed{_because(task)}"
             return Verdict(False, said, True, _exit_code(task.status.last_end))
     health = shapes.health(view)
@@ -118,11 +117,6 @@ async def _wait_one(
             return verdict.said
         progress.tell(verdict.said)
         after = await next_event(cluster, after)
-
-
-def _is_lost_for_good(view: ServiceView, task: TaskView) -> bool:
-    never = view.spec.restart.condition is Condition.NEVER
-    return never and task.status.phase in (Phase.FAILED, Phase.CRASHED) and not task.is_outdated
 
 
 def _is_good(task: TaskView, *, to_end: bool) -> bool:

@@ -16,7 +16,7 @@ from warren.model.service import Condition, ServiceSpec, has_same_tasks
 from warren.model.task import Phase, TaskRecord, TaskStatus
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
-from warren.rules.health import Health, summarize
+from warren.rules.health import Health, has_failed_for_good, summarize
 from warren.rules.restart import replacement_delay
 
 
@@ -60,7 +60,9 @@ class Service:
 
     def health(self) -> Health:
         """How many of the replicas wanted are ready."""
-        return summarize(self.spec.replicas, self.statuses())
+        tasks = self.statuses()
+        failed = sum(has_failed_for_good(self.spec, task) for task in tasks)
+        return summarize(self.spec.replicas, tasks, failed=failed)
 
     async def wait_ready(self) -> None:
         """Wait until every replica is ready. Returns at once where none is wanted.

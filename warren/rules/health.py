@@ -44,20 +44,28 @@ def is_job(spec: ServiceSpec) -> bool:
     return spec.restart.condition is not Condition.ALWAYS and not any(says_ready)
 
 
+def has_failed_for_good(spec: ServiceSpec, status: TaskStatus) -> bool:
+    """Whether a task has failed and nothing but a new spec will have another follow (S17)."""
+    has_failed = status.phase in (Phase.FAILED, Phase.CRASHED)
+    return has_failed and spec.restart.condition is Condition.NEVER
+
+
 class Health(msgspec.Struct, frozen=True):
-    """A service's health: `str()` is `3/3 healthy`, `0/2 healthy, 2/2 restarting`, or of a job that
-    is done `2/2 complete`."""
+    """A service's health: `str()` is `3/3 healthy`, `0/2 healthy, 2/2 restarting`, of a job that is
+    done `2/2 complete`. `failed` counts what has failed for good."""
 
     healthy: int
     total: int
     restarting: int
     complete: int = 0
+    failed: int = 0
 
     def __str__(self) -> str:
         if self.complete and self.complete == self.total:
             return f"{self.complete}/{self.total} complete"
         text = f"{self.healthy}/{self.total} healthy"
-        for count, word in ((self.restarting, "restarting"), (self.complete, "complete")):
+        for word in ("restarting", "failed", "complete"):
+            count: int = getattr(self, word)
             text += f", {count}/{self.total} {word}" if count else ""
         return text
 
@@ -67,12 +75,14 @@ class Health(msgspec.Struct, frozen=True):
         return self.healthy + self.complete >= self.total
 
 
-def summarize(replicas: int, tasks: Iterable[TaskStatus]) -> Health:
-    """The health of a service of `replicas`, from the current task of each slot."""
+def summarize(replicas: int, tasks: Iterable[TaskStatus], *, failed: int = 0) -> Health:
+    """The health of a service of `replicas`, from the current task of each slot; `failed` of these
+    have failed for good."""
     current = list(tasks)
     return Health(
         sum(task.ready for task in current),
         replicas,
         sum(task.is_restarting for task in current),
         sum(task.phase is Phase.COMPLETE for task in current),
+        failed,
     )
