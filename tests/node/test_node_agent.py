@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 import pytest
 import trio
@@ -129,7 +132,7 @@ async def test_agent_waits_with_what_does_not_run_until_it_is_wanted_or_resumed(
         assert [i.instance.task for i in ground.runtime.started] == [WEB2]
         assert [record.id for record in ground.journal.load()] == [WEB2]
     async with ground.agent() as agent:
-        agent.resume()
+        await agent.resume()
         await until(lambda: len(ground.runtime.started) == 2)
 
 
@@ -268,3 +271,64 @@ async def test_agent_tells_nothing_of_what_the_runtime_knows_an_instance_by(
         await until(lambda: told(agent).get("web.1#1"))
         assert "SECRET" in str(ground.journal.load()[0])
         assert "SECRET" not in str([*told(agent).values(), *await agent.look([WEB1])])
+
+
+async def test_thousands_are_held_and_dismissed_in_pieces(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground, taken = Ground(), list[int]()
+    real = type(ground.journal).save_all
+
+    def save_all(self: Any, records: Sequence[TaskRecord]) -> None:
+        taken.append(len(records))
+        real(self, records)
+
+    monkeypatch.setattr(type(ground.journal), "save_all", save_all)
+    many = [run(f"web.{slot}#1") for slot in range(1, 1001)]
+    async with ground.agent() as agent:
+        passes = _Passes()
+        trio.lowlevel.add_instrument(passes)
+        await agent.assign(whole(5, *many))
+        held = passes.count
+        assert taken == [100] * 10
+        assert held >= 10
+        await until(lambda: len(ground.runtime.alive) == 1000)
+        before = passes.count
+        await agent.assign(whole(6))
+        assert passes.count - before >= 10
+        trio.lowlevel.remove_instrument(passes)
+        await until(lambda: not ground.runtime.alive)
+
+
+async def test_a_node_that_shuts_down_amid_an_assignment_begins_nothing_more(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground()
+    many = [run(f"web.{slot}#1") for slot in range(1, 1001)]
+    async with ground.agent() as agent:
+        refusals = list[str]()
+
+        async def assign() -> None:
+            try:
+                await agent.assign(whole(5, *many))
+            except UnavailableError as error:
+                refusals.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(assign)
+            while not ground.journal.load():
+                await trio.lowlevel.checkpoint()
+            await agent.stop_all("the supervisor shuts down")
+        assert refusals == ["node n1 is shutting down"]
+        assert len(ground.journal.load()) < 1000
+        assert not ground.runtime.alive
+
+
+class _Passes(trio.abc.Instrument):
+    """Counts the passes of the loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.count += 1

@@ -27,6 +27,7 @@ FIRST_PAUSE = 0.1  # seconds
 LONGEST_PAUSE = 5.0
 LOOK_WITHIN = 1.0  # S24
 AT_ONCE = 200  # tasks of one difference
+GIVES_WAY_AFTER = 500  # tasks of a whole assignment
 ASSIGN_WITHIN = 30.0
 _log = logging.getLogger("warren.manager")
 
@@ -154,7 +155,7 @@ class Session:
     async def _push_once(self) -> None:
         dirty, purged = self._dirty, self._purged
         self._dirty, self._purged = set[TaskId](), set[str]()
-        assignments = self._difference(dirty, purged) if self._accepted else self._whole()
+        assignments = self._difference(dirty, purged) if self._accepted else await self._whole()
         if assignments is None:
             return
         try:
@@ -177,13 +178,21 @@ class Session:
         for task in assignments.removed:
             self._sent.pop(task, None)
 
-    def _whole(self) -> Assignments:
+    async def _whole(self) -> Assignments:
+        """All there is for this node. What changes while it is put together is told again."""
         world = self._books.world
-        rows = [world.tasks[task] for task in sorted(world.on_node(self.name))]
+        generation = world.generation
+        tasks = list[Assignment]()
+        for number, task in enumerate(sorted(world.on_node(self.name)), 1):
+            row = self._books.world.tasks.get(task)
+            if row is not None and row.node == self.name:
+                tasks.append(_assignment(row))
+            if number % GIVES_WAY_AFTER == 0:
+                await trio.lowlevel.checkpoint()
         return Assignments(
-            generation=world.generation,
-            tasks=tuple(_assignment(row) for row in rows),
-            services=tuple(world.services),
+            generation=generation,
+            tasks=tuple(tasks),
+            services=tuple(self._books.world.services),
             kept=tuple(self._books.quarantine.unread),
         )
 

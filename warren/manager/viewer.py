@@ -46,6 +46,7 @@ from warren.rules.masking import masked
 from warren.rules.slots import is_as_wanted, restarts_in
 from warren.watch.conditions import Conditions
 
+SHOWN_AT_ONCE = 256  # tasks
 Fresh = dict[TaskId, TaskStatus]
 
 
@@ -74,12 +75,16 @@ class Viewer:
         world = self._books.world
         rows = [task for name in world.services for task in world.current(name)]
         fresh = await self._ask(rows)
-        return [self._service(world.services[name], fresh) for name in sorted(world.services)]
+        return [
+            await self._service(row, fresh)
+            for name in sorted(world.services)
+            if (row := self._books.world.services.get(name)) is not None  # it may go meanwhile
+        ]
 
     async def service(self, name: str) -> ServiceView:
         self._row(name)
         fresh = await self._ask(self._books.world.current(name))
-        return self._service(self._row(name), fresh)
+        return await self._service(self._row(name), fresh)
 
     async def tasks(self, *, service: str = "", past: bool = False) -> list[TaskView]:
         world = self._books.world
@@ -87,7 +92,7 @@ class Viewer:
         pick = world.of_service if past else world.current
         rows = [task for name in names for task in pick(name)]
         fresh = await self._ask(rows)
-        return [self._task(row, fresh) for row in rows]
+        return await self._tasks(rows, fresh)
 
     async def task(self, task: TaskId) -> TaskDetail:
         row = self._task_row(task)
@@ -216,7 +221,16 @@ class Viewer:
             raise NotFoundError(f"no such task: {task}")
         return row
 
-    def _service(self, row: ServiceRow, fresh: Fresh) -> ServiceView:
+    async def _tasks(self, rows: Sequence[TaskRow], fresh: Fresh) -> list[TaskView]:
+        """Whoever looks at thousands lets others in between."""
+        views = list[TaskView]()
+        for number, row in enumerate(rows, 1):
+            views.append(self._task(row, fresh))
+            if number % SHOWN_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        return views
+
+    async def _service(self, row: ServiceRow, fresh: Fresh) -> ServiceView:
         tasks = self._books.world.current(row.name)
         return ServiceView(
             spec=self._shown(row.spec),
@@ -224,7 +238,7 @@ class Viewer:
             created_at=row.created_at,
             updated_at=row.updated_at,
             is_removing=row.is_removing,
-            tasks=tuple(self._task(task, fresh) for task in tasks),
+            tasks=tuple(await self._tasks(tasks, fresh)),
         )
 
     def _task(self, row: TaskRow, fresh: Fresh) -> TaskView:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -35,8 +36,10 @@ from warren.rules.walls import mend_record
 from warren.watch.boundary import survived
 
 LOOKED_AT_ONCE = 256  # tasks: whoever asks for thousands lets others in between
+HELD_AT_ONCE = 100  # so too who assigns them; each piece is one write of the journal
 MESSAGE_LIMIT = 500  # characters of an event that is reported: a check's output may be long
 END_LIMIT = 8_000  # of why an instance has ended, which names the command: the wire takes 16,000
+T = TypeVar("T")
 _NOT_AN_END = (Phase.STOPPING, Phase.STOPPED)
 
 
@@ -57,6 +60,7 @@ class NodeAgent:
         self._successors: dict[TaskId, TaskRecord] = {}
         self._generation = 0
         self._is_closing = False
+        self._assigning = trio.Lock()
         self._aside = Aside(surroundings)
 
     def __repr__(self) -> str:
@@ -84,33 +88,48 @@ class NodeAgent:
                 self._dormant[record.id] = record
         self._aside.take_over()
 
-    def resume(self) -> None:
+    async def resume(self) -> None:
         """Start what is written down and does not run, whether the manager has spoken or not."""
-        for task in list(self._dormant):
-            self._wake(task)
+        await trio.lowlevel.checkpoint()
+        for piece in _pieces(list(self._dormant)):
+            if self._is_closing:
+                return
+            for task in piece:
+                self._wake(task)
+            await trio.lowlevel.checkpoint()
 
     def is_dormant(self) -> bool:
-        """Whether something is written down that is not gone on with yet."""
-        return bool(self._dormant)
+        """Whether something is written down that is not gone on with yet, and shall be."""
+        return bool(self._dormant) and not self._is_closing
 
     # Agent
 
     async def assign(self, assignments: Assignments) -> None:
         await trio.lowlevel.checkpoint()
+        async with self._assigning:  # which gives way to others, but not to another of its kind
+            self._check_open()
+            if assignments.base and assignments.base != self._generation:
+                said = f"node {self._around.node} is at generation {self._generation}"
+                raise ConflictError(f"base: {assignments.base}: {said}; want the whole")
+            if not assignments.base:
+                kept = set(assignments.kept)
+                await self._keep_only({each.task for each in assignments.tasks}, kept)
+                self._purge(self._logs.services() - set(assignments.services) - kept)
+            await self._dismiss_all(assignments.removed)
+            for piece in _pieces(assignments.tasks):
+                self._hold(piece)
+                await self._give_way()
+            self._purge(assignments.purged)
+            self._generation = assignments.generation
+        await self.resume()
+
+    def _check_open(self) -> None:
         if self._is_closing:
             raise UnavailableError(f"node {self._around.node} is shutting down")
-        if assignments.base and assignments.base != self._generation:
-            said = f"node {self._around.node} is at generation {self._generation}"
-            raise ConflictError(f"base: {assignments.base}: {said}; want the whole")
-        if not assignments.base:
-            kept = set(assignments.kept)
-            self._keep_only({assignment.task for assignment in assignments.tasks}, kept)
-            self._purge(self._logs.services() - set(assignments.services) - kept)
-        self._dismiss(assignments.removed)
-        self._hold(assignments.tasks)
-        self._purge(assignments.purged)
-        self._generation = assignments.generation
-        self.resume()
+
+    async def _give_way(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._check_open()  # or what is begun now would not be ended
 
     async def look(self, tasks: Sequence[TaskId]) -> list[TaskStatus]:
         await trio.lowlevel.checkpoint()
@@ -195,9 +214,14 @@ class NodeAgent:
         elif not held.ended.is_set():
             held.stop(reason)
 
-    def _keep_only(self, wanted: set[TaskId], kept: set[str]) -> None:
+    async def _keep_only(self, wanted: set[TaskId], kept: set[str]) -> None:
         known = [*self._tasks, *self._dormant, *self._aside.tasks()]
-        self._dismiss(t for t in known if t not in wanted and t.service not in kept)
+        await self._dismiss_all([t for t in known if t not in wanted and t.service not in kept])
+
+    async def _dismiss_all(self, tasks: Sequence[TaskId]) -> None:
+        for piece in _pieces(tasks):
+            self._dismiss(piece)
+            await self._give_way()
 
     def _dismiss(self, tasks: Iterable[TaskId]) -> None:
         """End and forget: these are no longer this node's."""
@@ -273,6 +297,7 @@ class NodeAgent:
     async def _run(self, task: TaskNursery) -> None:
         for older in self._older(task.id):  # a slot is never filled twice on one node
             await older.ended.wait()
+        await self._around.turns.take()
         await task.run()
         if self._is_closing:
             return
@@ -315,6 +340,10 @@ class NodeAgent:
         if self._is_closing and status.phase in _NOT_AN_END and not task.record.phase.is_end:
             return msgspec.structs.replace(status, phase=task.record.phase)
         return status
+
+
+def _pieces(whole: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (whole[i : i + HELD_AT_ONCE] for i in range(0, len(whole), HELD_AT_ONCE))
 
 
 def _record(assignment: Assignment) -> TaskRecord:

@@ -75,4 +75,4 @@ async def _resume_in_time(agent: NodeAgent) -> None:
     boundary = Boundary("resuming tasks", agent.conditions)
     while agent.is_dormant():
         async with boundary:
-            agent.resume()
+            await agent.resume()

@@ -18,6 +18,7 @@ from warren.process import procfs
 INSTANCE_VARIABLE = "WARREN_INSTANCE"
 CHECK_VARIABLE = "WARREN_CHECK"
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+PASSING = (*SHORTAGES, errno.EAGAIN, errno.EINTR, errno.EIO, errno.ENOBUFS, errno.ENOSPC)
 RETRY_PAUSE = 0.05  # seconds
 _WRAP_TIME = 2.0  # seconds in which pids cannot wrap around: 32,768 forks
 
@@ -111,7 +112,7 @@ async def kill_surely(tree: Tree) -> None:
             try:
                 return await tree.kill()
             except OSError as error:
-                if error.errno not in SHORTAGES:
+                if error.errno not in PASSING:
                     raise
             await trio.sleep(RETRY_PAUSE)
 
