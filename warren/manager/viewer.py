@@ -46,7 +46,7 @@ from warren.rules.masking import masked
 from warren.rules.slots import is_as_wanted, restarts_in
 from warren.watch.conditions import Conditions
 
-SHOWN_AT_ONCE = 256  # tasks
+SHOWN_AT_ONCE = 1000  # tasks
 Fresh = dict[TaskId, TaskStatus]
 
 

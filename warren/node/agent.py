@@ -35,7 +35,7 @@ from warren.nursery.task import TaskNursery
 from warren.rules.walls import mend_record
 from warren.watch.boundary import survived
 
-LOOKED_AT_ONCE = 256  # tasks: whoever asks for thousands lets others in between
+LOOKED_AT_ONCE = 1000  # tasks: whoever asks for thousands lets others in between
 HELD_AT_ONCE = 100  # so too who assigns them; each piece is one write of the journal
 MESSAGE_LIMIT = 500  # characters of an event that is reported: a check's output may be long
 END_LIMIT = 8_000  # of why an instance has ended, which names the command: the wire takes 16,000
