@@ -394,6 +394,15 @@ struct NodeCondition {
   since @2 :Float64;            # wall
 }
 
+struct CheckPlaces {
+  # How a node's places for one kind of check are taken.
+  kind @0 :Text;                # `network` or `exec`
+  cap @1 :Int64;                # how many there are
+  inFlight @2 :Int64;
+  waiting @3 :Int64;            # attempts that wait for a place
+  longestWait @4 :Float64;      # seconds, since its supervisor began
+}
+
 struct NodeView {
   name @0 :Text;
   state @1 :NodeState;
@@ -406,6 +415,7 @@ struct NodeView {
   tasks @6 :Int64;              # that have not ended
   conditions @7 :List(NodeCondition);  # as it last told; none without a session
   containment @8 :Text;         # as in `NodeHello`; empty without a session
+  places @9 :List(CheckPlaces); # as it last told; none without a session
 }
 
 struct Entry {
@@ -574,8 +584,9 @@ interface NodeSession {
   reportTaskHealth @0 (report :Report) -> ();
   # Answers when it is durable.
 
-  renew @1 (conditions :List(NodeCondition)) -> ();
-  # The node is still there, and what is not well with it now: at most 32, the rest is dropped.
+  renew @1 (conditions :List(NodeCondition), places :List(CheckPlaces)) -> ();
+  # The node is still there, what is not well with it now: at most 32, the rest is dropped; and how
+  # its places for checks are taken.
 }
 
 interface Agent {

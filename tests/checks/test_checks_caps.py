@@ -10,6 +10,7 @@ import trio.testing
 
 from warren.checks import Caps
 from warren.model.check import Argv, Check, ExecCheck, HttpCheck, Outcome, Result, TcpCheck
+from warren.model.places import CheckPlaces
 from warren.model.seams import Target
 
 EXEC = ExecCheck(Argv(("true",)))
@@ -62,6 +63,19 @@ async def test_caps_waiting_is_not_part_of_the_timeout(
     network = caps.statistics().network
     assert (network.waits, network.longest_wait, network.total_wait) == (3, 3.0, 6.0)
     assert autojump_clock.current_time() == pytest.approx(4.0)
+
+
+async def test_caps_tell_of_a_wait_while_it_lasts(autojump_clock: trio.testing.MockClock) -> None:
+    caps = Caps(Held(5.0), network=1, exec=2)
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(attempt, caps, TcpCheck(), 9.0)
+        await trio.sleep(2)  # virtual
+        assert caps.places() == (  # S10
+            CheckPlaces(kind="network", cap=1, in_flight=1, waiting=1, longest_wait=2.0),
+            CheckPlaces(kind="exec", cap=2),
+        )
+    assert caps.places()[0] == CheckPlaces(kind="network", cap=1, longest_wait=5.0)
 
 
 async def test_caps_of_exec_and_network_are_apart(autojump_clock: trio.testing.MockClock) -> None:

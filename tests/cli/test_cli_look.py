@@ -16,6 +16,7 @@ from warren.model.cluster import Desired
 from warren.model.condition import NodeCondition
 from warren.model.duration import Duration
 from warren.model.identity import TaskId
+from warren.model.places import CheckPlaces
 from warren.model.probe import Probe, ProbeKind, Verdict
 from warren.model.service import Condition, Restart, ServiceSpec
 from warren.model.specfile import load_text
@@ -385,6 +386,7 @@ def test_nodes_are_shown(person: Person, web: FakeCluster) -> None:
         "tasks": 0,
         "containment": "",
         "conditions": [],
+        "places": [],
     }
     assert person.types("node", "inspect", "n1") == 0
     assert person.out.splitlines()[:2] == ["Node: n1", "State: ready"]
@@ -406,6 +408,23 @@ def test_conditions_of_a_node_are_shown(person: Person, web: FakeCluster) -> Non
     assert person.types("node", "inspect", "n1", "--json") == 0
     assert json.loads(person.out)["conditions"][1] == {
         "kind": "lag", "message": "late", "since": "2025-11-24T16:00:00.000+00:00"
+    }  # fmt: skip
+
+
+def test_node_inspect_says_how_places_are_taken(person: Person, web: FakeCluster) -> None:  # S10
+    places = (
+        CheckPlaces(kind="network", cap=256),
+        CheckPlaces(kind="exec", cap=4, in_flight=4, waiting=12, longest_wait=8.125),
+    )
+    web.known_nodes[0] = NodeView(name="n1", state=NodeState.READY, joined_at=BORN, places=places)
+    assert person.types("node", "inspect", "n1") == 0
+    assert person.out.splitlines()[5:7] == [
+        "Places for network checks: 0 of 256 taken, 0 wait, longest wait 0.0s",
+        "Places for exec checks: 4 of 4 taken, 12 wait, longest wait 8.1s",
+    ]
+    assert person.types("node", "inspect", "n1", "--json") == 0
+    assert json.loads(person.out)["places"][1] == {
+        "kind": "exec", "cap": 4, "in_flight": 4, "waiting": 12, "longest_wait_ms": 8125.0
     }  # fmt: skip
 
 

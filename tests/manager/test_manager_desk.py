@@ -32,6 +32,7 @@ from warren.model.errors import (
     UnavailableError,
 )
 from warren.model.identity import TaskId
+from warren.model.places import KINDS_KEPT, CheckPlaces
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.specfile import load_text
@@ -349,6 +350,26 @@ async def test_conditions_of_a_node_are_kept_with_its_session_and_make_status_un
         connection.closed.set()
         await trio.sleep(1)
         assert (await manager.operator.nodes())[0].conditions == ()
+
+
+async def test_places_of_a_node_are_kept_with_its_session_and_bounded(
+    autojump_clock: MockClock,
+) -> None:  # S10
+    async with managed() as manager:
+        session, connection = await enroll(manager, FakeAgent())
+        told = CheckPlaces(kind="exec", cap=4, in_flight=4, waiting=2, longest_wait=1.5)
+        await session.renew((), [told])
+        assert (await manager.operator.nodes())[0].places == (told,)
+        await session.renew((), [CheckPlaces(kind=f"{n} " + "k" * 1000, cap=1) for n in range(99)])
+        kept = (await manager.operator.nodes())[0].places
+        assert len(kept) == KINDS_KEPT
+        assert {len(one.kind) for one in kept} == {LONGEST_KIND}
+        await session.renew()  # a node of an earlier version tells none
+        assert (await manager.operator.nodes())[0].places == ()
+        await session.renew((), [told])
+        connection.closed.set()
+        await trio.sleep(1)
+        assert (await manager.operator.nodes())[0].places == ()
 
 
 async def test_conditions_that_a_node_tells_are_bounded(autojump_clock: MockClock) -> None:

@@ -11,10 +11,11 @@ import trio
 import yaml
 
 from tests.scripted import ScriptedCheck, ScriptedPorts, ScriptedRuntime
+from warren.checks.caps import Caps
 from warren.model.cluster import Desired
 from warren.model.identity import TaskId
 from warren.model.report import Assignment, Assignments
-from warren.model.seams import Growing, Journal
+from warren.model.seams import Growing, Journal, RunCheck
 from warren.model.service import ServiceSpec
 from warren.model.specfile import load_text
 from warren.model.task import Phase, TaskStatus
@@ -92,13 +93,21 @@ class Ground:
     logs: FakeLogs = field(default_factory=FakeLogs)
     node: str = "n1"
     news: list[str] = field(default_factory=list[str])
+    caps: tuple[int, int] | None = None  # of network and of exec checks
+
+    def capped(self) -> RunCheck:
+        """The check, with a cap where there is one."""
+        if self.caps is None:
+            return self.check
+        network, of_exec = self.caps
+        return Caps(self.check, network=network, exec=of_exec)
 
     def surroundings(self) -> Surroundings:
         """The seams, played by the script."""
         return Surroundings(
             node=self.node,
             runtime=self.runtime,
-            check=self.check,
+            check=self.capped(),
             ports=ScriptedPorts(),
             journal=self.journal,
             publish=lambda status, event: self.news.append(f"{event.task} {event.message}"),

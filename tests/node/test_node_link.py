@@ -16,6 +16,7 @@ from tests.scripted import Script, ScriptedRuntime
 from warren.model.condition import NodeCondition
 from warren.model.errors import ConflictError, LinkLostError, UnavailableError
 from warren.model.link import Agent
+from warren.model.places import CheckPlaces
 from warren.model.report import NodeHello, Report
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.node.agent import NodeAgent
@@ -35,6 +36,7 @@ class FakeManager:
     dialled: list[float] = field(default_factory=list[float])
     renewed: int = 0
     conditions: Sequence[NodeCondition] = ()
+    places: Sequence[CheckPlaces] = ()
     epoch: int = 7
     manager: str = "m1"
     lost: trio.Event = field(default_factory=trio.Event)
@@ -57,10 +59,13 @@ class FakeManager:
         await self._answer()
         self.reports.append(report)
 
-    async def renew(self, conditions: Sequence[NodeCondition] = ()) -> None:
+    async def renew(
+        self, conditions: Sequence[NodeCondition] = (), places: Sequence[CheckPlaces] = ()
+    ) -> None:
         await self._answer()
         self.renewed += 1
         self.conditions = conditions
+        self.places = places
 
     async def _answer(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -197,6 +202,20 @@ async def test_link_tells_the_conditions_of_the_node_soon_and_when_they_are_over
             agent.conditions.set("lag", f"{number} ms")
             await trio.sleep(0.1)
         assert manager.renewed - renewed <= 10 / RENEW_PAUSE + 1
+
+
+async def test_link_tells_how_places_for_checks_are_taken(autojump_clock: MockClock) -> None:  # S10
+    manager = FakeManager()
+    async with linked(manager, Ground()):
+        await until(lambda: manager.renewed >= 2)
+        assert manager.places == ()  # checks are not capped here
+    ground = Ground(caps=(7, 2))
+    async with linked(manager, ground):
+        await until(lambda: manager.places)
+        assert manager.places == (
+            CheckPlaces(kind="network", cap=7),
+            CheckPlaces(kind="exec", cap=2),
+        )
 
 
 async def test_link_takes_a_silent_manager_for_lost(autojump_clock: MockClock) -> None:

@@ -21,6 +21,7 @@ from warren.model.condition import NodeCondition
 from warren.model.errors import LinkLostError, NotFoundError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.link import Agent, NodeSession
+from warren.model.places import CheckPlaces
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
 from warren.model.seams import Growing, Launch, Target
@@ -173,8 +174,10 @@ class FarSession:
     async def report_task_health(self, report: Report) -> None:
         await self.link.call(lambda: self.session.report_task_health(report))
 
-    async def renew(self, conditions: Sequence[NodeCondition] = ()) -> None:
-        await self.link.call(lambda: self.session.renew(conditions))
+    async def renew(
+        self, conditions: Sequence[NodeCondition] = (), places: Sequence[CheckPlaces] = ()
+    ) -> None:
+        await self.link.call(lambda: self.session.renew(conditions, places))
 
 
 @dataclass

@@ -13,6 +13,7 @@ from tests.model.specs import ends, instances, specs, tasks, walls, words
 from warren.model.cluster import Desired, Entry
 from warren.model.condition import NodeCondition
 from warren.model.identity import TaskId
+from warren.model.places import CheckPlaces
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments, NodeHello, Report, Told
 from warren.model.service import ServiceSpec
@@ -44,8 +45,8 @@ KNOWN: dict[Any, st.SearchStrategy[Any]] = {
 }
 VALUES: tuple[type[msgspec.Struct], ...] = (
     ServiceSpec, TaskId, End, Instance, TaskStatus, TaskEvent, Told, Report, NodeHello, Assignments,
-    TaskView, ServiceView, TaskDetail, NodeView, NodeCondition, Entry, Applied, LogChunk,
-    LogWanted, LogPiece, KeptLogs,
+    TaskView, ServiceView, TaskDetail, NodeView, NodeCondition, CheckPlaces, Entry, Applied,
+    LogChunk, LogWanted, LogPiece, KeptLogs,
     ManagerStatus,
 )  # fmt: skip
 ENUMS = (Desired, EventKind, Phase, Action, ProbeKind)

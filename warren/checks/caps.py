@@ -13,6 +13,7 @@ import msgspec
 
 from warren.checks.places import LATE, CapStatistics, Places
 from warren.model.check import Check, ExecCheck, Outcome
+from warren.model.places import CheckPlaces
 from warren.model.seams import RunCheck, Target
 from warren.watch.conditions import Conditions
 
@@ -59,6 +60,11 @@ class Caps:
         """What is in flight and waiting now, and how long was waited so far."""
         return CapsStatistics(network=self._network.statistics(), exec=self._exec.statistics())
 
+    def places(self) -> tuple[CheckPlaces, ...]:
+        """The same of every kind, for who looks at the node."""
+        kinds = (("network", self._network), ("exec", self._exec))
+        return tuple(_told(kind, places.statistics()) for kind, places in kinds)
+
     def __repr__(self) -> str:
         return f"<Caps network={self._network!r} exec={self._exec!r}>"
 
@@ -69,3 +75,13 @@ class Caps:
                 self._conditions.set(f"{kind} checks wait", said)
             else:
                 self._conditions.clear(f"{kind} checks wait")
+
+
+def _told(kind: str, counted: CapStatistics) -> CheckPlaces:
+    return CheckPlaces(
+        kind=kind,
+        cap=counted.cap,
+        in_flight=counted.in_flight,
+        waiting=counted.waiting,
+        longest_wait=counted.longest_wait,
+    )

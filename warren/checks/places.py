@@ -32,14 +32,15 @@ class CapStatistics(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     waiting: int
     waits: int
-    longest_wait: float
+    longest_wait: float  # those that wait still too
     total_wait: float
 
 
 class _Waiter:
-    __slots__ = ("event", "has_place")
+    __slots__ = ("event", "has_place", "since")
 
     def __init__(self) -> None:
+        self.since = trio.current_time()
         self.event = trio.Event()
         self.has_place = False
 
@@ -100,9 +101,14 @@ class Places:
             in_flight=self.cap - self._free,
             waiting=sum(len(queue) for queue in self._queues.values()),
             waits=self._waits,
-            longest_wait=self._longest,
+            longest_wait=max(self._longest, self._present()),
             total_wait=self._total,
         )
+
+    def _present(self) -> float:
+        """Seconds that the one has waited by now that has waited the longest."""
+        oldest = [queue[0].since for queue in self._queues.values()]
+        return trio.current_time() - min(oldest) if oldest else 0.0
 
     def __repr__(self) -> str:
         return f"{self.cap - self._free}/{self.cap}"
@@ -143,7 +149,6 @@ class Places:
     async def _wait(self, service: str) -> None:
         waiter = _Waiter()
         self._queues.setdefault(service, deque()).append(waiter)
-        start = trio.current_time()
         try:
             with trio.move_on_after(LATE):
                 await waiter.event.wait()
@@ -153,7 +158,7 @@ class Places:
             self._leave(service, waiter)
             raise
         finally:
-            waited = trio.current_time() - start
+            waited = trio.current_time() - waiter.since
             self._waits += 1
             self._total += waited
             self._longest = max(self._longest, waited)

@@ -142,6 +142,16 @@ def node(view: NodeView) -> Shape:
             {"kind": one.kind, "message": one.message, "since": stamp(one.since)}
             for one in view.conditions
         ],
+        "places": [
+            {
+                "kind": one.kind,
+                "cap": one.cap,
+                "in_flight": one.in_flight,
+                "waiting": one.waiting,
+                "longest_wait_ms": round(one.longest_wait * 1000, 3),
+            }
+            for one in view.places
+        ],
     }
 
 

@@ -99,6 +99,11 @@ def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
             f"Condition: {one_line(one.kind)} since {when(one.since)}: {one_line(one.message)}"
             for one in view.conditions
         ),
+        *(
+            f"Places for {one_line(one.kind)} checks: {one.in_flight} of {one.cap} taken, "
+            f"{one.waiting} wait, longest wait {one.longest_wait:.1f}s"
+            for one in view.places
+        ),
         *aligned([_told(one, now) for one in placed]),
     ]
 

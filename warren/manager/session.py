@@ -18,6 +18,8 @@ from warren.model.condition import NodeCondition, bounded
 from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.link import Agent
+from warren.model.places import CheckPlaces
+from warren.model.places import bounded as bounded_places
 from warren.model.report import Assignment, Assignments, Report
 from warren.model.task import TaskStatus
 from warren.rules.walls import mend_report, mend_statuses
@@ -34,7 +36,7 @@ _log = logging.getLogger("warren.manager")
 
 class Session:
     """Plays `NodeSession`. `ended` is set when it is over, for whatever reason. `containment` is
-    what the node has told of itself when it came."""
+    what the node has told of itself when it came, `places` what it told last."""
 
     def __init__(
         self, name: str, epoch: int, agent: Agent, books: Books, *, containment: str = ""
@@ -45,6 +47,7 @@ class Session:
         self.ended = trio.Event()
         self.heard_at = trio.current_time()
         self.containment = containment
+        self.places: tuple[CheckPlaces, ...] = ()
         self._told: tuple[NodeCondition, ...] = ()
         self._skew: NodeCondition | None = None
         self._epoch = epoch
@@ -79,11 +82,14 @@ class Session:
         if report.is_whole:
             self._is_synced.set()
 
-    async def renew(self, conditions: Sequence[NodeCondition] = ()) -> None:
+    async def renew(
+        self, conditions: Sequence[NodeCondition] = (), places: Sequence[CheckPlaces] = ()
+    ) -> None:
         await trio.lowlevel.checkpoint()
         self._check_open()
         self.heard_at = trio.current_time()
         self._told = bounded(conditions, now=self._books.now())
+        self.places = bounded_places(places)
 
     @property
     def conditions(self) -> tuple[NodeCondition, ...]:

@@ -271,6 +271,7 @@ class Viewer:
             tasks=self._books.world.count_on(row.name),
             conditions=self._conditions(row.name),
             containment="" if session is None else session.containment,
+            places=() if session is None else session.places,
         )
 
     async def _ask(self, rows: Sequence[TaskRow]) -> Fresh:

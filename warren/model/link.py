@@ -18,6 +18,7 @@ from warren.model.check import Sample
 from warren.model.cluster import Entry
 from warren.model.condition import NodeCondition
 from warren.model.identity import TaskId
+from warren.model.places import CheckPlaces
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
 from warren.model.service import ServiceSpec
@@ -92,9 +93,11 @@ class NodeSession(Protocol):
         """Returns when it is durable. Raises UnavailableError where it cannot be written now."""
         ...
 
-    async def renew(self, conditions: Sequence[NodeCondition] = ()) -> None:
-        """The node is still there, and these are its conditions now: asked for regularly, so that
-        both notice a silent peer."""
+    async def renew(
+        self, conditions: Sequence[NodeCondition] = (), places: Sequence[CheckPlaces] = ()
+    ) -> None:
+        """The node is still there, and these are its conditions and how its places for checks are
+        taken now: asked for regularly, so that both notice a silent peer."""
         ...
 
 

@@ -12,6 +12,7 @@ from warren.model.check import Sample
 from warren.model.cluster import Desired
 from warren.model.condition import NodeCondition
 from warren.model.identity import TaskId
+from warren.model.places import CheckPlaces
 from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
@@ -65,7 +66,8 @@ class NodeState(enum.Enum):
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     """A node. `tasks` counts those placed on it that have not ended; `conditions` is what is not
-    well with the node itself, as it last told in its session."""
+    well with the node itself, and `places` how those for checks are taken, as it last told in its
+    session."""
 
     name: str
     state: NodeState
@@ -75,6 +77,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     tasks: int = 0
     conditions: tuple[NodeCondition, ...] = ()
     containment: str = ""
+    places: tuple[CheckPlaces, ...] = ()
 
 
 class Action(enum.Enum):

@@ -17,10 +17,12 @@ from typing import TypeVar
 import msgspec
 import trio
 
+from warren.checks.caps import Caps
 from warren.model.check import Sample
 from warren.model.cluster import Desired
 from warren.model.errors import ConflictError, NotFoundError, UnavailableError
 from warren.model.identity import TaskId
+from warren.model.places import CheckPlaces
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments
 from warren.model.seams import LogSource
@@ -181,6 +183,11 @@ class NodeAgent:
         self._is_closing = True
         for task in self._tasks.values():
             task.leave()
+
+    def places(self) -> tuple[CheckPlaces, ...]:
+        """How the places for checks are taken; none are told of where checks are not capped."""
+        check = self._around.check
+        return check.places() if isinstance(check, Caps) else ()
 
     def unended(self) -> int:
         """How many tasks are not over."""

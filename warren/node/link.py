@@ -127,7 +127,7 @@ class Link:
         while True:
             changed = conditions.changed
             with _patience("answering"):
-                await session.renew(conditions.current())
+                await session.renew(conditions.current(), self._agent.places())
             await trio.sleep(RENEW_PAUSE)
             with trio.move_on_after(RENEW_EVERY - RENEW_PAUSE):
                 await changed.wait()

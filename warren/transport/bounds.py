@@ -56,6 +56,7 @@ LISTS: Mapping[str, int] = {
     "headers": 1_000,
     "kept": 100_000,
     "nodes": 100_000,
+    "places": 16,
     "ports": 1_000,
     "probes": 3,
     "purged": 100_000,
