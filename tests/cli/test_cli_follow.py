@@ -124,12 +124,26 @@ def test_following_events_begins_with_what_comes_and_ends_at_ctrl_c(
 def test_events_of_one_name_are_those(person: Person, cluster: FakeCluster) -> None:
     for subject in ("web", "web.1#1", "db", "web.2#1", "n1"):
         cluster.say("said", subject)
-    for name, seqs in (("web", [1, 2, 4]), ("web.2#1", [4]), ("n1", [5]), ("none", [])):
+    for name, seqs in (("web", [1, 2, 4]), ("web.2#1", [4]), ("n1", [5])):
         assert person.types("events", name, "--json") == 0
         assert [json.loads(line)["seq"] for line in person.out.splitlines()] == seqs
     cluster.script.extend([said("a", "db"), said("b", "web.1#1")])
     assert person.types("events", "web", "--follow", "--json") == INTERRUPTED
     assert [json.loads(line)["kind"] for line in person.out.splitlines()] == ["b"]
+
+
+def test_events_of_what_is_not_there_are_not_found(person: Person, cluster: FakeCluster) -> None:
+    cluster.have(ServiceSpec(name="quiet", command=Argv(["x"])))
+    cluster.put_task("quiet", 1)
+    cluster.say("removed", "gone")
+    for name in ("none", "quiet.1#2", "Not a name", "gone#"):
+        for more in ([], ["--follow"], ["--since=1h"]):
+            assert person.types("events", name, *more) == 3
+            said = "there is no service, task or node of that name, and no event of one is kept"
+            assert person.err == f"warren: {name!r}: {said}\n"
+    for name in ("quiet", "quiet.1#1", "n1", "gone"):
+        assert person.types("events", name, "--since=1s") == 0
+        assert person.err == ""
 
 
 def test_following_events_since_goes_on_when_the_clock_was_set_back(

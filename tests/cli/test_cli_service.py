@@ -367,6 +367,16 @@ def test_wait_of_several_services_is_for_each(person: Person, file: Path) -> Non
         ("", [], "warren.yaml: services: is missing"),
         ("services: {web: {command: x, replica: 1}}", [], "no such field; want one of"),
         ("services: {web: {command: x, health: {tcp: {port: db}}}}", [], "no such port"),
+        (
+            "services:\n  web:\n    image: nginx\n",
+            [],
+            "warren.yaml:3: services.web.image: 'nginx': no container runtime",
+        ),
+        (
+            "services:\n  web:\n    command: x\n    resources:\n      memory: 1G\n",
+            [],
+            "warren.yaml:5: services.web.resources.memory: '1G': limits are not enforced",
+        ),
         ("services: {web: {command: x}}", ["--dry-run", "--wait"], "--wait: want either this or"),
         ("services: {web: {command: x}}", ["--timeout=1s"], "--timeout: '1s': want --wait"),
     ],
@@ -419,6 +429,20 @@ def test_apply_takes_the_file_with_or_without_its_option(person: Person, file: P
     assert person.err == "warren: FILE: want either FILE or --file, not both\n"
     assert person.types("apply", "--dry-run") == 2
     assert person.err == "warren: FILE: want the service file, such as: apply warren.yaml\n"
+
+
+def test_apply_takes_warren_yaml_as_up_does(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert person.types("apply") == 2
+    assert person.err == "warren: FILE: want the service file, such as: apply warren.yaml\n"
+    (tmp_path / "warren.yaml").touch()
+    assert person.types("apply") == 2
+    assert person.err == "warren: warren.yaml: services: is missing: the file is empty\n"
+    (tmp_path / "warren.yaml").write_text(FILE, encoding="utf-8")
+    assert person.types("apply") == 0
+    assert person.out == "web: created\ndb: created\n"
 
 
 def test_apply_reads_standard_input_without_the_option_too(

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from warren.cli.client import ask
 from warren.cli.edit import HERE, NO_WAIT, Wait, wait_for
-from warren.cli.options import SWITCH, AsJson, Where
+from warren.cli.options import SERVICE_FILE, SWITCH, AsJson, Where
 from warren.cli.out import put
 from warren.model.errors import SpecError
 from warren.model.view import Action
@@ -44,7 +44,7 @@ def apply(
     Parameters
     ----------
     path
-        The service file, or - for standard input.
+        The service file, or - for standard input [default: warren.yaml, where there is one].
     file
         The same, as an option.
     dry_run
@@ -78,6 +78,8 @@ def _chosen(path: str | None, file: str | None) -> str:
     if path is not None and file is not None:
         raise SpecError("FILE", "want either FILE or --file, not both")
     chosen = file if path is None else path
+    if chosen is None and SERVICE_FILE.exists():
+        return str(SERVICE_FILE)
     if chosen is None:
         raise SpecError("FILE", "want the service file, such as: apply warren.yaml")
     return chosen
@@ -85,17 +87,23 @@ def _chosen(path: str | None, file: str | None) -> str:
 
 def _read(file: str, *, may_be_empty: bool) -> list[ServiceSpec]:
     from warren.model.specfile import load_file, load_text
+    from warren.rules.admission import admit
 
     if file != "-":
-        return load_file(Path(file), may_be_empty=may_be_empty)
+        return load_file(Path(file), may_be_empty=may_be_empty, admit=admit)
     try:
         text = sys.stdin.read(_LONGEST_FILE + 1)
     except UnicodeDecodeError:
         raise SpecError("file", "want UTF-8 text", source="(standard input)") from None
     if len(text) > _LONGEST_FILE:
         raise SpecError("file", "want at most 64 MiB", source="(standard input)")
-    source = "(standard input)"
-    return load_text(text, base=Path.cwd(), source=source, may_be_empty=may_be_empty)
+    return load_text(
+        text,
+        base=Path.cwd(),
+        source="(standard input)",
+        may_be_empty=may_be_empty,
+        admit=admit,
+    )
 
 
 def _said(part: Applied, *, dry_run: bool) -> str:

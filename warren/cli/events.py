@@ -41,11 +41,12 @@ def events(
     as_json
         Print one JSON object a line.
     """
+    is_known = not about
     begin = 0.0 if since is None else time.time() - duration("--since", since)
     seen: int | None = None if follow and since is None else 0
 
     async def question(cluster: Cluster) -> int:
-        nonlocal seen, begin
+        nonlocal seen, begin, is_known
         last = await cluster.last_event()
         if seen is None:
             seen = last
@@ -53,6 +54,9 @@ def events(
             # What has been printed is behind `seen`, so a new link goes on from there.
             entries = await cluster.events(after=seen, since=begin, about=about)
             if not entries:
+                if not is_known:
+                    await _refuse_unknown(cluster, about)
+                    is_known = True
                 if not follow:
                     return 0
                 # From here on the number decides: a clock may be set back.
@@ -62,6 +66,25 @@ def events(
             seen = entries[-1].seq if entries else seen
 
     return ask(where, question, follows=follow)
+
+
+async def _refuse_unknown(cluster: Cluster, name: str) -> None:
+    """Raises NotFoundError where a name is that of nothing: neither now, nor in what is kept."""
+    from warren.model.errors import NotFoundError, shown
+    from warren.model.identity import TaskId
+
+    if await cluster.events(about=name, limit=1):
+        return
+    if any(node.name == name for node in await cluster.nodes()):
+        return
+    try:
+        if "#" in name:
+            await cluster.task(TaskId.parse(name))
+        else:
+            await cluster.service(name)
+    except (NotFoundError, ValueError):
+        said = "there is no service, task or node of that name, and no event of one is kept"
+        raise NotFoundError(f"{shown(name)}: {said}") from None
 
 
 def _lines(entries: list[Entry], *, as_json: bool) -> list[str]:

@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 from warren.cli.datadir import default_data_dir, given_data_dir
 
 SOCKET = "warren.sock"
+SERVICE_FILE = Path("warren.yaml")
 SWITCH = Parameter(negative=(), show_default=False)
 _WHERE = Group("Where the manager is", sort_key=90)
 

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from warren.cli.logs import CallHandler, LogLevel, set_up_logging
+from warren.cli.options import SERVICE_FILE
 from warren.cli.programs import AT_LEAST_ONE, GC_THRESHOLDS, DataDir, Listen, places
 from warren.model.service import ServiceSpec
 
 if TYPE_CHECKING:
     from warren.cli.reporter import Reporter
     from warren.cli.stage import StageOptions
-
-FILE = Path("warren.yaml")
 
 
 def up(
@@ -97,12 +96,12 @@ def up(
 
 def _specs(file: Path | None) -> Sequence[ServiceSpec] | None:
     """The services of the file, refused here and not by the manager; None where there is none."""
-    if file is None and not FILE.exists():
+    if file is None and not SERVICE_FILE.exists():
         return None
     from warren.model.specfile import load_file
     from warren.rules.admission import admit
 
-    return [admit(spec) for spec in load_file(file or FILE)]
+    return load_file(file or SERVICE_FILE, admit=admit)
 
 
 def _run(options: StageOptions, reporter: Reporter) -> int:

@@ -6,7 +6,7 @@ taken from the file's own folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,11 +16,15 @@ from warren.model.identity import NAME_WANTED, is_name
 from warren.model.service import ServiceSpec
 from warren.model.yamltext import Document, write
 
+Admit = Callable[[ServiceSpec], ServiceSpec]
+
 LONGEST_FILE = 4 << 20  # bytes
 FIELDS = [*ServiceSpec.__struct_fields__[1:], "env_file"]  # the name is the key
 
 
-def load_file(path: Path, *, may_be_empty: bool = False) -> list[ServiceSpec]:
+def load_file(
+    path: Path, *, may_be_empty: bool = False, admit: Admit | None = None
+) -> list[ServiceSpec]:
     """The specs of a file, in its order. Raises SpecError with file and line."""
     try:
         text = _read(path, "file")
@@ -30,7 +34,7 @@ def load_file(path: Path, *, may_be_empty: bool = False) -> list[ServiceSpec]:
         said = error.strerror or type(error).__name__
         raise SpecError("file", said, value=str(path)) from None
     base = path.resolve().parent
-    return load_text(text, base=base, source=str(path), may_be_empty=may_be_empty)
+    return load_text(text, base=base, source=str(path), may_be_empty=may_be_empty, admit=admit)
 
 
 def load_text(
@@ -39,9 +43,11 @@ def load_text(
     base: Path | None = None,
     source: str | None = None,
     may_be_empty: bool = False,
+    admit: Admit | None = None,
 ) -> list[ServiceSpec]:
     """The specs of a YAML text. With a `base`, `cwd` and `env_file` are relative to it.
-    `may_be_empty` takes `services: {}`, which most often is a mistake."""
+    `may_be_empty` takes `services: {}`, which most often is a mistake. What `admit` refuses, a
+    SpecError of a field of the file, is told with its line."""
     document = Document(text, source)
     data = document.data
     if data is None:
@@ -57,7 +63,8 @@ def load_text(
         wanted = "want a mapping of names to services"
         raise document.refuse(("services",), wanted, value=cast("object", services))
     bodies = cast("dict[str, Any]", services)
-    return [_service(document, name, body, base) for name, body in bodies.items()]
+    specs = [_service(document, name, body, base) for name, body in bodies.items()]
+    return specs if admit is None else [_admitted(document, spec, admit) for spec in specs]
 
 
 def dump_text(specs: Iterable[ServiceSpec]) -> str:
@@ -101,6 +108,17 @@ def _service(document: Document, name: str, body: object, base: Path | None) -> 
         if error.value is None and {"env", "headers"} & {*error.path[:-1]}:
             wanted = "want a value (null stands for one that was hidden from who read it)"
         raise document.refuse((*place, *error.path), wanted, error.value) from None
+
+
+def _admitted(document: Document, spec: ServiceSpec, admit: Admit) -> ServiceSpec:
+    try:
+        return admit(spec)
+    except SpecError as error:
+        inside = error.field.removeprefix(f"services.{spec.name}.").split(".")
+        line = document.line(("services", spec.name, *inside))
+        raise SpecError(
+            error.field, error.wanted, value=error.value, line=line, source=document.source
+        ) from None
 
 
 def _settle_cwd(document: Document, name: str, fields: dict[str, Any], base: Path) -> None:
