@@ -132,6 +132,18 @@ def test_events_of_one_name_are_those(person: Person, cluster: FakeCluster) -> N
     assert [json.loads(line)["kind"] for line in person.out.splitlines()] == ["b"]
 
 
+def test_events_name_whom_they_are_about_once(person: Person, cluster: FakeCluster) -> None:
+    cluster.say("replaced", "web.1#2", "web.1#2 replaces web.1#1: exit code 1")
+    cluster.say("joined", "vm", "node vm has joined")
+    cluster.say("ended", "web.1#1", "web.1#12 is another")
+    assert person.types("events") == 0
+    assert [line.split(" ", 2)[2] for line in person.out.splitlines()] == [
+        "web.1#2 replaces web.1#1: exit code 1",
+        "node vm has joined",
+        "web.1#1 ended: web.1#12 is another",
+    ]
+
+
 def test_events_of_what_is_not_there_are_not_found(person: Person, cluster: FakeCluster) -> None:
     cluster.have(ServiceSpec(name="quiet", command=Argv(["x"])))
     cluster.put_task("quiet", 1)

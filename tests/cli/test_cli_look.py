@@ -440,7 +440,7 @@ def test_node_inspect_says_how_trees_are_kept(person: Person, web: FakeCluster) 
 def test_status_of_what_is_well_is_0(person: Person, web: FakeCluster) -> None:
     assert person.types("status") == 0
     assert person.out == (
-        "Warren 0.1.0, pid 4321, up 1m00s\n0 services, 0 tasks, 1/1 nodes ready\n"
+        "Warren 0.1.0, pid 4321, up 1m00s\n0 services, 0 live tasks, 1/1 nodes ready\n"
     )
     assert person.types("status", "--json") == 0
     assert json.loads(person.out)["well"] is True
@@ -479,6 +479,52 @@ def test_columns_are_aligned_whatever_the_text() -> None:
 )
 def test_lines_are_cut_to_the_columns_of_a_terminal(line: str, width: int, shown: str) -> None:
     assert columns.cut(line, width) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "shown"),
+    [
+        ("Tasks: 3", 8, ["Tasks: 3"]),
+        ("a reason that is long", 12, ["a reason", "    that is", "    long"]),
+        ("  a  abcdefghijkl", 9, ["  a  abcd", "    efghi", "    jkl"]),
+        ("", 9, [""]),
+    ],
+)
+def test_lines_go_on_below_where_a_terminal_ends(line: str, width: int, shown: list[str]) -> None:
+    assert columns.wrap(line, width) == shown
+
+
+@pytest.mark.parametrize(
+    "words", ["service inspect web", "task inspect web.2#7", "node inspect n1", "status"]
+)
+def test_details_are_whole_on_a_narrow_terminal(
+    person: Person, web: FakeCluster, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    long = "x" * 300
+    web.manager = replace(web.manager, trouble=(long,))
+    status = replace(web.rows["web"].tasks[1].status, pending_reason=long)
+    first, second, third = web.rows["web"].tasks
+    tasks = (first, replace(second, status=status), third)
+    web.rows["web"] = replace(web.rows["web"], tasks=tasks)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    person.types(*words.split())
+    assert person.out.count("x") >= len(long)
+    assert max(len(line) for line in person.out.splitlines()) <= 80
+
+
+def test_a_service_that_is_never_restarted_says_no_more(
+    person: Person, cluster: FakeCluster
+) -> None:
+    cluster.have(replace(SPEC, restart=Restart(condition=Condition.NEVER)))
+    person.types("service", "inspect", "web")
+    assert "Restart: never\n" in person.out
+
+
+def test_node_inspect_counts_what_it_lists(person: Person, web: FakeCluster) -> None:
+    web.known_nodes[0] = replace(web.known_nodes[0], tasks=1)
+    web.put_task("web", 2, number=7, phase=Phase.COMPLETE)
+    assert person.types("node", "inspect", "n1") == 0
+    assert "Tasks: 1, and 1 that has ended\n" in person.out
 
 
 def test_node_rm_forgets_a_node_that_is_down(web: FakeCluster, person: Person) -> None:

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 
 GAP = "  "
+_INDENT = "    "  # of what goes on below
 _WIDE = ("W", "F")
 
 
@@ -29,6 +30,30 @@ def fitted(lines: Sequence[str]) -> list[str]:
         return [*lines]
     width = terminal_width(sys.stdout.fileno())
     return [cut(line, width) for line in lines]
+
+
+def wrapped(lines: Sequence[str]) -> list[str]:
+    """Lines of which nothing may be cut: on a terminal they go on below, indented."""
+    if not sys.stdout.isatty():
+        return [*lines]
+    width = terminal_width(sys.stdout.fileno())
+    return [part for line in lines for part in wrap(line, width)]
+
+
+def wrap(line: str, width: int) -> list[str]:
+    """A line as lines of at most so many characters, broken between words where that can be."""
+    if _width(line) <= width:
+        return [line]
+    import textwrap  # seldom wanted, and it takes time
+
+    return textwrap.wrap(
+        line,
+        max(width, 2 * len(_INDENT)),
+        subsequent_indent=_INDENT,
+        expand_tabs=False,
+        replace_whitespace=False,
+        break_on_hyphens=False,
+    )
 
 
 def terminal_width(descriptor: int) -> int:

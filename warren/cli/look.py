@@ -68,7 +68,7 @@ def service_inspect(
         else:
             from warren.cli import columns, sights
 
-            put(columns.fitted(sights.service(view, time.time(), shows_values=show_env)))
+            put(columns.wrapped(sights.service(view, time.time(), shows_values=show_env)))
         return 0
 
     return ask(where, question)
@@ -126,7 +126,7 @@ def task_inspect(
         else:
             from warren.cli import columns, sights
 
-            put(columns.fitted(sights.task(detail, time.time(), shows_values=show_env)))
+            put(columns.wrapped(sights.task(detail, time.time(), shows_values=show_env)))
         return 0
 
     return ask(where, question)
@@ -171,7 +171,7 @@ def node_inspect(name: str, /, *, as_json: AsJson = False, where: Where = HERE) 
         else:
             from warren.cli import columns, sights
 
-            put(columns.fitted(sights.node(view, placed, time.time())))
+            put(columns.wrapped(sights.node(view, placed, time.time())))
         return 0
 
     return ask(where, question)
@@ -190,7 +190,7 @@ def status(*, as_json: AsJson = False, where: Where = HERE) -> int:
         else:
             from warren.cli import columns, sights
 
-            put(columns.fitted(sights.manager(seen, trouble, time.time())))
+            put(columns.wrapped(sights.manager(seen, trouble, time.time())))
         return 1 if trouble else 0
 
     return ask(where, question)

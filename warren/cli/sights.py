@@ -14,7 +14,7 @@ from warren.model.cluster import Entry
 from warren.model.duration import Duration
 from warren.model.plural import counted
 from warren.model.probe import Probe
-from warren.model.service import LOOPBACK, ServiceSpec
+from warren.model.service import LOOPBACK, Condition, Restart, ServiceSpec
 from warren.model.task import Phase, ProbeStatus
 from warren.model.view import ManagerStatus, NodeState, NodeView, ServiceView, TaskDetail, TaskView
 
@@ -93,7 +93,7 @@ def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
         f"State: {node_state(view, now)}",
         f"Joined: {when(view.joined_at)}",
         f"Warren: {one_line(view.warren) or 'unknown'}",
-        f"Tasks: {view.tasks}",
+        f"Tasks: {view.tasks}{_and_ended(placed)}",
         *([f"Containment: {one_line(view.containment)}"] if view.containment else []),
         *(
             f"Condition: {one_line(one.kind)} since {when(one.since)}: {one_line(one.message)}"
@@ -108,6 +108,11 @@ def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
     ]
 
 
+def _and_ended(placed: Sequence[TaskView]) -> str:
+    ended = sum(one.status.phase.is_end for one in placed)
+    return f", and {ended} that {'has' if ended == 1 else 'have'} ended" if ended else ""
+
+
 def node_state(view: NodeView, now: float) -> str:
     """`ready`, or `down 3m10s`."""
     if view.state is NodeState.READY or view.lost_at is None:
@@ -117,17 +122,19 @@ def node_state(view: NodeView, now: float) -> str:
 
 def event(entry: Entry) -> str:
     """`2026-11-24 06:12:01 web.1#1 ready: ...`."""
-    said = one_line(entry.message)
+    said, subject = one_line(entry.message), one_line(entry.subject)
+    if said.startswith((f"{subject} ", f"node {subject} ")):  # a sentence of its own
+        return f"{when(entry.at)} {said}"
     if not said.startswith(entry.kind):
         said = f"{entry.kind}: {said}" if said else entry.kind
-    return f"{when(entry.at)} {one_line(entry.subject)} {said}"
+    return f"{when(entry.at)} {subject} {said}"
 
 
 def manager(status: ManagerStatus, trouble: Sequence[str], now: float) -> list[str]:
     """`status`."""
     return [
         f"Warren {one_line(status.warren)}, pid {status.pid}, up {span(now - status.started_at)}",
-        f"{counted(status.services, 'service')}, {counted(status.tasks, 'task')}, "
+        f"{counted(status.services, 'service')}, {counted(status.tasks, 'live task')}, "
         f"{status.nodes_ready}/{status.nodes} nodes ready",
         *(f"trouble: {one_line(one)}" for one in trouble),
     ]
@@ -211,13 +218,18 @@ def _config(spec: ServiceSpec, *, shows_values: bool) -> list[str]:
         ("Ports", ", ".join(f"{name} {number or 'any'}" for name, number in spec.ports.items())),
         ("Address", "" if spec.address == LOOPBACK else spec.address),
         ("Variables", ", ".join(_variables(spec.env, shows_values=shows_values))),
-        ("Restart", f"{spec.restart.condition.value}, at most {spec.restart.max_attempts} "
-                    f"in {spec.restart.window}"),
+        ("Restart", _restart(spec.restart)),
         ("Stop", f"SIG{spec.stop.signal}, then {spec.stop.grace} until the kill"),
         *((kind.capitalize(), probe(chosen, shows_values=shows_values))
           for kind, chosen in _chosen(spec)),
     ]  # fmt: skip
     return [f"{title}: {one_line(said)}" for title, said in lines if said]
+
+
+def _restart(rule: Restart) -> str:
+    if rule.condition is Condition.NEVER:
+        return rule.condition.value
+    return f"{rule.condition.value}, at most {rule.max_attempts} in {rule.window}"
 
 
 def _variables(env: Mapping[str, str], *, shows_values: bool) -> list[str]:
