@@ -166,7 +166,8 @@ class Desk:
         is we who have not listened, it runs from now."""
         while True:
             heard_at = session.heard_at
-            for due in (heard_at + self.lease - LAST_CHANCE, heard_at + self.lease):
+            for deadline in (heard_at + self.lease - LAST_CHANCE, heard_at + self.lease):
+                due = max(deadline, trio.current_time())  # else we would seem to be late ourselves
                 await trio.sleep_until(due)
                 if trio.current_time() > due + STALLED:
                     session.heard_at = max(session.heard_at, trio.current_time())
