@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import pytest
 import trio
+from trio.testing import MockClock
 
 from warren.cli.outlet import LineQueue, Outlet
 
@@ -39,6 +42,29 @@ async def test_outlet_says_that_nobody_reads() -> None:
         assert outlet.closed.is_set()
         await outlet.write("lost too")
     finally:
+        os.close(writer)
+
+
+async def test_outlet_waits_for_a_thread(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    real, refusals = trio.to_thread.run_sync, [1, 2, 3]
+
+    async def run_sync(*args: Any, **kwargs: Any) -> Any:
+        if refusals:
+            refusals.pop()
+            raise RuntimeError("can't start new thread")
+        return await real(*args, **kwargs)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
+    reader, writer = os.pipe()
+    try:
+        outlet = Outlet(writer)
+        await outlet.write("said")
+        assert os.read(reader, 10) == b"said"
+        assert not outlet.closed.is_set()
+    finally:
+        os.close(reader)
         os.close(writer)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support_cluster import Place, pids_of
@@ -119,3 +120,48 @@ def test_manager_on_a_read_only_disk_is_refused_clearly(place: Place, small: Pat
         refused = run(*words, cwd=place.folder, env=place.env)
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
         assert refused.stderr.startswith(f"warren: data directory {small}: Read-only file system")
+
+
+@pytest.mark.needs_root
+def test_node_whose_disk_is_full_keeps_its_tasks_says_so_and_heals(
+    place: Place, small: Path
+) -> None:
+    """Its journal and its logs are on that disk; the manager's state is not."""
+    name = unique("web")
+    talk = "while :; do echo something that is written all the time; sleep 0.05; done"
+    where = {**place.env, "WARREN_DATA_DIR": str(place.folder / "manager")}
+    node_words = ["node", "run", "--name", place.node, "--data-dir", small]
+    socket = {**place.env, "WARREN_ADDR": f"unix:{place.folder}/manager/warren.sock"}
+    place.env = socket
+    with (
+        Command("manager", "run", cwd=place.folder, env=where),
+        Command(*node_words, cwd=place.folder, env=socket) as node,
+    ):
+        wait_until(lambda: run("status", env=socket).returncode == 0, "the node is there")
+        place.ask(
+            "service", "create", name, *PROBED, "--replicas", "2", "--wait", "--", "sh", "-c", talk
+        )
+        first, second = place.tasks(name)
+        fill(small)
+        os.kill(first["instance"]["pid"], signal.SIGKILL)
+        wait_until(lambda: "disk: " in place.ask("status", status=1), "it says so")
+        wait_until(lambda: _passes(place, name) > _passes_of(second), "it is probed")
+        assert node.process.poll() is None
+        assert second["instance"]["pid"] in place.pids(name)
+        empty(small)
+        place.wait_ready(name, 2)
+        wait_until(lambda: run("status", env=socket).returncode == 0, "well again")
+        (after, same) = place.tasks(name)
+        assert (after["restarts"], same["restarts"]) == (1, 0)
+        assert pids_of([same]) == pids_of([second])
+        place.ask("service", "rm", name)
+        node.send(signal.SIGTERM)
+        assert node.wait() == 0, node.errors
+
+
+def _passes(place: Place, name: str) -> int:
+    return _passes_of(place.tasks(name)[1])
+
+
+def _passes_of(task: Any) -> int:
+    return task["probes"]["liveness"]["consecutive_successes"]

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
+import pytest
 from support_cluster import Place
 from support_up import run, unique, wait_until, write_services
 
 FEW = 64
+FEW_PROCESSES = 12
+STRANGER = 61_007  # a user without an account, whose processes are this test's alone
 
 
 def restrict(pid: int, descriptors: int) -> None:
@@ -59,6 +68,65 @@ def test_programs_without_a_descriptor_left_live_and_are_well_again(place: Place
         wait_until(lambda: not told(place), "all is well")
         (after,) = place.wait_ready(name)
         assert after["instance"] == before[0]["instance"]
+
+
+@contextmanager
+def up_as_stranger(place: Place) -> Generator[subprocess.Popen[bytes], None, None]:
+    """`warren up` of a user who may have few processes; he may read where Python lies."""
+    for program in ("setpriv", "prlimit"):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} here")
+    place.data.mkdir(mode=0o700)
+    os.chown(place.data, STRANGER, STRANGER)
+    who = [f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+    may = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    command = [sys.executable, "-m", "warren", "up", "--plain", "--name", place.node]
+    with (place.folder / "errors").open("wb") as errors:
+        process = subprocess.Popen(
+            ["setpriv", *who, *may, "prlimit", f"--nproc={FEW_PROCESSES}", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=errors,
+            stderr=errors,
+            cwd=place.folder,
+            env={**os.environ, **place.env},
+            start_new_session=True,
+        )
+    try:
+        wait_until(
+            lambda: run("status", cwd=place.folder, env=place.env).returncode in (0, 1), "it is up"
+        )
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+@pytest.mark.needs_root
+def test_starts_wait_for_processes_that_the_user_may_not_have(place: Place) -> None:
+    name = unique("web")
+    with up_as_stranger(place) as process:
+        place.ask("service", "create", name, "--replicas", "20", "--", "sleep", "99d")
+        wait_until(lambda: "no processes left" in told(place), "it says so")
+        running = place.wait_tasks(
+            name,
+            lambda tasks: any("no processes left" in (t["pending_reason"] or "") for t in tasks),
+            "one waits, and says for what",
+        )
+        assert 0 < sum(task["instance"] is not None for task in running) < 20
+        assert {task["restarts"] for task in running} == {0}
+        assert process.poll() is None
+        place.ask("service", "scale", name, "2")
+        place.wait_ready(name, 2)
+        place.ask("service", "scale", name, "3")
+        after = place.wait_ready(name, 3)
+        assert {task["restarts"] for task in after} == {0}
+        wait_until(lambda: not told(place), "all is well")
+        assert process.poll() is None
 
 
 def told(place: Place) -> str:

@@ -13,6 +13,7 @@ from collections import deque
 import trio
 
 KEPT = 10_000  # lines that wait for a reader
+PAUSE = 0.5  # seconds until a thread is asked for again
 
 
 class Outlet:
@@ -23,16 +24,20 @@ class Outlet:
         self._descriptor = descriptor
 
     async def write(self, text: str) -> None:
-        """Write all of it, however long that takes."""
-        if self.closed.is_set():
-            return
+        """Write all of it, however long that takes, and however long there is no thread to be had:
+        what is said is not worth what runs."""
         data = text.encode(errors="replace")
-        try:
-            await trio.to_thread.run_sync(
-                _write_all, self._descriptor, data, abandon_on_cancel=True
-            )
-        except OSError:
-            self.closed.set()
+        while not self.closed.is_set():
+            try:
+                await trio.to_thread.run_sync(
+                    _write_all, self._descriptor, data, abandon_on_cancel=True
+                )
+            except OSError:
+                self.closed.set()
+            except (RuntimeError, MemoryError):  # too many processes of this user, say
+                await trio.sleep(PAUSE)
+            else:
+                return
 
 
 class LineQueue:

@@ -189,6 +189,10 @@ class Journal(Protocol):
         """Why it cannot be written now; None where it can."""
         ...
 
+    def recheck(self) -> None:
+        """Where it could not be written, try again: to be called now and then."""
+        ...
+
     def node_id(self) -> str:
         """The id of this node: made once, and kept as long as the journal is."""
         ...

@@ -45,6 +45,7 @@ class SelfWatch:
         hold("starts wait", self._waiting_starts())
         hold("shortage", self._around.starts.short_of())
         hold("descriptors", self._around.lacking(self._tasks()))
+        self._around.journal.recheck()
         hold("disk", self._around.journal.trouble)
         if isinstance(self._around.check, Caps):
             counted = self._around.check.statistics()

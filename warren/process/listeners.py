@@ -59,7 +59,7 @@ class Listeners:
                     self._read_at = begun
                 inodes = _listening(self._table, port)
                 return await trio.to_thread.run_sync(_hold_any, members, inodes)
-            except (OSError, _TooManyError):
+            except (OSError, RuntimeError, _TooManyError):  # no thread is to be had, say
                 return None
 
 

@@ -120,6 +120,12 @@ class SqliteJournal:
     def trouble(self) -> str | None:
         return self._trouble
 
+    def recheck(self) -> None:
+        """Write what could not be written, if anything."""
+        if self._trouble is not None:
+            self._is_node_due |= self._node is not None and not self._pending
+            self._flush()
+
     def close(self) -> None:
         """Write what is left and close the file."""
         self._flush()
@@ -294,6 +300,9 @@ class MemoryJournal:
     def note_manager(self, manager: str) -> None:
         """From now on it belongs to this one."""
         self._manager = manager
+
+    def recheck(self) -> None:
+        """There is never any."""
 
     @property
     def trouble(self) -> str | None:
