@@ -365,7 +365,11 @@ def test_wait_of_several_services_is_for_each(person: Person, file: Path) -> Non
     ("text", "options", "said"),
     [
         ("", [], "warren.yaml: services: is missing"),
-        ("services: {web: {command: x, replica: 1}}", [], "no such field; want one of"),
+        (
+            "services: {web: {command: x, replica: 1}}",
+            [],
+            "no such field; did you mean replicas? want one",
+        ),
         ("services: {web: {command: x, health: {tcp: {port: db}}}}", [], "no such port"),
         (
             "services:\n  web:\n    image: nginx\n",

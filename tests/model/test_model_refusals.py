@@ -38,7 +38,12 @@ FIELDS = [
     ("replicas: 1.5", "replicas: 1.5: want a whole number"),
     ("replicas: true", "replicas: True: want a whole number"),
     ("replicas: 1e400", "replicas: inf: want a whole number"),
-    ("replica: 1", f"replica: 1: no such field; want one of {SPEC_FIELDS}"),
+    ("replica: 1", f"replica: 1: no such field; did you mean replicas? want one of {SPEC_FIELDS}"),
+    ("comand: x", f"comand: 'x': no such field; did you mean command? want one of {SPEC_FIELDS}"),
+    (
+        "health: {tcp: {}, retrys: 5}",
+        f"health.retrys: 5: no such field; did you mean retries? want one of {PROBE_FIELDS}",
+    ),
     ("name: web", f"name: 'web': no such field; want one of {SPEC_FIELDS}"),
     ('"a\\nb": 1', f"'a\\nb': 1: no such field; want one of {SPEC_FIELDS}"),
     ("env: [A=b]", "env: ['A=b']: want a mapping"),

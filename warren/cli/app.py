@@ -162,7 +162,9 @@ def run(arguments: Sequence[str]) -> int:
         )
         sys.stdout.flush()
     except CycloptsError as error:
-        return _refuse(str(error), MISUSED)
+        from warren.cli import misuse
+
+        return _refuse(misuse.told(error, arguments), MISUSED)
     except WarrenError as error:
         return _refuse(str(error), _status(error))
     except BrokenPipeError:

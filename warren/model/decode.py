@@ -15,6 +15,7 @@ from warren.model.check import Argv, StatusRange
 from warren.model.duration import Duration, parse_duration
 from warren.model.errors import FieldError, SpecError, shown
 from warren.model.identity import NAME_WANTED
+from warren.model.near import no_such_field
 
 T = TypeVar("T")
 Path = tuple[str | int, ...]
@@ -130,9 +131,10 @@ def _explain(error: msgspec.ValidationError, data: object, kind: type) -> Decode
         cause = error.__cause__
         return DecodeError((*path, *_extra(cause.field)), cause.value, cause.wanted)
     if unknown := _UNKNOWN.match(said):
-        known = ", ".join(_fields(kind, path))
         value = cast("dict[str, object]", _value(data, path)).get(unknown["name"])
-        return DecodeError((*path, unknown["name"]), value, f"no such field; want one of {known}")
+        return DecodeError(
+            (*path, unknown["name"]), value, no_such_field(unknown["name"], _fields(kind, path))
+        )
     if missing := _MISSING.match(said):
         return DecodeError((*path, missing["name"]), None, "is missing")
     if said.startswith("Invalid enum value") and (options := _options(kind, path)):

@@ -13,6 +13,7 @@ from typing import Any, cast
 from warren.model.decode import DecodeError, decode, plain
 from warren.model.errors import SpecError
 from warren.model.identity import NAME_WANTED, is_name
+from warren.model.near import no_such_field
 from warren.model.service import ServiceSpec
 from warren.model.yamltext import Document, write
 
@@ -96,7 +97,7 @@ def _service(document: Document, name: str, body: object, base: Path | None) -> 
     fields = dict(cast("dict[str, Any]", body))
     for field in fields:
         if field not in FIELDS:
-            wanted = f"no such field; want one of {', '.join(FIELDS)}"
+            wanted = no_such_field(field, FIELDS)
             raise document.refuse((*place, field), wanted, fields[field])
     _read_env_files(document, name, fields, base)
     if base is not None:
