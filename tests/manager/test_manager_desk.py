@@ -293,6 +293,19 @@ async def test_node_that_we_did_not_listen_to_is_not_silent(
         assert session.ended.is_set()
 
 
+async def test_task_of_a_silent_node_is_shown_within_a_second(  # S24
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        agent = FakeAgent()
+        await enroll(manager, agent)
+        agent.is_silent = True
+        before = trio.current_time()
+        detail = await manager.operator.task(WEB)
+        assert trio.current_time() - before == pytest.approx(1.0)
+        assert (detail.task.is_stale, dict(detail.samples)) == (True, {})
+
+
 async def test_connection_enrols_one_name(autojump_clock: MockClock) -> None:
     async with managed() as manager:
         gate = manager.gate(FakeConnection())

@@ -265,3 +265,14 @@ def test_schedule_an_error_when_a_fail_was_due_is_no_reason_to_hurry() -> None:
     assert follow == 11
     late = next_attempt(probe(10), has_passed=False, key=KEY, last=9, now=12.5, due=10)
     assert late == 12.5
+
+
+@given(st.floats(0.01, 100), st.floats(0, 1e6), st.floats(-1e6, 1e6))
+def test_grid_is_the_same_wherever_the_clock_counts_from(
+    interval: float, now: float, origin: float
+) -> None:  # S7
+    point = grid_point(interval, "web.1#1/liveness", earliest=now)
+    moved = grid_point(interval, "web.1#1/liveness", earliest=now + origin, origin=origin)
+    off = (moved - origin - point) / interval
+    assert abs(off - round(off)) < 1e-3
+    assert abs(off) < 1.001

@@ -168,6 +168,8 @@ async def _open_surroundings(
         )
         around = Surroundings(
             node=node,
+            # The machine's own clock: the next supervisor has the same grids (S7).
+            grid_origin=trio.current_time() - time.monotonic(),
             runtime=runtime,
             check=Caps(
                 Checker(transport=http_transport),

@@ -16,6 +16,7 @@ from warren.manager.books import Books
 from warren.manager.desk import Desk
 from warren.manager.quarantine import MEND
 from warren.manager.reconciler import Reconciler
+from warren.manager.session import LOOK_WITHIN
 from warren.manager.strangers import WHAT_TO_DO
 from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
@@ -96,13 +97,18 @@ class Viewer:
 
     async def task(self, task: TaskId) -> TaskDetail:
         row = self._task_row(task)
-        fresh = await self._ask([row])
         session = self._desk.session(row.node)
         samples: Mapping[ProbeKind, tuple[Sample, ...]] = {}
-        if session is not None and not row.has_ended:
-            with trio.move_on_after(1.0):
-                with suppress(WarrenError):
+
+        async def ask_samples() -> None:
+            nonlocal samples
+            if session is not None and not row.has_ended:
+                with trio.move_on_after(LOOK_WITHIN), suppress(WarrenError):
                     samples = await session.agent.samples(task)
+
+        async with trio.open_nursery() as nursery:  # a silent node is waited for once (S24)
+            nursery.start_soon(ask_samples)
+            fresh = await self._ask([row])
         spec = self._shown(row.spec)
         return TaskDetail(task=self._task(row, fresh), spec=spec, samples=samples)
 

@@ -106,6 +106,7 @@ class Judgement:
             on_warning=self._warned,
             samples_kept=self._around.samples_kept,
             proven=proven,
+            origin=self._around.grid_origin,
         )
 
     def _warned(self, message: str) -> None:

@@ -45,7 +45,8 @@ _log = logging.getLogger("warren.probe")
 class Probing:
     """The probes of one instance. `records` and `samples` are read by whoever shows them.
 
-    `started` is in Trio's time; `key` names the task for the phase of its grid (S7); `proven` has
+    `started` is in Trio's time; `key` names the task for the phase of its grid (S7), which counts
+    from `origin`; `proven` has
     what is kept of an adopted instance (S21). `on_observation` is called for every outcome, before
     the loop goes on; it may cancel the scope that `run` stands in. `on_warning` is called when
     it is another process that answers.
@@ -62,11 +63,13 @@ class Probing:
         on_warning: OnWarning,
         samples_kept: int,
         proven: Mapping[ProbeKind, Verdict],
+        origin: float = 0.0,
     ) -> None:
         self._probes = probes
         self._key = key
         self._check = check
         self._wall = wall
+        self._origin = origin
         self._on_observation = on_observation
         self.records: dict[ProbeKind, ProbeRecord] = {
             kind: adopted(kind, proven.get(kind)) for kind in probes
@@ -145,7 +148,7 @@ class Probing:
         target = msgspec.structs.replace(target, waiting=self._waits[kind])
         now = trio.current_time()
         if self.records[kind].has_passed:
-            at = adopted_attempt(probe, key=key, now=now)
+            at = adopted_attempt(probe, key=key, now=now, origin=self._origin)
         else:
             at = first_attempt(probe, started=started, now=now)
         while not self.records[kind].is_final:
@@ -169,6 +172,7 @@ class Probing:
                 probe,
                 has_passed=record.has_passed,
                 key=key,
+                origin=self._origin,
                 last=at,
                 now=trio.current_time(),
                 due=next_counted(probe, record, started=started),

@@ -24,7 +24,8 @@ class Surroundings:
     tasks take PATH, HOME, LANG and TZ from. `conditions` is where is told what is not well;
     `lacking` says where the limits of this process will not do for so many tasks;
     `starts` and `turns` pace what thousands of tasks do at once. `containment` says how the
-    runtime keeps together what a task starts."""
+    runtime keeps together what a task starts. `grid_origin` is the instant in Trio's time that the
+    grids of probes count from (S7)."""
 
     node: str
     runtime: Runtime
@@ -36,6 +37,7 @@ class Surroundings:
     chance: random.Random = field(default_factory=random.Random)
     inherited: Mapping[str, str] = field(default_factory=dict[str, str])
     samples_kept: int = 20
+    grid_origin: float = 0.0
     containment: str = ""
     conditions: Conditions = field(default_factory=Conditions)
     lacking: Callable[[int], str | None] = lambda tasks: None

@@ -28,14 +28,17 @@ def next_attempt(
     last: float,
     now: float,
     due: float | None = None,
+    origin: float = 0.0,
 ) -> float:
-    """The attempt after the one scheduled for `last` and over by `now`. `key` names the probe.
+    """The attempt after the one scheduled for `last` and over by `now`. `key` names the probe, and
+    `origin` is where its grid counts from.
 
     `due` is when the next fail may count: an attempt is made then too, so that the pace does not
     put the judgement off (S8).
     """
     if has_passed:
-        return grid_point(probe.interval, key, earliest=max(now, last + probe.interval / 2))
+        earliest = max(now, last + probe.interval / 2)
+        return grid_point(probe.interval, key, earliest=earliest, origin=origin)
     steps = max(1, math.ceil((now - last) / probe.pace - SLACK))
     paced = last + steps * probe.pace
     if due is None or due <= last + SLACK:
@@ -43,14 +46,14 @@ def next_attempt(
     return min(paced, max(due, now))
 
 
-def adopted_attempt(probe: Probe, *, key: str, now: float) -> float:
+def adopted_attempt(probe: Probe, *, key: str, now: float, origin: float = 0.0) -> float:
     """The first attempt on an adopted instance that had passed before: its grid point."""
-    return grid_point(probe.interval, key, earliest=now)
+    return grid_point(probe.interval, key, earliest=now, origin=origin)
 
 
-def grid_point(interval: float, key: str, *, earliest: float) -> float:
+def grid_point(interval: float, key: str, *, earliest: float, origin: float = 0.0) -> float:
     """The first point of the probe's grid that is not before `earliest`."""
-    offset = phase(key) * interval
+    offset = origin + phase(key) * interval
     return offset + math.ceil((earliest - offset) / interval - SLACK) * interval
 
 
