@@ -70,7 +70,7 @@ class Staged:
             self._started_at = time.perf_counter()
             self._alive[name] = self._alive.get(name, 0) + 1
         elif event.kind is EventKind.FINISHED:
-            self._alive[name] -= 1
+            self._alive[name] = self._alive.get(name, 0) - 1  # it may never have started
         self._changed.set()
 
     async def create(self, spec: ServiceSpec) -> None:

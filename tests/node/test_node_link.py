@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import trio
@@ -22,6 +24,8 @@ from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.node.agent import NodeAgent
 from warren.node.link import ANSWER_WITHIN, LONGEST_PAUSE, RENEW_EVERY, RENEW_PAUSE, Link
 from warren.node.outbox import AT_ONCE, Outbox
+
+SHORTAGES = ("EMFILE", "ENFILE", "ENOMEM", "EIO", "EAGAIN", "ENOSPC")
 
 
 @dataclass
@@ -315,3 +319,33 @@ def test_outbox_tells_in_pieces_and_a_status_with_the_last_of_its_events() -> No
     assert not outbox.has_events()
     pieces = outbox.whole([status(1)] * (AT_ONCE + 1))
     assert [(len(p.statuses), p.is_whole) for p in pieces] == [(AT_ONCE, False), (1, True)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(OSError(getattr(errno, name), name) for name in SHORTAGES),
+        RuntimeError("can't start new thread"),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+async def test_link_that_cannot_be_dialled_for_a_shortage_says_so_until_it_is_up(
+    error: Exception, autojump_clock: MockClock
+) -> None:
+    manager, ground, left = FakeManager(), Ground(), [1, 2, 3]
+
+    def dial() -> Any:
+        if left:
+            left.pop()
+            raise error
+        return manager.dial()
+
+    async with ground.agent() as agent, trio.open_nursery() as nursery:
+        link = Link(dial, agent, NodeHello(name="n1", id="a"), chance=random.Random(1))
+        nursery.start_soon(link.run)
+        await until(lambda: agent.conditions.has("the link to the manager fails"))
+        await until(lambda: link.is_up)
+        assert not left
+        assert not agent.conditions.current()
+        nursery.cancel_scope.cancel()

@@ -53,6 +53,7 @@ class Link:
         self._chance = chance
         self._remember = remember
         self._pause = FIRST_PAUSE
+        self._boundary = Boundary("the link to the manager", agent.conditions)
         self.is_up = False
         self.trouble: str | None = None
 
@@ -61,9 +62,8 @@ class Link:
 
     async def run(self) -> NoReturn:
         """Dial, and dial again, for ever."""
-        boundary = Boundary("the link to the manager", self._agent.conditions)
         while True:
-            async with boundary:
+            async with self._boundary:
                 try:
                     async with self._dial() as gate:
                         await self._hold(gate)
@@ -137,6 +137,7 @@ class Link:
             _log.warning("the manager is back")
         self.is_up = True
         self.trouble = None
+        self._boundary.note_well()
         self._pause = FIRST_PAUSE
 
     def _note_trouble(self, error: BaseException) -> None:

@@ -43,7 +43,7 @@ class Boundary:
         self, kind: object, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if error is None:
-            self._note_well()
+            self.note_well()
             return False
         if not isinstance(error, Exception):
             return False
@@ -52,7 +52,8 @@ class Boundary:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         return True
 
-    def _note_well(self) -> None:
+    def note_well(self) -> None:
+        """The pass has come to where it works: for one that then lasts."""
         if self._told:
             self._told = ""
             self._pause = FIRST_PAUSE
