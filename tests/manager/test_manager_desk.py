@@ -245,6 +245,8 @@ async def test_node_without_a_link_is_unreachable_and_after_its_lease_down(  # S
         assert node.state is NodeState.DOWN
         assert (await manager.operator.status()).trouble == ("node n1 is down",)
         assert [k for k in kinds(manager) if k in ("joined", "lost")] == ["joined", "lost"]
+        (lost,) = [e for e in await manager.operator.events() if e.kind == "lost"]
+        assert lost.message == "node n1 is unreachable: its link is lost"
 
 
 async def test_node_that_is_silent_for_its_lease_loses_its_session(

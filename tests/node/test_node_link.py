@@ -153,6 +153,24 @@ async def test_link_begins_with_the_whole_and_goes_on_with_what_changes(
         await until(lambda: agent.outbox.batch() == Report())
 
 
+async def test_link_says_once_that_it_is_there(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "warren.node")
+    manager = FakeManager()
+    async with linked(manager, Ground()) as (_, link):
+        await until(lambda: link.is_up)
+        first = [record.getMessage() for record in caplog.records]
+        assert first.count("linked to the manager as node n1") == 1
+        manager.lost.set()
+        await until(lambda: not link.is_up)
+        manager.lost = trio.Event()
+        await until(lambda: link.is_up)
+    said = [record.getMessage() for record in caplog.records]
+    assert said[-1] == "the manager is back"
+    assert said.count("linked to the manager as node n1") == 1
+
+
 async def test_link_tells_again_what_was_on_its_way_when_it_was_lost(  # S19
     autojump_clock: MockClock,
 ) -> None:

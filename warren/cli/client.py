@@ -161,7 +161,7 @@ async def _heal(address: str, question: Question) -> int:
             if not has_met:
                 raise
             if met_at is not None:
-                say(f"warren: the link to the manager was lost ({error}); trying again")
+                say(f"warren: {error}; trying again")
                 if trio.current_time() - met_at > LONGEST_PAUSE:
                     pause = FIRST_PAUSE
         await trio.sleep(pause * random.uniform(0.8, 1.0))  # noqa: S311 - spread, not secret

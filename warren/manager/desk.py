@@ -180,13 +180,15 @@ class Desk:
         try:
             await session.push()
         except LinkLostError as error:
-            _log.info("the link to node %s is lost: %s", session.name, error)
+            _log.info("node %s: %s", session.name, error)
         session.ended.set()
 
     def _note_lost(self, row: NodeRow) -> None:
         self._unwritten.pop(row.name, None)
         if row.name not in self._sessions:
-            event = self._event(row.name, "lost", f"the link to node {row.name} is lost")
+            event = self._event(
+                row.name, "lost", f"node {row.name} is unreachable: its link is lost"
+            )
             try:
                 self._books.commit([PutNode(row), event])
             except UnavailableError:

@@ -54,6 +54,7 @@ class Link:
         self._remember = remember
         self._pause = FIRST_PAUSE
         self._boundary = Boundary("the link to the manager", agent.conditions)
+        self._has_met = False
         self.is_up = False
         self.trouble: str | None = None
 
@@ -135,6 +136,9 @@ class Link:
     def _note_up(self) -> None:
         if self.trouble is not None:
             _log.warning("the manager is back")
+        elif not self._has_met:
+            _log.info("linked to the manager as node %s", self._hello.name)
+        self._has_met = True
         self.is_up = True
         self.trouble = None
         self._boundary.note_well()
