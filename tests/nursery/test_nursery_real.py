@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -43,6 +44,15 @@ def left_of(prefix: str) -> list[int]:
 
 def handles() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def opened() -> list[str]:
+    """What this process has open, for a message."""
+    found = list[str]()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # of the listing itself
+            found.append(str(entry.readlink()))
+    return sorted(found)
 
 
 async def start_and_stop_all(supervisor: Supervisor, prefix: str) -> None:
@@ -86,7 +96,7 @@ async def test_cancelled_at_any_step_of_a_real_life_nothing_is_left(tmp_path: Pa
 
     def nothing_is_left(step: int) -> None:
         assert left_of("cancelled") == [], f"cancelled at step {step}"
-        assert handles() == before, f"cancelled at step {step}"
+        assert handles() == before, f"cancelled at step {step}: {opened()}"
 
     cancelled = await cancel_at_every_step(a_life, check=nothing_is_left, stride=3)
     assert cancelled > 10

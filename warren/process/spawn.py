@@ -86,6 +86,7 @@ class Starter:
         self._helper: Helper | None = None
         self._asking = trio.Lock()
         self._is_plain: bool | None = None
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"<Starter {self._helper!r}>"
@@ -97,10 +98,16 @@ class Starter:
 
     def open(self) -> None:
         """Have a helper, so that the first start need not wait for one. Raises CannotRunError."""
+        self._is_closed = False
         self._living()
 
     def close(self) -> None:
-        """End the helper. Harmless twice; the next start makes another."""
+        """End the helper, and start nothing more, what is under way neither. Harmless twice."""
+        self._is_closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """End the helper; the next start makes another."""
         if self._helper is not None:
             self._helper.close()
             self._helper = None
@@ -138,7 +145,7 @@ class Starter:
             gate.close()
             async with self._asking:
                 if self._helper is helper:
-                    self.close()
+                    self._let_go()
         return gated
 
     async def _ask(self, told: bytes, gate: int, output: int) -> Helper:
@@ -170,6 +177,8 @@ class Starter:
         return Gated(pid, pidfd, gate, program)
 
     def _living(self) -> Helper:
+        if self._is_closed:
+            raise CannotRunError("nothing is started any more: the supervisor ends")
         if self._helper is None:
             try:
                 self._helper = Helper(soft_limit=self._soft_limit, options=self._options)
