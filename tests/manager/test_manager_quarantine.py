@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,26 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.manager.test_manager_desk import FakeAgent, enroll
 from tests.rules.planning_kit import spec
+from tests.transport.test_transport_codec import read, written
 from warren.manager.program import Manager, open_manager
 from warren.manager.quarantine import isolate
+from warren.model.cluster import Plan
 from warren.model.errors import ConflictError, UnavailableError
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
-from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.model.task import (
+    MOST_COUNTED,
+    End,
+    EventKind,
+    Phase,
+    Reason,
+    TaskEvent,
+    TaskStatus,
+)
+from warren.rules.planner import plan
+from warren.rules.world import Touched, World
 from warren.store.state import StateStore
-
-OVERFLOWS = 2**63 - 1  # with one more, SQLite cannot hold it
+from warren.transport.memory import memory_gate
 
 
 @asynccontextmanager
@@ -40,15 +51,22 @@ def troubles(manager: Manager) -> list[str]:
 
 
 async def test_service_that_cannot_be_planned_for_is_set_aside_and_the_others_go_on(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def stumbling(world: World, touched: Touched, *, aside: Collection[str], **given: Any) -> Plan:
+        """Has a bug that a failed task of `bad` brings out."""
+        rows = [] if "bad" in aside else world.of_service("bad")
+        if any(row.phase is Phase.FAILED for row in rows):
+            raise OverflowError("Python int too large")
+        return plan(world, touched, aside=aside, **given)
+
+    monkeypatch.setattr("warren.manager.reconciler.plan", stumbling)
     with closing(StateStore.open(None)) as store:
         async with managed(store) as manager:
             for name in ("bad", "one", "two"):
                 await manager.operator.create(spec(name))
             session, _ = await enroll(manager, FakeAgent())
-            failed = [status(f"{name}.1#1", Phase.FAILED) for name in ("one", "two")]
-            failed.append(status("bad.1#1", Phase.FAILED, failed_before=OVERFLOWS))
+            failed = [status(f"{name}.1#1", Phase.FAILED) for name in ("one", "bad", "two")]
             await session.report_task_health(Report(statuses=tuple(failed)))
             await wait_all_tasks_blocked()
             current = {str(row.id) for row in manager.books.world.current("one")}
@@ -61,6 +79,7 @@ async def test_service_that_cannot_be_planned_for_is_set_aside_and_the_others_go
             await manager.operator.scale("one", 2)
             await wait_all_tasks_blocked()
             assert len(manager.books.world.current("one")) == 2
+            monkeypatch.undo()
             await manager.operator.remove("bad")  # an edit has it tried again
             await wait_all_tasks_blocked()
             assert "bad" not in manager.books.world.services
@@ -170,3 +189,34 @@ def test_isolate_blames_nobody_for_a_disk() -> None:
 
     with pytest.raises(UnavailableError):
         list(isolate(["a", "b"], attempt))
+
+
+async def test_what_follows_from_the_most_that_a_node_may_say_can_be_told(
+    autojump_clock: MockClock,
+) -> None:
+    with closing(StateStore.open(None)) as store:
+        async with managed(store) as manager:
+            await manager.operator.create(spec("web"))
+            session, _ = await enroll(manager, FakeAgent())
+            end = End(reason=Reason.EXITED, message="m" * 16_000, at=1_000_000.0)
+            for number in (1, 2, 3):
+                most = status(
+                    f"web.1#{number}",
+                    Phase.FAILED,
+                    restarts=MOST_COUNTED,
+                    failed_before=MOST_COUNTED,
+                    last_end=end,
+                )
+                await session.report_task_health(Report(statuses=(most,)))
+                for _ in range(130):
+                    await trio.sleep(5)
+                    await session.renew()
+            async with memory_gate(manager.gate) as gate:
+                view = await gate.view()
+                (service,) = await view.services()
+                assert service.tasks[0].slot_restarts == MOST_COUNTED
+                assert service.tasks[0].status.failed_before == MOST_COUNTED
+                assert [entry.kind for entry in await view.events()].count("replaced") == 3
+                for message in (service, *await view.events()):
+                    assert read(written(message), type(message)) == message
+            assert troubles(manager) == []

@@ -30,7 +30,7 @@ from warren.model.identity import TaskId
 from warren.model.link import EVENTS_AT_ONCE
 from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
-from warren.model.task import TaskStatus
+from warren.model.task import MOST_COUNTED, TaskStatus
 from warren.model.view import (
     KeptLogs,
     LogChunk,
@@ -254,6 +254,7 @@ class Viewer:
         if status.revision not in (0, row.revision):  # what it was given last is on its way
             status = msgspec.structs.replace(status, is_proving=not row.has_ended)
         chain = [one for one in world.slot(row.id.service, row.id.slot) if one.id <= row.id]
+        restarts = restarts_in(chain) + status.restarts - row.status.restarts
         asked = row.node is not None and not row.has_ended
         return TaskView(
             id=row.id,
@@ -263,7 +264,7 @@ class Viewer:
             desired=row.desired,
             is_stale=asked and row.id not in fresh,
             is_outdated=service is not None and not is_as_wanted(row, service),
-            slot_restarts=restarts_in(chain) + status.restarts - row.status.restarts,
+            slot_restarts=max(0, min(restarts, MOST_COUNTED)),
         )
 
     def _node(self, row: NodeRow) -> NodeView:

@@ -13,6 +13,8 @@ from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
 
+MOST_COUNTED = 10**9  # restarts or failures: what adds them up stops there
+
 
 class Phase(enum.IntEnum):
     """A task's phase; it only grows. The four last are ends."""

@@ -127,11 +127,13 @@ async def serve_reaping(
     with trio.open_signal_receiver(signal.SIGCHLD) as deaths:
         task_status.started()
         async for _ in deaths:
-            async with boundary:
-                reaper.reap_strays()
-                # Many deaths are one look: a zombie may wait, our event loop may not.
-                await trio.sleep(0.25)
-                reaper.reap_strays()
+            while True:  # until a look has not failed: there may be no other death for long
+                async with boundary:
+                    reaper.reap_strays()
+                    # Many deaths are one look: a zombie may wait, our event loop may not.
+                    await trio.sleep(0.25)
+                    reaper.reap_strays()
+                    break
 
 
 def _some_dead_child() -> int | None:

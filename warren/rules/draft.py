@@ -28,6 +28,8 @@ from warren.rules.placement import Refusal, Spread, explain
 from warren.rules.slots import restarts_in
 from warren.rules.world import World
 
+MESSAGE_LIMIT = 4000  # characters of an event: what a node says of an end may be longer
+
 
 class Draft:
     """Plays `Places`. `now` is wall time, `lease` in seconds; see `plan` for `aside` and `most`."""
@@ -264,7 +266,7 @@ class Draft:
 
     def say(self, kind: str, subject: str, message: str, *, reason: str = "", service: str) -> None:
         """Keep an event. Its message is one line, whatever ended a task."""
-        line = " ".join(message.split())
+        line = " ".join(message.split())[:MESSAGE_LIMIT]
         entry = Entry(
             at=self.now, kind=kind, subject=subject, message=line, reason=reason, service=service
         )

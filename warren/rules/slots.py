@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from warren.model.cluster import Desired, ServiceRow, TaskRow
 from warren.model.service import Condition, has_same_instances, has_same_tasks
-from warren.model.task import Phase
+from warren.model.task import MOST_COUNTED, Phase
 
 
 class Slots:
@@ -122,7 +122,7 @@ def is_as_wanted(row: TaskRow, service: ServiceRow) -> bool:
 def restarts_in(chain: Sequence[TaskRow]) -> int:
     """The restarts of a slot, of these tasks and of those before them."""
     before = chain[0].restarts_before if chain else 0
-    return before + sum(row.status.restarts for row in chain)
+    return min(before + sum(row.status.restarts for row in chain), MOST_COUNTED)
 
 
 def is_final(row: TaskRow) -> bool:

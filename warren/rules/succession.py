@@ -24,7 +24,7 @@ from warren.model.cluster import Desired, ServiceRow, TaskRow
 from warren.model.duration import format_duration
 from warren.model.identity import TaskId
 from warren.model.service import has_same_tasks
-from warren.model.task import Phase
+from warren.model.task import MOST_COUNTED, Phase
 from warren.rules.draft import Draft
 from warren.rules.occupancy import fixed_ports
 from warren.rules.restart import replacement_delay
@@ -122,7 +122,7 @@ def _retry(draft: Draft, service: ServiceRow, old: TaskRow) -> None:
     new = draft.create(
         service,
         slot,
-        failed_before=failed_before + 1,
+        failed_before=min(failed_before + 1, MOST_COUNTED),
         last_end=old.status.last_end,
         not_before=draft.now + delay if delay else None,
         reason=f"{old.id} {word}: starts after {wait}" if delay else None,

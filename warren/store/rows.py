@@ -12,7 +12,7 @@ from warren.model.cluster import Desired, Entry, NodeRow, RowFault, ServiceRow, 
 from warren.model.decode import DecodeError, from_json, to_json
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
-from warren.model.task import TaskStatus
+from warren.model.task import MOST_COUNTED, TaskStatus
 
 T = TypeVar("T")
 LARGEST = 2**53  # of a count or a time: what every reader of JSON can hold
@@ -31,6 +31,8 @@ EVENTS = "at, kind, subject, service, reason, message"
 _SERVICES = f"SELECT {SERVICES} FROM services ORDER BY name"  # noqa: S608
 _TASKS = f"SELECT {TASKS} FROM tasks ORDER BY service, slot, number"  # noqa: S608
 _NODES = f"SELECT {NODES} FROM nodes ORDER BY name"  # noqa: S608
+
+LONGEST_MESSAGE = 16_000  # characters: what a peer is told of an event; older ones may be longer
 
 
 class Reader:
@@ -211,7 +213,7 @@ def entry_of(row: Columns) -> Entry:
         subject=subject,
         service=service,
         reason=reason,
-        message=message,
+        message=message[:LONGEST_MESSAGE],
     )
 
 
@@ -255,17 +257,20 @@ def _node(row: Columns) -> NodeRow:
     )
 
 
-def _check(**columns: int | float | None) -> None:
+def _check(most: int = LARGEST, **columns: int | float | None) -> None:
     """Refuse what no manager has written: it would overflow, or be compared with in vain."""
     for name, value in columns.items():
-        if value is not None and not abs(value) <= LARGEST:  # NaN too
-            raise ValueError(f"{name}: {value}: want a number of at most {LARGEST}")
+        if value is not None and not abs(value) <= most:  # NaN too
+            raise ValueError(f"{name}: {value}: want a number of at most {most}")
 
 
 def _checked_json(text: str, kind: type[T]) -> T:
     value = from_json(text, kind)
     _check_within(msgspec.to_builtins(value, enc_hook=str), "status")
     return value
+
+
+_COUNTED = ("status.failed_before", "status.restarts")
 
 
 def _check_within(data: object, place: str) -> None:
@@ -276,4 +281,4 @@ def _check_within(data: object, place: str) -> None:
         for value in cast("list[object]", data):
             _check_within(value, place)
     elif isinstance(data, int | float):
-        _check(**{place: data})
+        _check(MOST_COUNTED if place in _COUNTED else LARGEST, **{place: data})

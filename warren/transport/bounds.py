@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from warren.model.task import MOST_COUNTED
+
 
 class Range(NamedTuple):
     """Both ends included."""
@@ -19,7 +21,7 @@ class Range(NamedTuple):
 
 
 _ORDER = Range(0, 2**62)  # only grows; one more still fits SQLite
-COUNT = Range(0, 10**9)
+COUNT = Range(0, MOST_COUNTED)
 _SECONDS = Range(0, 10**10)
 _JUDGED = Range(-(2**63), 2**63 - 1)  # by the model, or by who is asked
 
