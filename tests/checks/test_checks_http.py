@@ -452,9 +452,10 @@ async def test_http_leaves_no_time_wait_behind_where_it_asks_very_often() -> Non
     checker = Checker(transport=LeanTransport(frequency=Frequency(often=0)))
     async with serving(answering(OK, then="hold")) as target:
         check = HttpCheck()
+        before = sockets_of(target.ports["http"]).count("06")  # of an earlier test with this port
         for _ in range(20):
             assert (await checker(check, target, timeout=TIME)).result is Result.PASS
-        assert "06" not in sockets_of(target.ports["http"])
+        assert sockets_of(target.ports["http"]).count("06") <= before
 
 
 BODY = b"HTTP/1.1 200 OK\r\n\r\n"

@@ -282,10 +282,10 @@ def test_rm_is_done_when_there_is_another_one_of_that_name(person: Person) -> No
         (["service", "scale", "web", "1"], "scale"),
         (["service", "restart", "web"], "restart"),
         (["service", "rm", "web"], "service"),
-        (["service", "logs", "web"], "service"),
-        (["service", "logs", "web", "--follow"], "service"),
+        (["service", "logs", "web"], "kept_logs"),
+        (["service", "logs", "web", "--follow"], "kept_logs"),
         (["task", "inspect", "web.1#1"], "task"),
-        (["task", "logs", "web.1#1"], "log"),
+        (["task", "logs", "web.1#1"], "task"),
     ],
 )
 def test_what_is_not_there_is_3(person: Person, arguments: list[str], call: str) -> None:

@@ -215,7 +215,7 @@ async def test_what_follows_from_the_most_that_a_node_may_say_can_be_told(
                 view = await gate.view()
                 (service,) = await view.services()
                 assert service.tasks[0].slot_restarts == MOST_COUNTED
-                assert service.tasks[0].status.failed_before == MOST_COUNTED
+                assert manager.books.world.current("web")[0].failed_before == MOST_COUNTED
                 assert [entry.kind for entry in await view.events()].count("replaced") == 3
                 for message in (service, *await view.events()):
                     assert read(written(message), type(message)) == message
