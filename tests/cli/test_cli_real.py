@@ -55,7 +55,9 @@ def test_following_survives_kill_9_of_the_manager_with_nothing_lost_or_doubled(
         events.read_until('"ready"')
         up.send(signal.SIGKILL)
         up.process.wait(10)
-        wait_until(lambda: "was lost" in logs.errors and "was lost" in events.errors, "lost")
+        wait_until(
+            lambda: "trying again" in logs.errors and "trying again" in events.errors, "lost"
+        )
         with started(env, tmp_path):
             wait_until(lambda: "is back" in logs.errors and "is back" in events.errors, "back")
             assert run("service", "restart", name, "--wait", env=env).returncode == 0
@@ -90,7 +92,7 @@ def test_waiting_survives_kill_9_of_the_manager(
         wait_until(lambda: "waiting for" in waiting.errors, "it waits")
         up.send(signal.SIGKILL)
         up.process.wait(10)
-        wait_until(lambda: "was lost" in waiting.errors, "lost")
+        wait_until(lambda: "trying again" in waiting.errors, "lost")
         with started(env, tmp_path):
             flag.touch()
             waiting.read_until("1/1 healthy")

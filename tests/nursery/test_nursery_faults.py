@@ -227,7 +227,7 @@ async def test_failed_job_is_not_called_restarting(world: World, autojump_clock:
     async with world.open() as supervisor:
         service = supervisor.start(spec(restart={"condition": "never"}))
         await service.ended.wait()
-        assert str(service.health()) == "0/1 healthy"
+        assert str(service.health()) == "0/1 healthy, 1/1 failed"
 
 
 async def test_waiting_for_a_service_that_has_ended_says_why(

@@ -11,6 +11,7 @@ import trio
 from tests.nursery.conftest import spec
 from tests.sweep import cancel_at_every_step
 from warren import open_supervisor
+from warren.checks.lag import LoopLag
 from warren.model.service import ServiceSpec
 from warren.node.supervisor import Supervisor
 from warren.process import procfs
@@ -68,6 +69,7 @@ async def start_and_stop_all(supervisor: Supervisor, prefix: str) -> None:
 
 
 async def test_two_hundred_naughty_tasks_leave_nothing(tmp_path: Path) -> None:
+    LoopLag.current()  # one for the whole run
     before = handles()
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with open_supervisor(data_dir=tmp_path) as supervisor:

@@ -20,6 +20,7 @@ from tests.processes import marked, open_handles, wait_until
 from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, runtime_in
 from warren.model.check import Argv
 from warren.model.task import End, Instance, Reason
+from warren.process import procfs
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.process.trees import TreeKind
 from warren.runtime.instance import ProcessInstance
@@ -79,11 +80,19 @@ async def start_and_die(directory: Path, kind: str, *command: str, word: bytes =
         if word:
             await other.say(word)
             await wait_until(lambda: len(marked(INSTANCE_VARIABLE, instance.id)) >= 3)
+            await wait_until(lambda: _are_kept(instance))
         else:
             # The record was said before the gate was opened; now the program itself runs.
             await wait_until(lambda: instance.pid in marked(INSTANCE_VARIABLE, instance.id))
         await other.die()
     return instance
+
+
+def _are_kept(instance: Instance) -> bool:
+    """Whether all that there is of it has been moved into its cgroup, where it has one."""
+    group = instance.handle.get("cgroup", "").rpartition("/")[2]
+    paths = [procfs.cgroup2_path(pid) for pid in marked(INSTANCE_VARIABLE, instance.id)]
+    return all(path is None or group in path for path in paths)
 
 
 async def test_running_instance_is_adopted_and_killed_whole(

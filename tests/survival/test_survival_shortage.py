@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Generator
@@ -59,7 +60,9 @@ def test_programs_without_a_descriptor_left_live_and_are_well_again(place: Place
         before = place.tasks(name)
         for program in (manager, node):
             restrict(program.pid, 3)
-        wait_until(lambda: "Too many open files" in node.errors + manager.errors, "it is met")
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.connect(str(place.data / "warren.sock"))
+            wait_until(lambda: "oo many open files" in manager.errors, "it is met")
         (killed,) = place.pids(name)
         assert killed == before[0]["instance"]["pid"]
         for program in (manager, node):
