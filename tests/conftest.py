@@ -10,7 +10,24 @@ from pathlib import Path
 
 import pytest
 
-SLOW = ("tests/survival/", "tests/scenarios/")  # besides what is marked `slow`
+# Whole programs, and what is repeated for many seeds or steps; besides what is marked `slow`.
+SLOW = (
+    "tests/survival/",
+    "tests/scenarios/",
+    "tests/sim/",
+    "tests/cli/test_cli_check.py",
+    "tests/cli/test_cli_conversations.py",
+    "tests/cli/test_cli_output.py",
+    "tests/cli/test_cli_real.py",
+    "tests/cli/test_cli_terminal.py",
+    "tests/cli/test_cli_up.py",
+    "tests/process/test_process_logwatch.py",
+    "tests/rules/test_rules_planner_simulation.py",
+    "tests/runtime/test_runtime_leaks.py",
+    "tests/store/test_store_state_faults.py",
+    "tests/test_docs.py",
+    "tests/transport/test_transport_stock.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     if config.option.all:
-        return "all tests, the slow ones too: about 12 minutes on two cores"
+        return "all tests, the slow ones too: about a quarter of an hour on two cores"
     return "the quick tests, about 4 minutes on two cores; the slow ones come with --all"
 
 
