@@ -325,7 +325,7 @@ async def test_grandchild_that_holds_the_pipe_delays_nothing_and_dies(
     assert result.output == b"done\n"
     assert result.duration < 50
     assert marked(INSTANCE_VARIABLE, running.instance.id) == alone
-    assert zombies() == before
+    assert zombies() <= before
     await running.kill()
 
 

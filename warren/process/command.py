@@ -68,6 +68,7 @@ async def run_command(
                 output.close()  # first, as killing may need the descriptors
                 await kill_surely(tree)
                 reaper.reap(pid)
+                reaper.reap_strays()  # what had ended before it could be moved into the tree
         finally:
             output.close()
     except OSError as error:
