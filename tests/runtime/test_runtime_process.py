@@ -356,6 +356,8 @@ async def test_serving_reaps_orphans_while_their_instance_lives(runtime: Process
         launched = launch(SH, "-c", "for i in 1 2 3; do (setsid true &) ; done; exec sleep 1000")
         # setsid forks here as it would lead a group already; its orphans lead no session.
         running = await runtime.start(launched, record=nowhere)
+        program = Path(f"/proc/{running.instance.pid}/comm")
+        await wait_until(lambda: program.read_text() == "sleep\n")  # all have been left behind
         await wait_until(lambda: zombies() <= before)
         await running.kill()
         nursery.cancel_scope.cancel()
