@@ -325,7 +325,6 @@ async def test_grandchild_that_holds_the_pipe_delays_nothing_and_dies(
     assert result.output == b"done\n"
     assert result.duration < 50
     assert marked(INSTANCE_VARIABLE, running.instance.id) == alone
-    runtime._reaper.reap_strays()  # as serving does at any death
     assert zombies() <= before
     await running.kill()
 
@@ -362,5 +361,4 @@ async def test_serving_reaps_orphans_while_their_instance_lives(runtime: Process
         await wait_until(lambda: zombies() <= before)
         await running.kill()
         nursery.cancel_scope.cancel()
-    runtime._reaper.reap_strays()  # as serving does at any death
     assert zombies() <= before
