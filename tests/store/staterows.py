@@ -29,7 +29,7 @@ from warren.model.cluster import (
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
-from warren.model.task import Phase, ProbeStatus, TaskStatus
+from warren.model.task import MOST_COUNTED, Phase, ProbeStatus, TaskStatus
 from warren.store.state import StateStore
 
 SPEC = ServiceSpec(name="web", command=Argv(["web"]), env={"A": "b"}, ports={"http": 0})
@@ -115,6 +115,7 @@ while True:
 places = st.sampled_from(["a", "b", "web"])
 ids = st.builds(TaskId, places, st.integers(1, 3), st.integers(1, 3))
 counts = st.integers(0, 2**53)
+failures = st.integers(0, MOST_COUNTED)  # or restarts: what is added up
 _maybe_wall = st.none() | walls
 samples = st.builds(Sample, walls, st.builds(Outcome, st.sampled_from(Result), words, walls))
 probe_statuses = st.builds(
@@ -131,8 +132,8 @@ statuses = st.builds(
     phase=st.sampled_from(Phase),
     sequence=counts,
     ready=st.booleans(),
-    restarts=counts,
-    failed_before=counts,
+    restarts=failures,
+    failed_before=failures,
     instance=st.none() | instances,
     last_end=st.none() | ends,
     pending_reason=st.none() | words,
