@@ -132,7 +132,7 @@ def test_app_answering_500_is_restarted_and_says_why(
     (tmp_path / "app.py").write_text("print('app up', flush=True)\n" + APP)
     place.ask(
         "service", "create", "app", "--replicas", "2", "--port", "http", "--max-attempts", "3",
-        "--health-http", "path=/,port=http", "--health-interval", "100ms", "--health-retries", "3",
+        "--health-http", "path=/,port=http", "--health-interval", "400ms", "--health-retries", "3",
         "--", sys.executable, tmp_path / "app.py", tmp_path / "answer",
     )  # fmt: skip
     wanted = "Health: 0/2 healthy, 2/2 restarting"

@@ -56,6 +56,18 @@ async def test_a_group_and_a_bug_are_survived_and_a_cancellation_is_not(
             raise KeyboardInterrupt
 
 
+async def test_what_fails_as_it_is_cancelled_is_told_and_stays_inside() -> None:
+    conditions = Conditions()
+    boundary = Boundary("the link", conditions)
+    with trio.CancelScope() as scope:
+        async with boundary, trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            scope.cancel()
+            await _fail()
+    assert scope.cancelled_caught
+    assert [one.message for one in conditions.current()] == ["KeyError: 'web'"]
+
+
 async def _fail() -> None:
     raise KeyError("web")
 

@@ -67,14 +67,16 @@ async def test_who_gives_up_lets_the_others_follow() -> None:
             nursery.start_soon(piece, number)
         for _ in range(3):
             await trio.lowlevel.checkpoint()
+        wanted = {*done, *range(1, len(scopes), 2)}  # the first of all may have been through
         for number in range(0, len(scopes), 2):  # woken ones and waiting ones
             scopes[number].cancel()
         for _ in range(3):
             await trio.lowlevel.checkpoint()
         spent = 0.0
         with trio.fail_after(5):
-            while len(done) < len(scopes) // 2:
+            while len(done) < len(wanted):
                 await trio.lowlevel.checkpoint()
         await wait_all_tasks_blocked()
-    assert sorted(done) == list(range(1, len(scopes), 2))
+    assert sorted(done) == sorted(wanted)
+    assert len(wanted) <= len(scopes) // 2 + 1
     assert repr(turns) == "<Turns 0 waiting>"

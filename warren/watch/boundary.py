@@ -45,6 +45,13 @@ class Boundary:
         if error is None:
             self.note_well()
             return False
+        if isinstance(error, BaseExceptionGroup):
+            group = cast("BaseExceptionGroup[BaseException]", error)
+            failed, passing = group.split(Exception)
+            if passing is not None:  # it failed just as it was cancelled
+                if failed is not None:
+                    self._note_failed(failed)
+                raise passing
         if not isinstance(error, Exception):
             return False
         self._note_failed(error)
