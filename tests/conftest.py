@@ -32,6 +32,16 @@ SLOW = (
 )
 
 
+# What lasts much longer under coverage, or is killed before it could write what it has covered.
+UNTRACED = (
+    "tests/survival/",
+    "tests/sim/",
+    "tests/cli/test_cli_flags.py",
+    "tests/nursery/test_nursery_real.py",
+    "tests/store/test_store_state_faults.py",
+    "tests/test_lossless.py",
+    "tests/test_floors.py",
+)
 _MOST_WORKERS = 4  # what is timed shall not wait for a processor
 
 
@@ -45,8 +55,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return "the quick tests, about 3 minutes on two cores; the slow ones come with --all"
 
 
+@pytest.hookimpl(tryfirst=True)  # `-m` sees the marks made here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what needs root where there is none; `-ra` counts and shows the reason."""
+    for item in items:
+        if _place(item).startswith(UNTRACED):
+            item.add_marker("untraced")
     if os.geteuid() != 0:
         for item in items:
             if item.get_closest_marker("needs_root"):
@@ -82,5 +96,8 @@ def _names_something(config: pytest.Config) -> bool:
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    place = Path(item.path).relative_to(item.config.rootpath).as_posix()
-    return place.startswith(SLOW) or item.get_closest_marker("slow") is not None
+    return _place(item).startswith(SLOW) or item.get_closest_marker("slow") is not None
+
+
+def _place(item: pytest.Item) -> str:
+    return Path(item.path).relative_to(item.config.rootpath).as_posix()

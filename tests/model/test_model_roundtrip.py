@@ -19,12 +19,14 @@ generous = settings(
 )
 
 
+@pytest.mark.untraced
 @generous
 @given(specs())
 def test_any_spec_comes_back_from_its_file(spec: ServiceSpec) -> None:
     assert load_text(dump_text([spec])) == [spec]
 
 
+@pytest.mark.untraced
 @generous
 @given(st.lists(specs(), min_size=1, max_size=3, unique_by=lambda spec: spec.name))
 def test_any_file_keeps_its_services_in_order(several: list[ServiceSpec]) -> None:

@@ -21,10 +21,10 @@ from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, runtime_in
 from warren.model.check import Argv
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
-from warren.process.tree import INSTANCE_VARIABLE
+from warren.process.tree import CHECK_VARIABLE, INSTANCE_VARIABLE
 from warren.process.trees import TreeKind
 from warren.runtime.instance import ProcessInstance
-from warren.runtime.process import ProcessRuntime
+from warren.runtime.process import TOKEN_VARIABLE, ProcessRuntime
 
 SUPERVISE = str(Path(__file__).parent / "supervise.py")
 
@@ -73,6 +73,11 @@ async def supervisor(*arguments: str) -> AsyncGenerator[Other]:
                 await stream.aclose()
 
 
+def bearing(marks: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A process of our own with these variables."""
+    return subprocess.Popen(["sleep", "1000"], env={**os.environ, **marks})
+
+
 async def start_and_die(directory: Path, kind: str, *command: str, word: bytes = b"") -> Instance:
     """An instance whose supervisor was killed with SIGKILL."""
     async with supervisor("start", str(directory), kind, *command) as other:
@@ -93,6 +98,47 @@ def _are_kept(instance: Instance) -> bool:
     group = instance.handle.get("cgroup", "").rpartition("/")[2]
     paths = [procfs.cgroup2_path(pid) for pid in marked(INSTANCE_VARIABLE, instance.id)]
     return all(path is None or group in path for path in paths)
+
+
+async def test_what_a_check_had_not_yet_moved_when_its_supervisor_died_is_ended(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:  # S13, S21
+    instance = await start_and_die(tmp_path, kind, "sleep", "1000")
+    marks = {
+        INSTANCE_VARIABLE: instance.id,
+        TOKEN_VARIABLE: runtime.token,
+        CHECK_VARIABLE: "of a check",
+    }
+    with bearing(marks) as left:
+        try:
+            await wait_until(lambda: left.pid in marked(INSTANCE_VARIABLE, instance.id))
+            adopted = await runtime.adopt(instance)
+            assert isinstance(adopted, ProcessInstance)
+            await wait_until(lambda: left.pid not in marked(INSTANCE_VARIABLE, instance.id))
+        finally:
+            left.kill()
+    assert marked(INSTANCE_VARIABLE, instance.id) == [instance.pid]
+    await adopted.kill()
+
+
+async def test_who_left_its_cgroup_for_another_is_left_there(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:
+    if kind == "walk":
+        return  # all that bears the mark is one tree there
+    instance = await start_and_die(tmp_path, "cgroup", "sleep", "1000")
+    elsewhere = Path(runtime.trees.handle("x")).parent.parent / f"elsewhere-{os.getpid()}"
+    elsewhere.mkdir()
+    marks = {INSTANCE_VARIABLE: instance.id, TOKEN_VARIABLE: runtime.token}
+    with bearing(marks) as other:
+        (elsewhere / "cgroup.procs").write_text(str(other.pid))
+        await wait_until(lambda: other.pid in marked(INSTANCE_VARIABLE, instance.id))
+        adopted = await runtime.adopt(instance)
+        assert isinstance(adopted, ProcessInstance)
+        assert other.poll() is None
+        other.kill()
+    elsewhere.rmdir()
+    await adopted.kill()
 
 
 async def test_running_instance_is_adopted_and_killed_whole(

@@ -107,6 +107,7 @@ def commits(draw: st.DrawFn) -> list[list[Change]]:
     return draw(st.lists(st.lists(change, min_size=1, max_size=6), max_size=5))
 
 
+@pytest.mark.untraced
 @settings(
     deadline=None,
     max_examples=150,

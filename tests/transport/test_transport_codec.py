@@ -57,6 +57,7 @@ def refusal(message: Any, kind: type[Any] = ServiceSpec) -> str:
     return str(caught.value.named("spec"))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", VALUES)
 @generous
 @given(data=st.data())

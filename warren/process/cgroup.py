@@ -13,7 +13,7 @@ import contextlib
 import errno
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -136,10 +136,15 @@ class CgroupTree:
             path.mkdir(exist_ok=True)
         return CgroupTree(path, self._instance, self._reaper, self)
 
-    def branches(self) -> list[CgroupTree]:
+    def branches(self, found: Iterable[int]) -> list[CgroupTree]:
         left = sorted(self._path.glob("check-*"))
         self._checks += len(left)
-        return [CgroupTree(path, self._instance, self._reaper, self) for path in left]
+        trees = [CgroupTree(path, self._instance, self._reaper, self) for path in left]
+        if outside := [pid for pid in found if self._is_left(pid)]:
+            trees.append(self.branch())
+            for pid in outside:
+                trees[-1]._enter(pid)  # noqa: SLF001  # its own branch
+        return trees
 
     def discard(self) -> None:
         if self._parent is not None:
@@ -189,6 +194,12 @@ class CgroupTree:
             # In the middle of an exec. An orphan that came to us just now can only be ours.
             return stat.parent == os.getpid() and pid not in self._reaper.held
         return has_it
+
+    def _is_left(self, pid: int) -> bool:
+        """Whether it is ours and still where its supervisor was. Who went elsewhere meant to."""
+        if self.is_inside(pid) or procfs.cgroup2_path(pid) != procfs.cgroup2_path(os.getpid()):
+            return False
+        return bool(procfs.has_marker(pid, f"{INSTANCE_VARIABLE}={self._instance}".encode()))
 
     def is_inside(self, pid: int) -> bool:
         """Whether the process, or the zombie, is in this cgroup or below it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import trio
@@ -71,8 +71,9 @@ class Tree(Protocol):
         """A tree within this one, which can be killed alone and dies with it."""
         ...
 
-    def branches(self) -> Sequence[Tree]:
-        """The branches an earlier supervisor left."""
+    def branches(self, found: Iterable[int]) -> Sequence[Tree]:
+        """The branches an earlier supervisor left. `found` is who may be of this tree and in none:
+        that one died before it had moved what a check of its had started."""
         ...
 
     def pids(self) -> Sequence[int]:

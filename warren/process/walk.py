@@ -101,12 +101,10 @@ class WalkTree:
         unique = f"{os.getpid()}-{time.monotonic_ns()}-{next(_check_number)}"
         return WalkTree({CHECK_VARIABLE: unique}, self._reaper)
 
-    def branches(self) -> list[WalkTree]:
-        found = set[str]()
-        for pid in procfs.all_pids():
-            if procfs.has_marker(pid, self._marker):
-                found.add(procfs.read_environ(pid).get(CHECK_VARIABLE, ""))
-        return [WalkTree({CHECK_VARIABLE: name}, self._reaper) for name in sorted(found) if name]
+    def branches(self, found: Iterable[int]) -> list[WalkTree]:
+        members = [pid for pid in found if procfs.has_marker(pid, self._marker)]
+        names = {procfs.read_environ(pid).get(CHECK_VARIABLE, "") for pid in members} - {""}
+        return [WalkTree({CHECK_VARIABLE: name}, self._reaper) for name in sorted(names)]
 
     def discard(self) -> None:
         """Nothing to give back."""

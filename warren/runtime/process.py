@@ -65,6 +65,7 @@ class ProcessRuntime:
         self._boot = procfs.boot_id()
         # Weak: an instance belongs to its task's nursery, and is kept by that alone.
         self._instances = weakref.WeakValueDictionary[str, ProcessInstance]()
+        self._left: dict[str, list[int]] | None = None  # whom an earlier supervisor has left
         self._conditions = conditions or Conditions()
         self.logs = Logs(data_dir / "logs", limit=log_limit, keep=log_keep)
 
@@ -154,7 +155,9 @@ class ProcessRuntime:
                 return _lost("ended while no supervisor watched it; its exit code is unknown")
             main.close()
             return end_of(main.status)
-        for branch in tree.branches():
+        if self._left is None:
+            self._left = self._marked()
+        for branch in tree.branches(self._left.get(instance.id, ())):
             await kill_surely(branch)
         return self._made(instance, main, tree, context)
 
@@ -182,12 +185,15 @@ class ProcessRuntime:
                 await kill_surely(find_tree(name, handle, pid=0, start=0, reaper=self._reaper))
         return sorted(found)
 
-    def _marked(self) -> set[str]:
-        """Instances of this node that run, by their environment."""
+    def _marked(self) -> dict[str, list[int]]:
+        """Who runs for this node, by instance, as their environment says."""
         token = f"{TOKEN_VARIABLE}={self.token}".encode()
-        pids = [pid for pid in procfs.all_pids() if procfs.has_marker(pid, token)]
-        names = (procfs.read_environ(pid).get(INSTANCE_VARIABLE) for pid in pids)
-        return {name for name in names if name}
+        found = dict[str, list[int]]()
+        for pid in procfs.all_pids():
+            name = procfs.has_marker(pid, token) and procfs.read_environ(pid).get(INSTANCE_VARIABLE)
+            if name:
+                found.setdefault(name, []).append(pid)
+        return found
 
     async def _begin(self, launch: Launch, argv: list[str], context: Context, tree: Tree) -> Gated:
         try:
