@@ -32,20 +32,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
+from processes import supervising
 from section import Bound, Section, milliseconds, percentile, table
 
-from warren.checks import run_check
-from warren.checks.caps import Caps
 from warren.model.check import Argv, TcpCheck
 from warren.model.duration import Duration
 from warren.model.probe import Probe
 from warren.model.service import Restart, ServiceSpec, Stop
 from warren.model.task import EventKind, TaskEvent, TaskStatus
-from warren.node.supervisor import open_supervision
-from warren.nursery.surroundings import Surroundings
-from warren.runtime.ports import PortAllocator
 from warren.runtime.process import ProcessRuntime
-from warren.store.journal import SqliteJournal
 
 SPACING = 2.1  # seconds a program runs before it is killed
 TURN = 0.2  # seconds between two restarts
@@ -305,28 +300,11 @@ def write_program(file: Path, starts: Starts) -> None:
 
 async def supervise(port: int, directory: Path) -> None:
     """Be Warren on a node. Prints the time of every probe failure."""
-    runtime = ProcessRuntime(data_dir=directory, node="bench")
-    journal = SqliteJournal(directory / "journal.db")
-    try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(runtime.serve)
-            around = Surroundings(
-                node="bench",
-                runtime=runtime,
-                check=Caps(run_check),
-                ports=PortAllocator(salt=runtime.token),
-                journal=journal,
-                publish=print_failure,
-                inherited=os.environ,
-            )
-            async with open_supervision(around) as supervisor:
-                supervisor.start(spec(port, directory))
-                with trio.open_signal_receiver(signal.SIGINT) as signals:
-                    async for _ in signals:
-                        break
-            nursery.cancel_scope.cancel()
-    finally:
-        journal.close()
+    async with supervising(directory, print_failure) as supervisor:
+        supervisor.start(spec(port, directory))
+        with trio.open_signal_receiver(signal.SIGINT) as signals:
+            async for _ in signals:
+                break
 
 
 def print_failure(_status: TaskStatus, event: TaskEvent) -> None:

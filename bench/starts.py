@@ -15,22 +15,17 @@ import argparse
 import os
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import trio
+from processes import supervising
 from section import Bound, Section, milliseconds, percentile, table
 
-from warren.checks import run_check
-from warren.checks.caps import Caps
 from warren.model.check import Argv
 from warren.model.service import ServiceSpec, Stop
 from warren.model.task import TaskEvent, TaskStatus
-from warren.node.supervisor import open_supervision
-from warren.nursery.surroundings import Surroundings
 from warren.process.inherited import settle
-from warren.runtime.ports import PortAllocator
-from warren.runtime.process import ProcessRuntime
-from warren.store.journal import SqliteJournal
 
 BOUND = 0.002  # seconds, at p99.9
 SHARE = 0.999
@@ -79,35 +74,17 @@ def main() -> None:
 
 
 async def measure(directory: Path, starts: int, seconds: float, soft_limit: int) -> list[float]:
-    runtime = ProcessRuntime(data_dir=directory, node="bench", soft_limit=soft_limit)
-    journal = SqliteJournal(directory / "journal.db")
-    passes = Passes()
-    try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(runtime.serve)
-            around = Surroundings(
-                node="bench",
-                runtime=runtime,
-                check=Caps(run_check),
-                ports=PortAllocator(salt=runtime.token),
-                journal=journal,
-                publish=tell_nobody,
-                inherited=os.environ,
-            )
-            async with open_supervision(around) as supervisor:
-                await supervisor.start(spec(0)).wait_ready()  # everything is loaded then
-                trio.lowlevel.add_instrument(passes)
-                began = trio.current_time()
-                for number in range(1, starts + 1):
-                    await trio.sleep_until(began + number * seconds / starts)
-                    supervisor.start(spec(number))
-                for service in supervisor.services.values():
-                    await service.wait_ready()
-                trio.lowlevel.remove_instrument(passes)
-            nursery.cancel_scope.cancel()
-    finally:
-        passes.close()
-        journal.close()
+    with closing(Passes()) as passes:
+        async with supervising(directory, tell_nobody, soft_limit=soft_limit) as supervisor:
+            await supervisor.start(spec(0)).wait_ready()  # everything is loaded then
+            trio.lowlevel.add_instrument(passes)
+            began = trio.current_time()
+            for number in range(1, starts + 1):
+                await trio.sleep_until(began + number * seconds / starts)
+                supervisor.start(spec(number))
+            for service in supervisor.services.values():
+                await service.wait_ready()
+            trio.lowlevel.remove_instrument(passes)
     return passes.taken
 
 

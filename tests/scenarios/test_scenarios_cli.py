@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import signal
 import socket
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from support_cluster import Place, Shape, cleared, pids_of
 from support_up import Command, unique, wait_until
-from test_scenarios_servers import APP, NGINX, POSTGRES, SBIN, needs, open_the_way
+from test_scenarios_servers import APP, NGINX, POSTGRES, SBIN, needs, postgres_after, postgres_home
 
 REDIS = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--port"]
 PATH = ["--env", f"PATH={SBIN}"]
@@ -100,28 +99,19 @@ def test_redis_is_healthy_by_tcp_and_restarted_when_killed(
 @pytest.mark.needs_root
 @pytest.mark.skipif(POSTGRES is None, reason="postgresql is not installed")
 def test_postgres_slow_start_is_never_punished(tmp_path: Path, place: Place, up: Command) -> None:
-    assert POSTGRES is not None
-    owner = pwd.getpwnam("postgres")
-    home = tmp_path / "pg"
-    home.mkdir()
-    os.chown(home, owner.pw_uid, owner.pw_gid)
-    open_the_way(home)
-    slow_start = (
-        'initdb -D "$0/db" -A trust >/dev/null && sleep 1.5 &&'
-        ' exec postgres -D "$0/db" -p "$PORT" -k "$0" -c listen_addresses=127.0.0.1'
-    )
+    home, env = postgres_home(tmp_path)
     place.ask(
         "service", "create", "postgres", "--port", "sql", "--user", "postgres", "--cwd", home,
-        "--env", f"PATH={POSTGRES.parent}:{SBIN}", "--env", f"HOME={home}", "--env", "LANG=C",
+        *(word for name, value in env.items() for word in ("--env", f"{name}={value}")),
         "--health-cmd", "pg_isready -U postgres -h 127.0.0.1 -p $(PORT)", "--stop-signal", "INT",
         "--health-interval", "200ms", "--health-retries", "1", "--health-start-period", "60s",
-        "--wait", "--", "sh", "-c", slow_start, home,
+        "--wait", "--", "sh", "-c", postgres_after("1.5"), home,
     )  # fmt: skip
     (task,) = place.wait_tasks("postgres", lambda tasks: successes(tasks) > 3, "it goes on")
     assert (task["ready"], task["restarts"], task["last_end"]) == (True, 0, None)
     asked = place.ask("task", "inspect", task["id"])
     assert "fail" in asked  # it was asked before it was ready, and not punished
-    assert os.stat(f"/proc/{task['instance']['pid']}").st_uid == owner.pw_uid  # noqa: PTH116
+    assert os.stat(f"/proc/{task['instance']['pid']}").st_uid == home.stat().st_uid  # noqa: PTH116
     assert "Health: 1/1 healthy" in place.ask("service", "inspect", "postgres").splitlines()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import sys
 from pathlib import Path
 
@@ -13,10 +11,10 @@ from test_scenarios_servers import (
     NGINX,
     PATIENCE,
     POSTGRES,
-    SBIN,
     Scene,
     needs,
-    open_the_way,
+    postgres_after,
+    postgres_home,
     scene,
     service,
 )
@@ -114,20 +112,11 @@ async def test_probes_leave_no_error_in_the_log_of_redis(tmp_path: Path) -> None
 @pytest.mark.needs_root
 @pytest.mark.skipif(POSTGRES is None, reason="postgresql is not installed")
 async def test_probes_leave_no_error_in_the_log_of_postgres(tmp_path: Path) -> None:
-    assert POSTGRES is not None
-    owner = pwd.getpwnam("postgres")
-    home = tmp_path / "pg"
-    home.mkdir()
-    os.chown(home, owner.pw_uid, owner.pw_gid)
-    open_the_way(home)
-    start = (
-        'initdb -D "$0/db" -A trust >/dev/null &&'
-        ' exec postgres -D "$0/db" -p "$PORT" -k "$0" -c listen_addresses=127.0.0.1'
-    )
+    home, env = postgres_home(tmp_path)
     spec = service(
         "postgres",
-        command=["sh", "-c", start, str(home)],
-        env={"PATH": f"{POSTGRES.parent}:{SBIN}", "HOME": str(home), "LANG": "C"},
+        command=["sh", "-c", postgres_after("0"), str(home)],
+        env=env,
         user="postgres",
         cwd=str(home),
         ports={"sql": 0},

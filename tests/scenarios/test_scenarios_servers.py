@@ -205,21 +205,12 @@ async def test_redis_is_ready_by_tcp_and_restarted_when_killed(tmp_path: Path) -
 @pytest.mark.needs_root
 @pytest.mark.skipif(POSTGRES is None, reason="postgresql is not installed")
 async def test_postgres_slow_start_is_never_punished(tmp_path: Path) -> None:
-    assert POSTGRES is not None
-    owner = pwd.getpwnam("postgres")
-    home = tmp_path / "pg"
-    home.mkdir()
-    os.chown(home, owner.pw_uid, owner.pw_gid)
-    open_the_way(home)
-    slow_start = (
-        'initdb -D "$0/db" -A trust >/dev/null && sleep 2 &&'
-        ' exec postgres -D "$0/db" -p "$PORT" -k "$0" -c listen_addresses=127.0.0.1'
-    )
+    home, env = postgres_home(tmp_path)
     is_ready = ["pg_isready", "-h", "127.0.0.1", "-p", "$(PORT)", "-U", "postgres"]
     spec = service(
         "postgres",
-        command=["sh", "-c", slow_start, str(home)],
-        env={"PATH": f"{POSTGRES.parent}:{SBIN}", "HOME": str(home), "LANG": "C"},
+        command=["sh", "-c", postgres_after("2"), str(home)],
+        env=env,
         user="postgres",
         cwd=str(home),
         ports={"sql": 0},
@@ -242,7 +233,7 @@ async def test_postgres_slow_start_is_never_punished(tmp_path: Path) -> None:
         samples = postgres.tasks()[0].samples()[ProbeKind.LIVENESS]
         assert Result.FAIL in {sample.outcome.result for sample in samples}
         assert status.instance is not None
-        assert os.stat(f"/proc/{status.instance.pid}").st_uid == owner.pw_uid  # noqa: PTH116
+        assert os.stat(f"/proc/{status.instance.pid}").st_uid == home.stat().st_uid  # noqa: PTH116
         with trio.fail_after(PATIENCE):
             while passes(stage, "postgres") < 3:  # noqa: ASYNC110
                 await trio.sleep(0.05)  # outcomes wake nobody: only transitions do
@@ -313,6 +304,25 @@ async def test_readiness_failure_keeps_the_pid_and_the_task_comes_back(tmp_path:
             EventKind.UNREADY,
             EventKind.READY,
         ]
+
+
+def postgres_home(directory: Path) -> tuple[Path, dict[str, str]]:
+    """A directory that is the postgres user's, and the environment for its programs there."""
+    assert POSTGRES is not None
+    owner = pwd.getpwnam("postgres")
+    home = directory / "pg"
+    home.mkdir()
+    os.chown(home, owner.pw_uid, owner.pw_gid)
+    open_the_way(home)
+    return home, {"PATH": f"{POSTGRES.parent}:{SBIN}", "HOME": str(home), "LANG": "C"}
+
+
+def postgres_after(pause: str) -> str:
+    """The script that makes a database in its directory `$0` and runs it so many seconds later."""
+    return (
+        f'initdb -D "$0/db" -A trust >/dev/null && sleep {pause} &&'
+        ' exec postgres -D "$0/db" -p "$PORT" -k "$0" -c listen_addresses=127.0.0.1'
+    )
 
 
 def open_the_way(directory: Path) -> None:

@@ -144,7 +144,8 @@ def test_node_whose_disk_is_full_keeps_its_tasks_says_so_and_heals(
         first, second = place.tasks(name)
         fill(small)
         os.kill(first["instance"]["pid"], signal.SIGKILL)
-        wait_until(lambda: "disk: " in place.ask("status", status=1), "it says so")
+        wait_until(lambda: "disk: " in run("status", env=socket).stdout, "it says so")
+        place.ask("status", status=1)
         wait_until(lambda: _passes(place, name) > _passes_of(second), "it is probed")
         assert node.process.poll() is None
         assert second["instance"]["pid"] in place.pids(name)

@@ -25,6 +25,15 @@ QUESTION = 8 + 3 * 8  # where its number stands in a message of one segment
 
 async def spoken(folder: Path, cluster: Played, say: Callable[[Cluster], Awaitable[Any]]) -> Talk:
     """The messages of a client that logs in and says this, up to its first call of that."""
+    talk = messages(await recorded(folder, cluster, say))
+    calls = [index for index, (frame, _) in enumerate(talk) if frame.kind == CALL]
+    return talk[: calls[1] + 1]
+
+
+async def recorded(
+    folder: Path, cluster: Played, say: Callable[[Cluster], Awaitable[Any]]
+) -> bytes:
+    """All that a client sends that logs in and says this."""
     path = str(folder / "r.sock")
     said = bytearray()
 
@@ -45,9 +54,7 @@ async def spoken(folder: Path, cluster: Played, say: Callable[[Cluster], Awaitab
             with contextlib.suppress(WarrenError):
                 await say(far)
         nursery.cancel_scope.cancel()
-    talk = messages(bytes(said))
-    calls = [index for index, (frame, _) in enumerate(talk) if frame.kind == CALL]
-    return talk[: calls[1] + 1]
+    return bytes(said)
 
 
 def messages(said: bytes) -> Talk:

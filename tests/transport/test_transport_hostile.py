@@ -18,6 +18,7 @@ from typing import cast
 import pytest
 import trio
 
+from tests.transport.raw_wire import recorded
 from tests.transport.wire_links import Dial, Hang, Played, gate_of, gate_to, serving
 from warren.model.address import TcpAddress, UnixAddress
 from warren.model.check import Argv
@@ -61,39 +62,6 @@ async def answer_to(path: str, sent: bytes) -> bytes:
     return said
 
 
-async def recorded(folder: Path) -> bytes:
-    """What a client sends that logs in and creates a service."""
-    path = str(folder / "r.sock")
-    said = bytearray()
-    served = serving("unix", folder, gate_to(Played(create=NotFoundError("no"))))
-
-    async def relay(near: trio.SocketStream) -> None:
-        far = await trio.open_unix_socket(str(folder / "w.sock"))
-        async with near, far, trio.open_nursery() as nursery:
-            nursery.start_soon(copy, far, near, bytearray())
-            await copy(near, far, said)
-            nursery.cancel_scope.cancel()
-
-    async with served, trio.open_nursery() as nursery:
-        listener = trio.socket.socket(socket.AF_UNIX)
-        await listener.bind(path)
-        listener.listen()
-        nursery.start_soon(trio.serve_listeners, relay, [trio.SocketListener(listener)])
-        async with open_gate(UnixAddress(path)) as gate:
-            far = await gate.login()
-            with pytest.raises(NotFoundError):
-                await far.create(ServiceSpec(name="web", command=Argv(["run"]), env={"A": "b"}))
-        nursery.cancel_scope.cancel()
-    return bytes(said)
-
-
-async def copy(source: trio.SocketStream, sink: trio.SocketStream, kept: bytearray) -> None:
-    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        async for chunk in source:
-            kept += chunk
-            await sink.send_all(chunk)
-
-
 def framed(words: int, segments: int = 1) -> bytes:
     """The head of a message of so many words."""
     return struct.pack("<II", segments - 1, words)
@@ -118,7 +86,9 @@ async def test_malformed_bytes_end_their_own_connection(tmp_path: Path, sent: by
 @pytest.mark.parametrize("seed", range(20))
 async def test_garbage_ends_at_most_its_own_connection(tmp_path: Path, seed: int) -> None:
     noise = random.Random(seed)
-    talk = await recorded(tmp_path)
+    spec = ServiceSpec(name="web", command=Argv(["run"]), env={"A": "b"})
+    refusing = Played(create=NotFoundError("no"))
+    talk = await recorded(tmp_path, refusing, lambda far: far.create(spec))
     assert len(talk) > 300
     async with well(tmp_path) as path:
         for _ in range(20):
