@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -61,6 +62,8 @@ BENCHMARKS = {
 }
 
 GO_NAMES = ("http", "load")  # what compiles its server with Go
+GO_LEAST = (1, 22)  # as go_probe/go.mod says
+GO_SAID = "go" + ".".join(map(str, GO_LEAST))
 
 INTRO = """# Benchmarks
 
@@ -91,9 +94,10 @@ def main() -> None:
     names: list[str] = options.names or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"{', '.join(unknown)}: no such benchmark; want {', '.join(BENCHMARKS)}")
-    if needy := [name for name in names if name in GO_NAMES and shutil.which("go") is None]:
+    needy = [name for name in names if name in GO_NAMES]
+    if needy and (lacking := go_lacking()):
         wanted = "pip install -e '.[bench]', or another Go; or name other benchmarks"
-        parser.exit(2, f"bench: {', '.join(needy)}: no `go` on PATH: want {wanted}\n")
+        parser.exit(2, f"bench: {', '.join(needy)}: {lacking}: want {wanted}\n")
     sections = {name: run(name, is_quick=options.quick) for name in names}
     text = document(list(sections.values()))
     print(text)
@@ -103,6 +107,18 @@ def main() -> None:
         content = {"machine": asdict(machine()), "sections": msgspec.to_builtins(sections)}
         options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     sys.exit(any(not bound.holds for one in sections.values() for bound in one.bounds))
+
+
+def go_lacking() -> str:
+    """What is wrong with the Go there is; nothing: empty."""
+    if shutil.which("go") is None:
+        return "no `go` on PATH"
+    said = subprocess.run(["go", "version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"go(\d+)\.(\d+)", said)
+    if found is None or tuple(map(int, found.groups())) < GO_LEAST:
+        known = found[0] if found else "of no known version"
+        return f"`go` on PATH is {known}, not {GO_SAID} or later"
+    return ""
 
 
 def document(sections: Sequence[Section]) -> str:

@@ -43,7 +43,7 @@ from warren.transport.memory import memory_gate
 from warren.transport.server import serve_gate
 
 TASKS = 500
-LOADS = ((1, 1), (64, 1), (TASKS, 1), (1, TASKS))  # reports in flight, tasks in each
+LOADS = ((1, 1), (64, 1), (1, TASKS))  # reports in flight, tasks in each
 
 
 class Load(msgspec.Struct, frozen=True):
