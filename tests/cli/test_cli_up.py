@@ -5,11 +5,22 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support_up import TRAPPING, marked, run, unique, up, wait_until, write_services
+
+from tests.store.staterows import SPEC, service_row, task_row
+from warren.cli.session import is_over
+from warren.manager.books import Books
+from warren.model.check import Argv
+from warren.model.cluster import PutService, PutTask
+from warren.model.service import ServiceSpec
+from warren.model.task import Phase
+from warren.store.state import StateStore
 
 APP = Path(__file__).parent.parent.parent / "examples" / "app.py"
 HTTP = {"http": {"path": "/healthz"}, "interval": "200ms", "timeout": "5s"}
@@ -233,6 +244,46 @@ def test_up_runs_a_finished_job_again_as_a_new_task(file: Path, data: Path) -> N
         done = run("up", file, "--data-dir", data)
         assert done.returncode == 0
         assert f" {name}.1#{number} complete: exited with code 0\n" in done.stdout
+
+
+@pytest.mark.parametrize("with_a_job", [False, True])
+def test_up_goes_on_where_the_rows_of_a_service_cannot_be_read(
+    file: Path, data: Path, with_a_job: bool
+) -> None:
+    kept, job, later = unique("kept"), unique("job"), unique("later")
+    sleeping = {"command": ["sleep", "1000"]}
+    write_services(file, {kept: sleeping})
+    with up(file, data) as command:
+        command.read_until(f"{kept}: 1/1 healthy")
+        command.send(signal.SIGKILL)
+        command.wait()
+    (before,) = marked(kept)
+    with closing(sqlite3.connect(data / "manager.sqlite")) as database, database:
+        database.execute("UPDATE services SET spec = '{'")
+    once = {"command": ["true"], "restart": {"condition": "never"}}
+    write_services(file, {kept: sleeping, **({job: once} if with_a_job else {})})
+    with up(file, data) as command:
+        if with_a_job:
+            command.read_until(f"{job}: 1/1 complete")
+        make = ("service", "create", later, "--data-dir", data, "--", "sleep", "1000")
+        wait_until(lambda: run(*make).returncode == 0, "the manager answers")
+        command.read_until(f"{later}: 1/1 healthy")
+        assert list(marked(kept)) == [before]
+        assert f"service {kept} is set aside" in command.errors
+        command.send(signal.SIGINT)
+        assert command.wait() == 0
+
+
+def test_up_is_not_over_while_a_service_is_set_aside_or_missing() -> None:
+    with closing(StateStore.open(None)) as store:
+        books = Books(store, now=lambda: 1.0)
+        books.commit([PutService(service_row()), PutTask(task_row(phase=Phase.COMPLETE))])
+        assert is_over(books, [SPEC])
+        assert not is_over(books, [SPEC, ServiceSpec(name="other", command=Argv(["x"]))])
+        books.quarantine.add_service("web", "OverflowError")
+        assert not is_over(books, [SPEC])
+        books.quarantine.release_service("web")
+        assert is_over(books, [SPEC])
 
 
 def test_up_says_that_its_data_directory_is_in_use(file: Path, data: Path) -> None:

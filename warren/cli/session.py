@@ -14,9 +14,10 @@ import trio
 from warren.cli.reporter import Reporter
 from warren.cli.signals import FORCING, STOPPING
 from warren.cli.stage import Stage, StageOptions, open_stage
+from warren.manager.books import Books
 from warren.model.cluster import Change, PutTask, ServiceRow, TaskRow
 from warren.model.plural import counted
-from warren.model.service import Condition
+from warren.model.service import Condition, ServiceSpec
 from warren.model.task import Phase
 from warren.rules.slots import is_as_wanted
 from warren.rules.world import Touched, World
@@ -62,21 +63,21 @@ class Session:
         return status
 
     async def _watch(self, stage: Stage) -> None:
-        world = stage.manager.books.world
-
         def look(changes: Sequence[Change], _touched: Touched) -> None:
-            has_end = any(isinstance(c, PutTask) and c.row.has_ended for c in changes)
-            if has_end and stage.file.is_applied and _is_over(world):
-                self._end("ended")
+            if any(isinstance(c, PutTask) and c.row.has_ended for c in changes):
+                self._end_if_over(stage)
 
-        if self._options.specs is not None:
-            stage.manager.books.on_commit.append(look)
-            if stage.file.is_applied and _is_over(world):
-                self._end("ended")
+        stage.manager.books.on_commit.append(look)
+        self._end_if_over(stage)
         await self._over.wait()
         left = stage.node.agent.unended()
         if left:
             self._reporter.note_stopping(f"stopping {counted(left, 'task')}, Ctrl-C again forces")
+
+    def _end_if_over(self, stage: Stage) -> None:
+        specs = self._options.specs
+        if specs is not None and stage.file.is_applied and is_over(stage.manager.books, specs):
+            self._end("ended")
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
@@ -100,8 +101,12 @@ class Session:
         return 0 if all(row.phase is Phase.COMPLETE for row in _current(world)) else 1
 
 
-def _is_over(world: World) -> bool:
-    """Whether every slot of every service is filled by a task that has ended for good."""
+def is_over(books: Books, specs: Sequence[ServiceSpec]) -> bool:
+    """Whether every slot of every service is filled by a task that has ended for good. Of what is
+    set aside nobody knows, and a file's service that is not there has not ended."""
+    world, aside = books.world, books.quarantine
+    if aside.unread or aside.services or any(s.name not in world.services for s in specs):
+        return False
     for service in world.services.values():
         current = world.current(service.name)
         if service.is_removing or len(current) < service.spec.replicas:
