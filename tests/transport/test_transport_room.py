@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.transport.wire_links import KINDS, Played, gate_of, gate_to, serving
-from warren.model.errors import LinkLostError, OverloadedError
+from warren.model.errors import LinkLostError, NotFoundError, OverloadedError
 from warren.model.identity import TaskId
 from warren.model.report import Assignments, NodeHello
 from warren.transport.connection import Limits
@@ -75,7 +76,24 @@ async def test_stranger_who_asks_for_nothing_is_hung_up_on(
                 with trio.fail_after(5):
                     assert await idle.receive_some() == b""
         assert await far.last_event() == 1  # who has asked may be silent for as long as he likes
-    assert caplog.text.count("refused a connection: it asked for nothing within 0.05 s") == 1
+    assert caplog.text.count("refused a connection: it was not let in within 0.05 s") == 1
+
+
+async def test_stranger_who_is_refused_again_and_again_makes_room_for_others(
+    tmp_path: Path,
+) -> None:
+    refused = NotFoundError("no such view")
+    gate = gate_of(login=Played(last_event=1), view=refused)
+    serve = serving("unix", tmp_path, gate, limits=Limits(connections=LEAST, asks_within=0.5))
+    async with serve as (dial, _), AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(dial()) for _ in range(LEAST)]
+        for stranger in crowd:
+            with pytest.raises((NotFoundError, LinkLostError)):  # lost where that took long
+                await stranger.view()
+        with trio.fail_after(10):
+            await _until_let_in(dial)
+            for stranger in crowd:
+                await stranger.lost.wait()
 
 
 async def test_strangers_of_one_user_leave_room_for_those_who_are_known(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ _log = logging.getLogger("warren.transport")
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one side bears. `connections` at a time at an address; `calls` in flight from one
     connection; `message` is bytes. What is more is refused. `unread` is bytes of answers that are
-    kept for one connection until it has read them; one that is owed more is closed. So is one that
-    has asked its gate for nothing within `asks_within` seconds."""
+    kept for one connection until it has read them; one that is owed more is closed. So is one whom
+    its gate has not let in within `asks_within` seconds."""
 
     connections: int = 1024
     calls: int = 1000
@@ -43,8 +43,7 @@ class Connection:
         self.uid = uid
         self._on_closed = on_closed
         self._on_known = on_known
-        self.asked = trio.Event()
-        self._is_known = False
+        self.known = trio.Event()
         self.why = ""
         self.closed = trio.Event()
         self.ended = trio.Event()
@@ -59,14 +58,10 @@ class Connection:
             self.closed.set()
             self._on_closed()
 
-    def note_asked(self) -> None:
-        """The far side has asked its gate for something."""
-        self.asked.set()
-
     def note_known(self, node: str | None) -> None:
         """The gate has let it in: as the supervisor of this node, or as somebody who asks."""
-        if not self._is_known:
-            self._is_known = True
+        if not self.known.is_set():
+            self.known.set()
             why = self._on_known(node)
             if why is not None:
                 self.note_closed(why)

@@ -114,8 +114,6 @@ class Link:
     async def _answer(
         self, target: object, name: str, arguments: dict[str, Any]
     ) -> tuple[Fault | None, Any]:
-        if target is self._offer:
-            self.connection.note_asked()
         fault, value = await answer(target, name, arguments)
         if target is self._offer and fault is None:
             hello = arguments.get("hello")

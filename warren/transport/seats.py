@@ -1,8 +1,8 @@
 """Who may be connected at an address, so that nobody can take every place.
 
-stranger --asks the gate--> operator, a share of all by where he comes from
-    |          `----------> node, a few for each name
-    `--asks nothing for a while--> closed
+stranger --is let in--> operator, a share of all by where he comes from
+    |          `-------> node, a few for each name
+    `--asks nothing, or is refused, for a while--> closed
 """
 
 from __future__ import annotations

@@ -163,13 +163,13 @@ class _Door:
         self._refusals.note(self._address, why)
 
     async def _watch(self, connection: Connection) -> None:
-        """Hang up on who has nothing to ask: a stranger's place is for those who do."""
+        """Hang up on who stays a stranger, silent or refused: his place is for the next one."""
         with trio.move_on_after(self._limits.asks_within):
-            await connection.asked.wait()
-        if not connection.asked.is_set():
-            within = f"{self._limits.asks_within:g} s"
-            self._refuse(f"it asked for nothing within {within}")
-            connection.note_closed(f"it asked for nothing within {within}")
+            await connection.known.wait()
+        if not connection.known.is_set():
+            why = f"it was not let in within {self._limits.asks_within:g} s"
+            self._refuse(why)
+            connection.note_closed(why)
 
 
 class _Guest:
