@@ -17,9 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import trio
-
 from warren.process import procfs
+from warren.process.pauses import Pauses
 from warren.process.procfs import Stat
 from warren.process.reaper import Reaper
 from warren.process.tree import INSTANCE_VARIABLE, Mark, born_since, mark
@@ -241,18 +240,16 @@ class CgroupTree:
 
     async def _wait_empty(self) -> None:
         # A short poll and not inotify: that would be a descriptor and a watch for 1 ms of waiting.
-        pause = 0.0002
+        pauses = Pauses()
         while self._is_populated():
-            await trio.sleep(pause)
-            pause = min(pause * 2, 0.05)
+            await pauses.wait()
 
 
 async def _remove(path: Path) -> None:
     """Remove a cgroup with all below it. The kernel may need a moment after the last death."""
-    pause = 0.0002
+    pauses = Pauses()
     while not _is_removed(path):
-        await trio.sleep(pause)
-        pause = min(pause * 2, 0.05)
+        await pauses.wait()
     with contextlib.suppress(OSError):
         path.parent.rmdir()  # the base goes with its last instance
 

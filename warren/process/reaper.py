@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from warren.process import kernel, procfs
+from warren.process.pauses import Pauses
 from warren.process.procfs import Stat
 from warren.watch.boundary import Boundary
 
@@ -77,14 +78,13 @@ class Reaper:
         A zombie that is held, or that another process must reap, counts as gone.
         """
         left = {stat.pid: stat.start for stat in processes}
-        pause = 0.0002
+        pauses = Pauses()
         while left:
             for pid, start in list(left.items()):
                 if self._is_gone(pid, start, left):
                     del left[pid]
             if left:
-                await trio.sleep(pause)
-                pause = min(pause * 2, 0.05)
+                await pauses.wait()
 
     def _is_gone(self, pid: int, start: int, left: dict[int, int]) -> bool:
         stat = procfs.read_stat(pid)
