@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 
 from warren.checks import Checker, LoopLag
@@ -120,6 +121,22 @@ class Ending:
         """The first end."""
         await self._told.wait()
         return self.seen[0]
+
+
+Found = list[tuple[int, int, int, str, tuple[str | int, ...]]]  # as `socket.getaddrinfo` has it
+
+
+def resolve_by(patch: pytest.MonkeyPatch, answer: Callable[[str, int], Found]) -> None:
+    """Names are answered by this, in the thread that asks; numbers by the system as ever."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *kind: int, **named: int) -> object:
+        flags = named.get("flags", kind[3] if len(kind) > 3 else 0)
+        if flags & socket.AI_NUMERICHOST:
+            return real(host, port, *kind, **named)
+        return answer(host, port)
+
+    patch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ from check_servers import (
     CALM,
     OK,
     Ending,
+    Found,
     answering,
     deaf_listener,
     endless,
@@ -24,6 +25,7 @@ from check_servers import (
     held_sockets,
     open_files,
     read_request,
+    resolve_by,
     serving,
     sockets_of,
 )
@@ -357,7 +359,7 @@ async def test_http_asks_a_host_by_name() -> None:
     assert outcome.detail == "200 OK"
 
 
-async def resolve_to_two(*_args: object, **_kwargs: object) -> list[object]:
+def two_addresses(_host: str, _port: int) -> Found:
     return [
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", PORTS[0], 0, 0)),
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", PORTS[0])),
@@ -368,7 +370,7 @@ PORTS = [0]
 
 
 async def test_http_tries_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trio.socket, "getaddrinfo", resolve_to_two)
+    resolve_by(monkeypatch, two_addresses)
     async with serving(answering(OK)) as target:
         PORTS[0] = target.ports["http"]
         asked = Target(address="two.example", ports=target.ports)
@@ -379,10 +381,10 @@ async def test_http_tries_every_address_of_a_name(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_http_fails_when_the_name_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nobody(*_args: object, **_kwargs: object) -> list[object]:
+    def nobody(_host: str, _port: int) -> Found:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(trio.socket, "getaddrinfo", nobody)
+    resolve_by(monkeypatch, nobody)
     outcome = await run_check(HttpCheck(port=80), Target(address="no.example"), timeout=TIME)  # S1
     assert (outcome.result, outcome.detail) == (
         Result.FAIL,
@@ -392,7 +394,7 @@ async def test_http_fails_when_the_name_is_unknown(monkeypatch: pytest.MonkeyPat
 
 async def test_http_numeric_address_needs_no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(answering(OK)) as target:
-        monkeypatch.setattr(trio.socket, "getaddrinfo", None)  # S14
+        monkeypatch.setattr(socket, "getaddrinfo", None)  # S14
         assert (await run_check(HttpCheck(), target, timeout=TIME)).result is Result.PASS
 
 

@@ -8,7 +8,16 @@ from contextlib import closing
 import pytest
 import trio
 import trio.testing
-from check_servers import CALM, Ending, deaf_listener, free_port, held_sockets, serving
+from check_servers import (
+    CALM,
+    Ending,
+    Found,
+    deaf_listener,
+    free_port,
+    held_sockets,
+    resolve_by,
+    serving,
+)
 
 from warren.checks import run_check
 from warren.checks.dial import Address, connected
@@ -123,15 +132,14 @@ async def test_tcp_tries_every_address_of_a_name(
     listening: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(nothing, host=listening) as target:
-        port = target.ports["http"]
 
-        async def both(*_args: object, **_kwargs: object) -> list[object]:
+        def both(_host: str, port: int) -> Found:
             return [
                 (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
                 (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
             ]
 
-        monkeypatch.setattr(trio.socket, "getaddrinfo", both)
+        resolve_by(monkeypatch, both)
         asked = Target(address="two.example", ports=target.ports)
         assert (await run_check(TcpCheck(), asked, timeout=TIME)).result is Result.PASS
 

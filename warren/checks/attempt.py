@@ -23,6 +23,7 @@ import trio
 from warren.checks.detail import bounded
 from warren.checks.dial import words
 from warren.checks.lag import LoopLag
+from warren.checks.names import NoThreadError
 from warren.checks.ports import UnknownPortError
 from warren.model.check import Outcome, Result
 from warren.model.duration import format_duration
@@ -121,6 +122,8 @@ def _meaning(error: Exception) -> tuple[Result, str]:
     if isinstance(error, _SENSELESS):
         return Result.ERROR, bounded(str(error))
     for cause in _causes(error):
+        if isinstance(cause, NoThreadError):
+            return Result.ERROR, bounded(str(cause))
         # A resolver's error numbers are its own: EAI_MEMORY is no errno.
         if isinstance(cause, OSError) and not isinstance(cause, socket.gaierror):
             shortage = _OURS.get(cause.errno or 0)

@@ -1,7 +1,7 @@
 """Dialling: addresses and non-blocking sockets (S11, S14).
 
-A numeric address never visits a resolver or a thread. Whoever gets a socket closes it, on every
-path, as `parting.py` has it.
+A numeric address never visits a resolver or a thread; names are for `names.py`. Whoever gets a
+socket closes it, on every path, as `parting.py` has it.
 """
 
 from __future__ import annotations
@@ -39,15 +39,6 @@ def numeric(host: str, port: int) -> Address | None:
 def unbracketed(host: str) -> str:
     """`[::1]` as `::1`; anything else as it is."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
-
-
-async def look_up(host: str, port: int) -> list[Address]:
-    """The addresses of a name, at least one, in the resolver's order. Raises OSError."""
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except ValueError as error:  # of IDNA, or of a null byte
-        raise socket.gaierror(socket.EAI_NONAME, "this is no host name") from error
-    return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
 def call(address: Address) -> socket.socket:

@@ -26,13 +26,13 @@ from warren.checks.dial import (
     Address,
     call,
     connected,
-    look_up,
     numeric,
     refused,
     words,
 )
 from warren.checks.http_response import ResponseReader
 from warren.checks.http_wire import PlainWire, TlsWire, Wire
+from warren.checks.names import look_up
 from warren.checks.parting import Frequency, hang_up
 
 _PREPARED = "warren.prepared"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 
 from warren.checks.attempt import Attempt
-from warren.checks.dial import Address, connected, look_up, numeric
+from warren.checks.dial import Address, connected, numeric
 from warren.checks.lag import LoopLag
+from warren.checks.names import look_up
 from warren.checks.parting import Frequency, hang_up, part
 from warren.checks.ports import port_number
 from warren.model.check import Outcome, Result, TcpCheck
