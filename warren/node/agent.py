@@ -69,9 +69,11 @@ class NodeAgent:
         return f"<NodeAgent {self._around.node}: {len(self._tasks)} tasks>"
 
     def statuses(self) -> list[TaskStatus]:
-        """Every task held, as it stands now."""
+        """Every task held, as it stands now. How one ends that is the node's no more is no status
+        of the task that may have its id by now."""
         asleep = (TaskNursery(record, self._around) for record in self._dormant.values())
-        return [self._outward(task) for task in (*self._tasks.values(), *asleep)]
+        held = (*self._tasks.values(), *asleep)
+        return [self._outward(task) for task in held if task.id not in self._unwanted]
 
     def status(self, task: TaskId) -> TaskStatus | None:
         """One task as it stands now; None where it is not here."""
@@ -211,14 +213,20 @@ class NodeAgent:
 
     def _end(self, task: TaskId, reason: str) -> None:
         """End a task because the manager says so; one that is not here has ended already."""
+        self._successors.pop(task, None)
+        is_unwanted = task in self._unwanted
+        self._unwanted.discard(task)
         if task in self._aside:
-            self._nursery.start_soon(self._end_aside, task, True)
+            self._begin_end_aside(task)
             return
         self._wake(task)
         held = self._tasks.get(task)
         if held is None:
             self.outbox.note(TaskStatus(id=task, phase=Phase.STOPPED, sequence=1))
-        elif not held.ended.is_set():
+            return
+        if is_unwanted:  # nothing was told of it meanwhile
+            self.outbox.note(self._outward(held))
+        if not held.ended.is_set():
             held.stop(reason)
 
     async def _keep_only(self, wanted: set[TaskId], kept: set[str]) -> None:
@@ -233,11 +241,12 @@ class NodeAgent:
     def _dismiss(self, tasks: Iterable[TaskId]) -> None:
         """End and forget: these are no longer this node's."""
         for task in list(tasks):
-            if task in self._aside:
-                self._nursery.start_soon(self._end_aside, task, False)
-                continue
             self._unwanted.add(task)
             self._successors.pop(task, None)
+            self.outbox.forget(task)
+            if task in self._aside:
+                self._begin_end_aside(task)
+                continue
             self._wake(task)
             held = self._tasks.get(task)
             if held is None or held.ended.is_set():
@@ -245,20 +254,32 @@ class NodeAgent:
             else:
                 held.stop("no longer assigned to this node")
 
-    async def _end_aside(self, task: TaskId, is_told: bool) -> None:
+    def _begin_end_aside(self, task: TaskId) -> None:
+        if self._aside.begin_end(task):
+            self._nursery.start_soon(self._end_aside, task)
+
+    async def _end_aside(self, task: TaskId) -> None:
         await self._aside.end(task)
-        if is_told:
+        if task not in self._unwanted and task not in self._successors:
             self.outbox.note(TaskStatus(id=task, phase=Phase.STOPPED, sequence=1))
+        self._unwanted.discard(task)
+        if not self._is_closing:
+            self._succeed(task)
 
     def _forget(self, task: TaskId) -> None:
         self._unwanted.discard(task)
-        self._tasks.pop(task, None)
+        held = self._tasks.pop(task, None)
         self.outbox.forget(task)
         self._around.journal.forget(task)
+        self._succeed(task, after=0 if held is None else held.status().sequence)
+
+    def _succeed(self, task: TaskId, *, after: int = 0) -> None:
+        """Start what was assigned while its id was still taken. It tells on in the sequence of
+        what had the id, or what it tells would be taken for old."""
         successor = self._successors.pop(task, None)
         if successor is not None:
             self._around.journal.save(successor)
-            self._spawn(successor)
+            self._spawn(successor, after=after)
 
     def _purge(self, services: Iterable[str]) -> None:
         """Drop the output of services that are no more; once their tasks are over."""
@@ -269,21 +290,24 @@ class NodeAgent:
 
     def _knows(self, assignment: Assignment) -> bool:
         """Whether the task is here; it gets other probes where that is all that differs. A manager
-        whose state was restored from a backup may give an id that it gave before to another spec:
-        then what is here makes way."""
-        if assignment.task in self._aside:  # what runs of it is not doubled
+        whose state was restored from a backup may give an id that it gave before: what is here of
+        another spec, or is being ended, makes way, and then the task starts anew."""
+        task = assignment.task
+        if task in self._aside:  # what runs of it is not doubled
+            if self._aside.is_ending(task):
+                self._successors[task] = _record(assignment)
             return True
-        self._wake(assignment.task)
-        held = self._tasks.get(assignment.task)
+        self._wake(task)
+        held = self._tasks.get(task)
         if held is None:
             return False
-        if has_same_instances(held.spec, assignment.spec):
+        if task not in self._unwanted and has_same_instances(held.spec, assignment.spec):
             self._take_spec(held, assignment)
             return True
-        self._dismiss([assignment.task])
-        if assignment.task not in self._tasks:
+        self._dismiss([task])
+        if task not in self._tasks:
             return False
-        self._successors[assignment.task] = _record(assignment)
+        self._successors[task] = _record(assignment)
         return True
 
     def _take_spec(self, held: TaskNursery, assignment: Assignment) -> None:
@@ -297,8 +321,8 @@ class NodeAgent:
         if record is not None:
             self._spawn(record)
 
-    def _spawn(self, record: TaskRecord) -> None:
-        task = self._tasks[record.id] = TaskNursery(record, self._around)
+    def _spawn(self, record: TaskRecord, *, after: int = 0) -> None:
+        task = self._tasks[record.id] = TaskNursery(record, self._around, after=after)
         self._nursery.start_soon(self._run, task)
 
     async def _run(self, task: TaskNursery) -> None:
@@ -329,7 +353,10 @@ class NodeAgent:
     def _published(self, status: TaskStatus, event: TaskEvent) -> None:
         held = self._tasks.get(event.task)
         told = msgspec.structs.replace(event, message=event.message[:MESSAGE_LIMIT])
-        self.outbox.note(status if held is None else self._outward(held), told)
+        if event.task in self._unwanted:
+            self.outbox.note_event(status.sequence, told)
+        else:
+            self.outbox.note(status if held is None else self._outward(held), told)
         self._outer_publish(status, event)
 
     def _outward(self, task: TaskNursery) -> TaskStatus:

@@ -18,6 +18,7 @@ class Aside:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._tasks: dict[TaskId, str] = {}
+        self._ending = set[TaskId]()
 
     def __repr__(self) -> str:
         return f"<Aside {', '.join(map(str, self._tasks)) or 'none'}>"
@@ -34,9 +35,20 @@ class Aside:
         self._tasks = dict(self._around.journal.set_aside())
         self._tell()
 
+    def begin_end(self, task: TaskId) -> bool:
+        """Whether it is to be ended now; False where it is being ended already."""
+        is_first = task not in self._ending
+        self._ending.add(task)
+        return is_first
+
+    def is_ending(self, task: TaskId) -> bool:
+        """Whether its end has begun: who is given its id now waits for it."""
+        return task in self._ending
+
     async def end(self, task: TaskId) -> None:
         """End what runs of it, and drop its record."""
         await self._kill(task)
+        self._ending.discard(task)
         if self._tasks.pop(task, None) is not None:
             self._around.journal.forget(task)
             self._tell()

@@ -42,11 +42,13 @@ class Outbox:
         """Something of a task has changed."""
         self._statuses[status.id] = status
         if event is not None:
-            self._events.append(Told(status.sequence, event))
-            while len(self._events) > self._events_kept:
-                self._give_up()
-        self._empty = trio.Event()
-        self._wake.set()
+            self._add(status.sequence, event)
+        self._note_more()
+
+    def note_event(self, sequence: int, event: TaskEvent) -> None:
+        """Something has happened to a task whose status nobody wants."""
+        self._add(sequence, event)
+        self._note_more()
 
     def forget(self, task: TaskId) -> None:
         """Nobody wants to know of this task any more."""
@@ -94,6 +96,15 @@ class Outbox:
     async def wait_empty(self) -> None:
         """Wait until everything has been acknowledged."""
         await self._empty.wait()
+
+    def _add(self, sequence: int, event: TaskEvent) -> None:
+        self._events.append(Told(sequence, event))
+        while len(self._events) > self._events_kept:
+            self._give_up()
+
+    def _note_more(self) -> None:
+        self._empty = trio.Event()
+        self._wake.set()
 
     def _note_room(self) -> None:
         if not self._statuses and not self._events:

@@ -31,10 +31,15 @@ class Ledger:
     """
 
     def __init__(
-        self, record: TaskRecord, around: Surroundings, status: Callable[[], TaskStatus]
+        self,
+        record: TaskRecord,
+        around: Surroundings,
+        status: Callable[[], TaskStatus],
+        *,
+        after: int,
     ) -> None:
         self.record = record
-        self.sequence = 0
+        self.sequence = after
         self._around = around
         self._status = status
         self._ready_at: float | None = None  # in Trio's time: wall clocks jump

@@ -52,13 +52,14 @@ _log = logging.getLogger("warren.task")
 
 
 class TaskNursery:
-    """A task, driven by `run`. `status()` is what it looks like now; `ended` is set at its end."""
+    """A task, driven by `run`. `status()` is what it looks like now; `ended` is set at its end.
+    What it tells is numbered from `after` on."""
 
-    def __init__(self, record: TaskRecord, surroundings: Surroundings) -> None:
+    def __init__(self, record: TaskRecord, surroundings: Surroundings, *, after: int = 0) -> None:
         self.id: TaskId = record.id
         self.ended = trio.Event()
         self._around = surroundings
-        self._ledger = Ledger(record, surroundings, self.status)
+        self._ledger = Ledger(record, surroundings, self.status, after=after)
         self._state = State.WAITING
         self._wait = BLOCKED_RETRY
         self._pending_reason: str | None = None
