@@ -180,6 +180,25 @@ def test_node_id_on_a_full_disk_is_kept_in_memory_and_written_later(
         assert other.node_id() == made
 
 
+def test_node_that_cannot_be_read_once_is_not_taken_for_a_new_one(path: Path) -> None:
+    with closing(SqliteJournal(path)) as journal:
+        made = journal.node_id()
+        journal.note_manager("m1")
+    with closing(SqliteJournal(path)) as journal:
+        database = journal._db  # pyright: ignore[reportPrivateUsage]
+        database.set_progress_handler(lambda: 1, 1)  # SQLite's own "interrupted", the real error
+        for asked in (journal.node_id, journal.manager_id, journal.refuse_copy):
+            with pytest.raises(JournalError, match=r"journal\.sqlite: interrupted"):
+                asked()
+        with pytest.raises(JournalError, match=r"journal\.sqlite: interrupted"):
+            journal.note_manager("m2")
+        database.set_progress_handler(None, 1)
+        journal.save(record())
+        assert (journal.node_id(), journal.manager_id()) == (made, "m1")
+    with closing(SqliteJournal(path)) as journal:
+        assert (journal.node_id(), journal.manager_id()) == (made, "m1")
+
+
 def test_journal_of_the_first_version_is_migrated_with_its_records(path: Path) -> None:
     with closing(sqlite3.connect(path)) as first, first:
         first.execute("CREATE TABLE tasks (id TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT")

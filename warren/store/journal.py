@@ -105,11 +105,11 @@ class SqliteJournal:
         self._flush()
 
     def node_id(self) -> str:
-        """This data directory's own name, made once: 32 hex digits."""
+        """This data directory's own name, made once: 32 hex digits. Raises JournalError."""
         return self._self().id
 
     def manager_id(self) -> str:
-        """The manager this node belongs to; empty where it has met none."""
+        """The manager this node belongs to; empty where it has met none. Raises JournalError."""
         return self._self().manager
 
     def note_manager(self, manager: str) -> None:
@@ -210,11 +210,8 @@ class SqliteJournal:
         self._flush()
 
     def _written_node(self) -> _Node | None:
-        try:
+        with self._explained():  # no row is a new node; a failure is none, and it may have a manager
             row = self._db.execute("SELECT id, manager, place FROM node").fetchone()
-        except sqlite3.Error as error:
-            self._note_failure(error)
-            return None
         return row and _Node(*row)
 
     def _flush(self) -> None:
