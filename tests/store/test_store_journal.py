@@ -12,6 +12,7 @@ import sys
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,9 @@ from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, Phase, Reason, RestartHistory, TaskRecord
+from warren.store import journal as journal_module
+from warren.store.database import open_database
+from warren.store.errors import StoreError
 from warren.store.journal import JournalError, MemoryJournal, SqliteJournal
 
 SPEC = ServiceSpec(name="web", command=Argv(["web"]), env={"A": "b"}, ports={"http": 0})
@@ -232,6 +236,85 @@ def test_journal_that_vanishes_under_its_program_is_written_anew(path: Path, how
         assert (journal.node_id(), journal.manager_id()) == (node, "m1")
     if how == "replaced":
         assert path.with_name(f"{path.name}.replaced").read_text() == "mine"
+
+
+def test_journal_whose_writing_anew_fails_is_written_anew_later(path: Path) -> None:
+    kept = path.with_name(f"{path.name}.replaced")
+    with closing(SqliteJournal(path)) as journal:
+        node = journal.node_id()
+        journal.save(record(1))
+        path.unlink()
+        path.write_text("mine")
+        (kept / "in the way").mkdir(parents=True)
+        for number in (2, 3):
+            with pytest.raises(JournalError, match="Is a directory"):
+                journal.look()
+            journal.save(record(number))
+            assert journal.trouble is None  # the old file is still written
+        shutil.rmtree(kept)
+        journal.look()
+        journal.save(record(4))
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.load() == [record(number) for number in range(1, 5)]
+        assert journal.node_id() == node
+    assert kept.read_text() == "mine"
+
+
+def test_journal_that_cannot_be_opened_after_it_was_written_anew_is_opened_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = [StoreError("unable to open database file")] * 2
+
+    def fails_at_first(*words: Any, **named: Any) -> sqlite3.Connection:
+        if faults:
+            raise faults.pop()
+        return open_database(*words, **named)
+
+    with closing(SqliteJournal(path)) as journal:
+        node = journal.node_id()
+        journal.save(record(1))
+        path.unlink()
+        monkeypatch.setattr(journal_module, "open_database", fails_at_first)
+        for number in (2, 3):
+            with pytest.raises(JournalError, match="unable to open database file"):
+                journal.look()
+            journal.save(record(number))
+            assert journal.trouble is not None
+        journal.look()
+        assert journal.trouble is None
+        journal.save(record(4))
+        assert caplog.text.count("it has been written anew") == 1
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.load() == [record(number) for number in range(1, 5)]
+        assert journal.node_id() == node
+
+
+def test_file_that_replaced_the_journal_is_kept_with_its_log(path: Path, tmp_path: Path) -> None:
+    other, kept = tmp_path / "other.sqlite", path.with_name(f"{path.name}.replaced")
+
+    def replace_it(by: int) -> None:
+        with closing(SqliteJournal(other)) as written:
+            written.save(record(by))
+            for side in ("", "-wal"):
+                shutil.copy(f"{other}{side}", f"{path}{side}.new")
+        for side in ("", "-wal"):
+            Path(f"{path}{side}.new").rename(f"{path}{side}")
+
+    with closing(SqliteJournal(path)) as journal:
+        journal.save(record(1))
+        replace_it(8)
+        journal.look()
+        journal.save(record(2))
+        shutil.copytree(tmp_path, tmp_path / "first")
+        path.unlink()
+        path.write_text("mine")  # with no log of its own: ours is not its
+        journal.look()
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.load() == [record(1), record(2)]
+    with closing(SqliteJournal(tmp_path / "first" / kept.name)) as journal:
+        assert journal.load() == [record(8)]
+    assert kept.read_text() == "mine"
+    assert not Path(f"{kept}-wal").exists()
 
 
 def test_copy_of_a_journal_is_refused_and_a_move_is_not(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ class SqliteJournal:
         self._node: _Node | None = None
         self._is_node_due = False
         self._trouble: str | None = None
+        self._is_open = False
         with self._explained():
             self._open()
 
@@ -157,10 +158,13 @@ class SqliteJournal:
 
         What had taken its place is kept beside it. Raises JournalError while it cannot be written.
         """
-        if _identity(self._path) == self._file:
+        if self._is_open and _identity(self._path) == self._file:
             return
         with self._explained():
-            self._write_anew()
+            if self._is_open:
+                self._write_anew()
+            self._open()
+        self._is_node_due |= self._node is not None  # it may have been removed again meanwhile
         _log.error("%s was removed or replaced; it has been written anew", self._path)
         self._flush()
 
@@ -170,17 +174,27 @@ class SqliteJournal:
         with closing(sqlite3.connect(new, isolation_level=None)) as copy:
             new.chmod(0o600)
             self._db.backup(copy)  # the old file is still there for us, though it has no name
-        self._db.close()  # first: SQLite removes its log by name
+        self._move_aside()
+        new.replace(self._path)  # until here the old one is written, and all of this can fail
+        self._is_open = False
+        self._db.close()  # before the new one is opened: SQLite removes its log by name
+
+    def _move_aside(self) -> None:
+        """Make room for the file: what is in its place keeps its log, if that is not ours."""
+        kept, log = beside(self._path, ".replaced"), beside(self._path, LOG)
         if self._path.exists():
-            self._path.replace(beside(self._path, ".replaced"))
+            self._path.replace(kept)
+            for side in (LOG, INDEX):  # of one that was kept before
+                beside(kept, side).unlink(missing_ok=True)
+            if _identity(log) not in (None, self._log):
+                log.replace(beside(kept, LOG))
         for side in (LOG, INDEX):
             beside(self._path, side).unlink(missing_ok=True)
-        new.replace(self._path)
-        self._open()
 
     def _open(self) -> None:
         self._db = open_database(self._path, JOURNAL, synchronous="NORMAL")
-        self._file = _identity(self._path)
+        self._file, self._log = _identity(self._path), _identity(beside(self._path, LOG))
+        self._is_open = True
 
     def _read(self, key: str, text: bytes) -> TaskRecord | None:
         """A row; None where it cannot be read: it stays in the file, and the others go on."""
@@ -210,7 +224,9 @@ class SqliteJournal:
         self._flush()
 
     def _written_node(self) -> _Node | None:
-        with self._explained():  # no row is a new node; a failure is none, and it may have a manager
+        with (
+            self._explained()
+        ):  # no row is a new node; a failure is none, and it may have a manager
             row = self._db.execute("SELECT id, manager, place FROM node").fetchone()
         return row and _Node(*row)
 
