@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -20,7 +22,7 @@ from check_servers import (
 )
 
 from warren.checks import run_check
-from warren.checks.dial import Address, connected
+from warren.checks.dial import Address, call, connected
 from warren.checks.parting import LINGER, Frequency
 from warren.checks.tcp import TcpChecker
 from warren.model.check import Result, TcpCheck
@@ -173,3 +175,41 @@ async def test_tcp_unreachable_is_a_fail_and_no_local_port_an_error(
     monkeypatch.setattr("warren.checks.dial.call", no_port)
     outcome = await run_check(TcpCheck(port=80), Target(), timeout=1)
     assert outcome.result is Result.ERROR
+
+
+def _reset(accepted: socket.socket, _caller: socket.socket) -> None:
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    accepted.close()
+
+
+def _end_and_reset(accepted: socket.socket, caller: socket.socket) -> None:
+    accepted.shutdown(socket.SHUT_WR)
+    _reset(accepted, caller)
+
+
+def _reset_behind_its_code(accepted: socket.socket, caller: socket.socket) -> None:
+    _reset(accepted, caller)
+    caller.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # as if it had come after this was read
+
+
+@pytest.mark.parametrize("close", [_reset, _end_and_reset, _reset_behind_its_code])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_tcp_passes_where_the_server_accepts_and_resets_at_once(
+    host: str,
+    close: Callable[[socket.socket, socket.socket], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What our loop sees of it depends on our own load alone: here always the end.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def call_and_be_reset(address: Address) -> socket.socket:
+            caller = call(address)
+            accepted, _ = server.accept()
+            close(accepted, caller)
+            return caller
+
+        monkeypatch.setattr("warren.checks.dial.call", call_and_be_reset)
+        port = server.getsockname()[1]
+        outcome = await run_check(TcpCheck(port=port, host=host), Target(), timeout=TIME)  # S12
+    assert (outcome.result, outcome.detail) == (Result.PASS, "connected")
+    assert not held_sockets(port)

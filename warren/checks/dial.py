@@ -52,7 +52,10 @@ def call(address: Address) -> socket.socket:
 
 
 async def connected(address: Address) -> socket.socket:
-    """A connected, non-blocking socket. Raises OSError; leaves none behind when it does."""
+    """A connected, non-blocking socket. Raises OSError; leaves none behind when it does.
+
+    ConnectionResetError and BrokenPipeError say that it was connected, and is no more.
+    """
     sock = call(address)
     try:
         await wait_connected(sock)
@@ -88,8 +91,18 @@ def refused(code: int, address: Address) -> OSError:
 
 def _check_connected(sock: socket.socket, address: Address) -> None:
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code == 0 and sock.getsockname() == sock.getpeername():
-        # Nobody listens, and the kernel picked the asked port as ours: we called ourselves.
-        code = errno.ECONNREFUSED
+    if code == 0:
+        code = _peer_trouble(sock)
     if code:
         raise refused(code, address)
+
+
+def _peer_trouble(sock: socket.socket) -> int:
+    try:
+        # Where nobody listens the kernel may pick the asked port as ours: we called ourselves.
+        is_own = sock.getsockname() == sock.getpeername()
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:  # any more: it was, or there were a code
+            return errno.ECONNRESET
+        raise
+    return errno.ECONNREFUSED if is_own else 0

@@ -1,4 +1,8 @@
-"""The TCP check: connect and close, in order; nothing is sent (S12)."""
+"""The TCP check: connect and close, in order; nothing is sent (S12).
+
+A server may accept and reset at once, before our loop comes to look: that is a pass too, or the
+outcome would depend on our own load.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +32,30 @@ class TcpChecker:
             address, sock = await _connect(check.host or target.address, port)
             try:
                 attempt.answer(Result.PASS, "connected")
-                if not self._frequency.note(address.sockaddr):
+                if not self._frequency.note(address.sockaddr) and sock is not None:
                     await part(sock)
             finally:
-                hang_up(sock, reset=True)  # where it was not parted from
+                if sock is not None:
+                    hang_up(sock, reset=True)  # where it was not parted from
         return attempt.outcome
 
 
-async def _connect(host: str, port: int) -> tuple[Address, socket.socket]:
+async def _connect(host: str, port: int) -> tuple[Address, socket.socket | None]:
     address = numeric(host, port)
     if address is not None:
-        return address, await connected(address)
+        return address, await _connected(address)
     *others, last = await look_up(host, port)
     for other in others:
         try:
-            return other, await connected(other)
+            return other, await _connected(other)
         except OSError:
             continue
-    return last, await connected(last)
+    return last, await _connected(last)
+
+
+async def _connected(address: Address) -> socket.socket | None:
+    """None where it was connected and the server has reset it already."""
+    try:
+        return await connected(address)
+    except (ConnectionResetError, BrokenPipeError):
+        return None
