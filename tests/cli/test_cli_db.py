@@ -70,6 +70,26 @@ def warren(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int,
             "node n1: taken for lost until it enrols",
             ["other.1#1", "web.1#7", "web.2#7"],
         ),
+        (
+            "UPDATE services SET spec = CAST(x'7bff' AS TEXT) WHERE name = 'web'",
+            "service web: forgotten, with its tasks; create it anew",
+            ["other.1#1"],
+        ),
+        (
+            "UPDATE services SET name = CAST(x'77ff' AS TEXT) WHERE name = 'web'",
+            "service w\\xff: forgotten, with its tasks; create it anew",
+            ["other.1#1"],
+        ),
+        (
+            "UPDATE tasks SET service = CAST(x'77ff' AS TEXT) WHERE service = 'web' AND slot = 2",
+            "tasks: w\\xff.2#7: 1 task forgotten, the slot gets a new one",
+            ["other.1#1", "web.1#7"],
+        ),
+        (
+            "UPDATE nodes SET name = CAST(x'6eff' AS TEXT)",
+            "node n\\xff: taken for lost until it enrols",
+            ["other.1#1", "web.1#7", "web.2#7"],
+        ),
     ],
 )
 def test_db_mend_forgets_what_cannot_be_read(

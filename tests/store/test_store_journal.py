@@ -367,3 +367,20 @@ def test_row_that_cannot_be_read_is_told_by_task_and_field_and_kept(
         journal.forget(record(1).id)
     with closing(SqliteJournal(path)) as journal:
         assert (journal.load(), dict(journal.set_aside())) == ([record(2), record(3)], {})
+
+
+def test_row_whose_key_is_no_text_is_read_by_its_record_and_written_anew(path: Path) -> None:
+    with closing(SqliteJournal(path)) as journal:
+        journal.save_all([record(1), record(2), record(3)])
+    with closing(sqlite3.connect(path)) as db, db:
+        change = "UPDATE tasks SET id = CAST(? AS TEXT) WHERE id = ?"
+        db.execute(change, (b"w\xff", str(record(1).id)))
+        db.execute(change, (b"w\xfe", str(record(2).id)))
+        db.execute("UPDATE tasks SET record = x'7b' WHERE id = CAST(x'77fe' AS TEXT)")
+    for _ in range(2):
+        with closing(SqliteJournal(path)) as journal:
+            assert journal.load() == [record(1), record(3)]
+            assert dict(journal.set_aside()) == {}
+    with closing(sqlite3.connect(path)) as db:
+        keys = db.execute("SELECT CAST(id AS BLOB) FROM tasks").fetchall()
+    assert sorted(keys) == [*((str(record(n).id).encode(),) for n in (1, 3)), (b"w\xfe",)]

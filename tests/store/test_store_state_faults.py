@@ -14,10 +14,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
 import pytest
 
-from tests.store.staterows import WRITER, assert_numbered, event, numbered, program, task_row
-from warren.model.cluster import PutTask
+from tests.store.staterows import (
+    SPEC,
+    WRITER,
+    assert_numbered,
+    event,
+    numbered,
+    program,
+    service_row,
+    task_row,
+)
+from warren.model.cluster import NodeRow, PutNode, PutService, PutTask
 from warren.model.errors import UnavailableError
 from warren.store.errors import StoreError
 from warren.store.state import StateStore
@@ -253,17 +263,63 @@ def test_damaged_page_is_told_of(path: Path) -> None:
             "UPDATE tasks SET status = json_set(status, '$.failed_before', 9223372036854775807)",
             r"tasks: web\.1#1: status\.failed_before: 9223372036854775807: want a number",
         ),
+        (
+            "UPDATE tasks SET stop_reason = CAST(x'61ff' AS TEXT)",
+            r"tasks: web\.1#1: stop_reason: byte 0xff at 1: want UTF-8 text",
+        ),
+        (
+            "UPDATE specs SET spec = CAST(x'7bc3' AS TEXT)",
+            r"specs: web at revision 1: spec: byte 0xc3 at 1: want UTF-8 text",
+        ),
+        (
+            "PRAGMA foreign_keys = OFF; UPDATE tasks SET service = CAST(x'77ff' AS TEXT)",
+            r"tasks: w\\xff\.1#1: service: byte 0xff at 1: want UTF-8 text",
+        ),
     ],
 )
 def test_row_that_cannot_be_read_is_named(path: Path, statement: str, said: str) -> None:
     with closing(StateStore.open(path)) as store, closing(sqlite3.connect(path)) as other:
         store.commit([PutTask(task_row())], now=1.0)
-        with other:
-            other.execute(statement)
+        other.executescript(statement)
         found = store.load()
     assert re.match(said, str(found.faults[0]))
     assert found.tasks == ()
     assert any(re.search(said, fault) for fault in check(path))
+
+
+def test_event_that_is_no_text_is_shown_and_hides_no_other(path: Path) -> None:
+    with closing(StateStore.open(path)) as store, closing(sqlite3.connect(path)) as other:
+        store.commit([event("one"), event("two"), event("three")], now=1.0)
+        with other:
+            other.execute("UPDATE events SET message = CAST(x'74ff6f' AS TEXT) WHERE seq = 2")
+        assert [entry.message for entry in store.events()] == ["one", "t\\xffo", "three"]
+
+
+def test_service_whose_name_cannot_be_read_leaves_its_tasks_alone(path: Path) -> None:
+    other_spec = msgspec.structs.replace(SPEC, name="other")
+    with closing(StateStore.open(path)) as store, closing(sqlite3.connect(path)) as other:
+        rows = [PutService(service_row()), PutService(service_row(other_spec))]
+        tasks = [PutTask(task_row()), PutTask(task_row(service="other", spec=other_spec))]
+        store.commit([*rows, *tasks], now=1.0)
+        with other:
+            other.execute("UPDATE services SET name = CAST(x'77ff' AS TEXT) WHERE name = 'web'")
+        found = store.load()
+    assert [row.name for row in found.services] == ["other"]
+    assert [row.id.service for row in found.tasks] == ["other"]
+    assert [fault.owner for fault in found.faults] == ["w\\xff", "web"]
+    assert found.faults[0].columns == (b"w\xff",)
+
+
+def test_node_whose_name_cannot_be_read_is_lost_with_its_tasks_where_they_are(path: Path) -> None:
+    with closing(StateStore.open(path)) as store, closing(sqlite3.connect(path)) as other:
+        nodes = [NodeRow(name=name, id="i", epoch=3, joined_at=1.0) for name in ("n", "m")]
+        store.commit([*(PutNode(row) for row in nodes), PutTask(task_row())], now=1.0)
+        with other:
+            other.execute("UPDATE nodes SET name = CAST(x'6eff' AS TEXT) WHERE name = 'n'")
+        found = store.load()
+    assert [(row.name, row.id) for row in found.nodes] == [("m", "i"), ("n", "")]
+    assert [fault.owner for fault in found.faults] == ["n\\xff"]
+    assert len(found.tasks) == 1
 
 
 def test_directory_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -165,12 +165,12 @@ Change = PutService | DropService | PutTask | DropTask | PutNode | DropNode | Ad
 
 class RowFault(msgspec.Struct, frozen=True, kw_only=True):
     """A row that cannot be read. `owner` is the service it is of, or the node; `key` is its key as
-    people write it, and `columns` as it stands in the table."""
+    people write it, and `columns` as it stands in the table: bytes where it is no UTF-8."""
 
     table: str
     owner: str
     key: str
-    columns: tuple[str | int, ...]
+    columns: tuple[str | int | bytes, ...]
     said: str
 
     def __str__(self) -> str:

@@ -71,7 +71,7 @@ def from_json(text: bytes | str, kind: type[T]) -> T:
     """The inverse of `to_json`. Raises DecodeError."""
     try:
         data = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise DecodeError((), ..., f"want JSON: {error}") from None
     return decode(data, kind)
 

@@ -23,6 +23,7 @@ from warren.model.identity import TaskId
 from warren.model.task import TaskRecord
 from warren.store.database import INDEX, LOG, Schema, beside, open_database, roll_back, version_of
 from warren.store.errors import StoreError
+from warren.store.text import decoded, raw, readable
 
 JOURNAL = Schema(
     application_id=0x57526A6C,  # "WRjl"
@@ -80,8 +81,8 @@ class SqliteJournal:
     def load(self) -> list[TaskRecord]:
         """Every record that can be read, oldest task first. Raises JournalError."""
         with self._explained():
-            rows = self._db.execute("SELECT id, record FROM tasks").fetchall()
-        found = [self._read(key, text) for key, text in rows]
+            rows = self._db.execute("SELECT CAST(id AS BLOB), record FROM tasks").fetchall()
+        found = [self._read(decoded(key), text) for key, text in rows]
         return sorted((record for record in found if record is not None), key=lambda r: r.id)
 
     def set_aside(self) -> Mapping[TaskId, str]:
@@ -199,12 +200,16 @@ class SqliteJournal:
     def _read(self, key: str, text: bytes) -> TaskRecord | None:
         """A row; None where it cannot be read: it stays in the file, and the others go on."""
         try:
-            return from_json(text, TaskRecord)
+            record = from_json(text, TaskRecord)
         except DecodeError as error:
             said = str(error.named("record"))
+        else:
+            if raw(key) is not key:  # the record says itself of which task it is
+                self._pending = {key: None, str(record.id): text, **self._pending}
+            return record
         if key not in self._told:
             self._told.add(key)
-            _log.error("%s: task %s: its row cannot be read: %s", self._path, key, said)
+            _log.error("%s: task %s: its row cannot be read: %s", self._path, readable(key), said)
         with suppress(ValueError):
             self._aside[TaskId.parse(key)] = said
         return None
@@ -251,9 +256,9 @@ class SqliteJournal:
 
     def _write_pending(self) -> None:
         kept = [(key, record) for key, record in self._pending.items() if record is not None]
-        gone = [(key,) for key, record in self._pending.items() if record is None]
+        gone = [(raw(key),) for key, record in self._pending.items() if record is None]
         self._db.executemany("INSERT OR REPLACE INTO tasks VALUES (?, ?)", kept)
-        self._db.executemany("DELETE FROM tasks WHERE id = ?", gone)
+        self._db.executemany("DELETE FROM tasks WHERE id = CAST(? AS TEXT)", gone)
 
     def _note_failure(self, error: sqlite3.Error) -> None:
         roll_back(self._db)

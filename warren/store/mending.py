@@ -18,19 +18,15 @@ from warren.store.errors import explained
 from warren.store.rows import node_columns, snapshot_of
 from warren.store.schema import STATE
 from warren.store.upkeep import copy_of, free_name
-from warren.store.writing import PUT_NODE
+from warren.store.writing import DROP_UNUSED_SPECS, PUT_NODE
 
-# No id is used again, though the tasks that had it are forgotten.
+# A name may be bytes that are no UTF-8, hence the CAST: else it would equal no text.
+# No id is used again, though the tasks that had it are forgotten: of no service, where it is not
+# known of which.
 _NEXT_NUMBER = """
     UPDATE services SET first_number = max(first_number, 1 + coalesce(
         (SELECT last FROM numbers WHERE numbers.service = services.name), 0))
-    WHERE name = ? AND typeof(first_number) = 'integer'
-"""
-_UNUSED_SPECS = """
-    DELETE FROM specs WHERE service = ? AND NOT EXISTS (
-        SELECT 1 FROM tasks
-        WHERE tasks.service = specs.service AND tasks.revision = specs.revision
-    )
+    WHERE (name = CAST(?1 AS TEXT) OR typeof(?1) = 'blob') AND typeof(first_number) = 'integer'
 """
 
 
@@ -45,13 +41,12 @@ def mend_rows(path: Path) -> list[str]:
     """Forget the rows that cannot be read; what was done, in sentences. Raises StoreError."""
     with explained(path), closing(open_database(path, STATE, synchronous="FULL")) as db:
         found = snapshot_of(db, 0)
-        nodes = {row.name: row for row in found.nodes}
         with db:
             db.execute("BEGIN IMMEDIATE")
             done = [said for fault in found.faults for said in _mend(db, fault)]
-            for fault in found.faults:
-                if fault.table == "nodes":
-                    db.execute(PUT_NODE, node_columns(nodes[fault.owner]))
+            for row in found.nodes:
+                if not row.id:  # taken for lost
+                    db.execute(PUT_NODE, node_columns(row))
             db.execute("COMMIT")
         return done
 
@@ -61,7 +56,7 @@ def forget_tasks(path: Path, service: str) -> None:
     with explained(path), closing(open_database(path, STATE, synchronous="FULL")) as db, db:
         db.execute("BEGIN IMMEDIATE")
         db.execute("DELETE FROM tasks WHERE service = ?", (service,))
-        db.execute(_UNUSED_SPECS, (service,))
+        db.execute(DROP_UNUSED_SPECS, (service,))
         db.execute(_NEXT_NUMBER, (service,))
         db.execute("COMMIT")
 
@@ -75,24 +70,25 @@ def forget_service(path: Path, service: str) -> None:
 
 
 def _mend(db: sqlite3.Connection, fault: RowFault) -> Iterator[str]:
+    columns = fault.columns
     if fault.table == "services":
-        _forget_service(db, fault.owner)
+        _forget_service(db, columns[0])
         yield f"service {fault.owner}: forgotten, with its tasks; create it anew"
     elif fault.table == "nodes":
+        db.execute("DELETE FROM nodes WHERE name = CAST(? AS TEXT)", columns)
         yield f"node {fault.owner}: taken for lost until it enrols"
     else:
-        where = "service = ? AND revision = ?"
+        where = "service = CAST(? AS TEXT) AND revision = ?"
         if fault.table == "tasks":
-            where = "service = ? AND slot = ? AND number = ?"
-        columns = fault.columns
+            where = "service = CAST(? AS TEXT) AND slot = ? AND number = ?"
         count = db.execute(f"DELETE FROM tasks WHERE {where}", columns).rowcount  # noqa: S608
-        db.execute(_UNUSED_SPECS, (fault.owner,))
-        db.execute(_NEXT_NUMBER, (fault.owner,))
+        db.execute(DROP_UNUSED_SPECS, columns[:1])
+        db.execute(_NEXT_NUMBER, columns[:1])
         tasks = f"{count} task{'' if count == 1 else 's'}"
         yield f"{fault.table}: {fault.key}: {tasks} forgotten, the slot gets a new one"
 
 
-def _forget_service(db: sqlite3.Connection, service: str) -> None:
-    db.execute("DELETE FROM services WHERE name = ?", (service,))
-    db.execute("DELETE FROM tasks WHERE service = ?", (service,))
-    db.execute("DELETE FROM specs WHERE service = ?", (service,))
+def _forget_service(db: sqlite3.Connection, service: str | int | bytes) -> None:
+    db.execute("DELETE FROM services WHERE name = CAST(? AS TEXT)", (service,))
+    db.execute("DELETE FROM tasks WHERE service = CAST(? AS TEXT)", (service,))
+    db.execute("DELETE FROM specs WHERE service = CAST(? AS TEXT)", (service,))

@@ -1,9 +1,12 @@
-"""The manager's rows as SQLite's, and back, without loss. What cannot be read is named."""
+"""The manager's rows as SQLite's, and back, without loss. What cannot be read is named.
+
+Text that is no UTF-8 is a fault of its row alone (store/text.py).
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -13,6 +16,7 @@ from warren.model.decode import DecodeError, from_json, to_json
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import MOST_COUNTED, TaskStatus
+from warren.store.text import check_text, decoded, raw, readable
 
 T = TypeVar("T")
 LARGEST = 2**53  # of a count or a time: what every reader of JSON can hold
@@ -42,6 +46,7 @@ class Reader:
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
+        db.text_factory = decoded
         self._db = db
         self.faults: list[RowFault] = []
         self._specs: dict[tuple[str, int, int | None], ServiceSpec] = {}
@@ -67,22 +72,25 @@ class Reader:
     def _each(
         self,
         table: str,
-        rows: Iterator[Columns],
+        rows: sqlite3.Cursor,
         keys: int,
         key: Callable[..., str],
         read: Callable[[Columns], T],
     ) -> Iterator[T]:
+        names = [column[0] for column in rows.description]
         for row in rows:
             try:
+                check_text(names, row)
                 yield read(row)
             except (DecodeError, ValueError, LookupError) as error:
                 said = str(error.named() if isinstance(error, DecodeError) else error)
+                shown = [readable(value) for value in row[:keys]]
                 self.faults.append(
                     RowFault(
                         table=table,
-                        owner=str(row[0]),
-                        key=key(*row[:keys]),
-                        columns=row[:keys],
+                        owner=str(shown[0]),
+                        key=key(*shown),
+                        columns=tuple(raw(value) for value in row[:keys]),
                         said=said,
                     )
                 )
@@ -131,14 +139,43 @@ def snapshot_of(db: sqlite3.Connection, generation: int) -> Snapshot:
     cannot is taken for lost, as by an epoch that none of its tasks has gone beyond."""
     reader = Reader(db)
     services, tasks, nodes = reader.services(), reader.tasks(), reader.nodes()
-    unread = {fault.owner for fault in reader.faults if fault.table != "nodes"}
+    faults = [*reader.faults, *_nameless(reader.faults, services, tasks)]
+    unread = {fault.owner for fault in faults if fault.table != "nodes"}
     return Snapshot(
         generation=generation,
         services=tuple(row for row in services if row.name not in unread),
         tasks=tuple(row for row in tasks if row.id.service not in unread),
-        nodes=(*nodes, *(_lost_node(f.owner, tasks) for f in reader.faults if f.table == "nodes")),
-        faults=tuple(reader.faults),
+        nodes=(*nodes, *(_lost_node(name, tasks) for name in _lost(faults, nodes, tasks))),
+        faults=tuple(faults),
     )
+
+
+def _nameless(
+    faults: Sequence[RowFault], services: Iterable[ServiceRow], tasks: Iterable[TaskRow]
+) -> Iterator[RowFault]:
+    """Where the name of a service cannot be read, it is one of those that tasks are of: else these
+    tasks were ended, as of a service that is not there."""
+    if not any(_is_nameless(fault, "services") for fault in faults):
+        return
+    there = {*(row.name for row in services), *(fault.owner for fault in faults)}
+    for name in sorted({row.id.service for row in tasks} - there):
+        said = "its row is not there, or is one whose name cannot be read"
+        yield RowFault(table="services", owner=name, key=name, columns=(name,), said=said)
+
+
+def _lost(
+    faults: Sequence[RowFault], nodes: Iterable[NodeRow], tasks: Iterable[TaskRow]
+) -> list[str]:
+    """Nodes that tasks are on and whose rows cannot be read, the names of those rows included."""
+    here = [fault for fault in faults if fault.table == "nodes"]
+    names = {fault.owner for fault in here if not _is_nameless(fault, "nodes")}
+    if len(names) < len(here):
+        names |= {row.node for row in tasks if row.node is not None} - {row.name for row in nodes}
+    return sorted(names)
+
+
+def _is_nameless(fault: RowFault, table: str) -> bool:
+    return fault.table == table and isinstance(fault.columns[0], bytes)
 
 
 def _lost_node(name: str, tasks: Iterable[TaskRow]) -> NodeRow:
@@ -204,8 +241,8 @@ def event_columns(entry: Entry) -> Columns:
 
 
 def entry_of(row: Columns) -> Entry:
-    """An event of `seq` and the columns of EVENTS."""
-    seq, at, kind, subject, service, reason, message = row
+    """An event of `seq` and the columns of EVENTS. One is told as far as it can be read."""
+    seq, at, kind, subject, service, reason, message = map(readable, row)
     return Entry(
         seq=seq,
         at=at,

@@ -22,6 +22,7 @@ from warren.store.database import LOG, beside, open_database, roll_back
 from warren.store.errors import StaleError, StoreError, explained, named, why
 from warren.store.rows import EVENTS, entry_of, snapshot_of
 from warren.store.schema import STATE
+from warren.store.text import decoded
 from warren.store.writing import Writer
 
 KEEP_EVENTS = 100_000
@@ -132,6 +133,7 @@ class StateStore:
         query, values = _EVENTS, [after, since]
         if about:
             query, values = query + _ABOUT, [*values, about, about]
+        self._db.text_factory = decoded
         with explained(self._path):
             found = self._db.execute(query + _IN_ORDER, (*values, limit)).fetchall()
         return [entry_of(row) for row in found]

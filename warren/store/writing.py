@@ -46,8 +46,8 @@ _PURGE = (
     "DELETE FROM tasks WHERE service = ?",
     "DELETE FROM specs WHERE service = ?",
 )
-_DROP_UNUSED_SPECS = """
-    DELETE FROM specs WHERE service = ? AND NOT EXISTS (
+DROP_UNUSED_SPECS = """
+    DELETE FROM specs WHERE service = CAST(? AS TEXT) AND NOT EXISTS (
         SELECT 1 FROM tasks
         WHERE tasks.service = specs.service AND tasks.revision = specs.revision
     )
@@ -66,7 +66,7 @@ class Writer:
         """Write all of them. Raises ValueError for a task whose spec is not its revision's."""
         for kind, run in itertools.groupby(changes, key=type):
             self._write_run(kind, list(run))
-        self._db.executemany(_DROP_UNUSED_SPECS, [(name,) for name in self._services])
+        self._db.executemany(DROP_UNUSED_SPECS, [(name,) for name in self._services])
 
     def _write_run(self, kind: type[Change], run: list[Change]) -> None:
         many = self._db.executemany
