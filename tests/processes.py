@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import resource
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import trio
@@ -34,3 +37,22 @@ def zombies() -> set[int]:
     """Children of this process that nobody has reaped."""
     stats = (procfs.read_stat(pid) for pid in procfs.own_children())
     return {stat.pid for stat in stats if stat is not None and stat.is_dead}
+
+
+@contextlib.contextmanager
+def only_descriptors(spare: int) -> Generator[None]:
+    """A process that can open so many more files."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    fillers = list[int]()
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                fillers.append(os.open("/dev/null", os.O_RDONLY))
+        for _ in range(spare):
+            os.close(fillers.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for handle in fillers:
+            os.close(handle)

@@ -15,8 +15,9 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+import trio.testing
 
-from tests.processes import marked, open_handles, wait_until
+from tests.processes import marked, only_descriptors, open_handles, wait_until
 from tests.runtime.runtime_kit import SH, kinds, launch, naughty, nowhere, runtime_in
 from warren.model.check import Argv
 from warren.model.task import End, Instance, Reason
@@ -239,22 +240,106 @@ async def test_sweep_ends_what_is_not_kept_and_only_its_own(
     await theirs.kill()
 
 
-async def test_adoption_waits_out_a_shortage_of_descriptors(
-    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@contextlib.asynccontextmanager
+async def of_another(directory: Path, kind: str, *command: str) -> AsyncGenerator[Instance]:
+    """An instance whose supervisor lives still, so that it is no child of ours."""
+    async with supervisor("start", str(directory), kind, *command) as other:
+        instance = msgspec.json.decode(await other.hear(), type=Instance)
+        await wait_until(lambda: instance.pid in marked(INSTANCE_VARIABLE, instance.id))
+        yield instance
+        await other.say(b"")
+        await other.process.wait()
+
+
+class Refusing:
+    """`os.open` and `os.pidfd_open`, of which the n-th that asks for `whose` is refused, once."""
+
+    def __init__(self, whose: str, code: int) -> None:
+        self._whose = whose
+        self._code = code
+        self._open = os.open
+        self._pidfd_open = os.pidfd_open
+        self.left = 0
+
+    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+        self._count(str(path).split("/"))
+        return self._open(path, flags, mode)
+
+    def pidfd_open(self, pid: int, flags: int = 0) -> int:
+        self._count([str(pid)])
+        return self._pidfd_open(pid, flags)
+
+    def _count(self, asked: list[str]) -> None:
+        self.left -= self._whose in asked
+        if self.left == 0 and self._whose in asked:
+            raise OSError(self._code, os.strerror(self._code))
+
+
+@pytest.mark.parametrize("shortage", ["EMFILE", "ENFILE", "ENOMEM"])
+async def test_adoption_waits_out_a_shortage_at_any_step(
+    runtime: ProcessRuntime,
+    kind: TreeKind,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shortage: str,
 ) -> None:  # S21: never lost for a shortage of ours
-    instance = await start_and_die(tmp_path, kind, "sleep", "1000")
-    honest, refusals = os.pidfd_open, [errno.EMFILE, errno.ENFILE]
+    async with of_another(tmp_path, kind, "sleep", "1000") as instance:
+        refusing = Refusing(str(instance.pid), getattr(errno, shortage))
+        monkeypatch.setattr(os, "open", refusing.open)
+        monkeypatch.setattr(os, "pidfd_open", refusing.pidfd_open)
+        handles, refused_at = open_handles(), 0
+        while True:
+            refused_at += 1
+            refusing.left = refused_at
+            again = runtime_in(tmp_path, kind)
+            adopted = await again.adopt(instance)
+            assert isinstance(adopted, ProcessInstance)
+            if refusing.left > 0:
+                break
+            adopted.leave()
+            assert open_handles() == handles
+        assert refused_at > 4
+        await adopted.kill()
+    assert marked(INSTANCE_VARIABLE, instance.id) == []
+    assert open_handles() <= handles
 
-    def short(pid: int, flags: int = 0) -> int:
-        if refusals:
-            raise OSError(refusals.pop(), "too many open files")
-        return honest(pid, flags)
 
-    monkeypatch.setattr(os, "pidfd_open", short)
-    adopted = await runtime.adopt(instance)
-    assert not isinstance(adopted, End)
-    assert refusals == []
-    await adopted.kill()
+async def test_adoption_cancelled_in_a_shortage_keeps_no_descriptor(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with of_another(tmp_path, kind, "sleep", "1000") as instance:
+        handles = open_handles()
+        with monkeypatch.context() as patch:
+
+            def short() -> dict[str, list[int]]:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+            patch.setattr(runtime, "_marked", short)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(runtime.adopt, instance)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        assert open_handles() == handles
+        adopted = await runtime.adopt(instance)
+        assert isinstance(adopted, ProcessInstance)
+        await adopted.kill()
+
+
+async def test_adopted_is_watched_and_killed_whatever_we_are_short_of(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:  # S15, S21
+    script = "setsid sleep 1000 & exec sleep 1000"
+    async with of_another(tmp_path, kind, SH, "-c", script) as instance:
+        adopted = await runtime.adopt(instance)
+        assert isinstance(adopted, ProcessInstance)
+        async with trio.open_nursery() as nursery:
+            with only_descriptors(0):
+                nursery.start_soon(adopted.wait)
+                nursery.start_soon(adopted.kill)
+                await trio.testing.wait_all_tasks_blocked()
+        assert adopted.is_gone
+        assert marked(INSTANCE_VARIABLE, instance.id) == []
+        assert (await adopted.wait()).message == "killed by SIGKILL"
 
 
 @pytest.mark.needs_root

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import signal
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.processes import marked, open_handles, wait_until, zombies
+from tests.processes import marked, only_descriptors, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, runtime_in, wait_ready
 from warren.model.check import Argv
 from warren.model.seams import CannotRunError, RunningInstance, Runtime
@@ -198,25 +195,6 @@ async def test_start_refuses_and_names_what_is_wrong(
     assert str(caught.value) == message
     assert runtime.trees.ids() == []
     assert open_handles() == handles
-
-
-@contextlib.contextmanager
-def only_descriptors(spare: int) -> Generator[None]:
-    """A process that can open so many more files."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
-    fillers = list[int]()
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                fillers.append(os.open("/dev/null", os.O_RDONLY))
-        for _ in range(spare):
-            os.close(fillers.pop())
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        for handle in fillers:
-            os.close(handle)
 
 
 async def test_without_descriptors_start_and_run_say_so_and_leave_nothing(

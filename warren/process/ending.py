@@ -7,6 +7,7 @@ there, its pid and its session id cannot come to name somebody else.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 
@@ -31,12 +32,27 @@ def child_status(pidfd: int) -> int | None:
     return found.si_status
 
 
+def has_ended(pidfd: int) -> bool:
+    """Whether any process, our child or not, is a zombie or gone. Takes no descriptor, so that it
+    can always be told."""
+    asked = select.poll()
+    asked.register(pidfd, select.POLLIN)
+    return any(found & select.POLLIN for _, found in asked.poll(0))
+
+
 def stranger_status(pidfd: int, pid: int, start: int) -> int | None:
-    """The wait status of an ended process that is not our child; None when nobody can tell."""
-    stat = procfs.read_stat(pid)
+    """The wait status of an ended process that is not our child; None when nobody can tell, or we
+    lack what it takes to ask."""
+    try:
+        stat = procfs.read_stat(pid)
+    except OSError:
+        stat = None
     if stat is not None and stat.start == start and stat.is_dead and _may_see(pid):
         return stat.exit_status
-    return kernel.pidfd_exit_status(pidfd)
+    try:
+        return kernel.pidfd_exit_status(pidfd)
+    except OSError:
+        return None
 
 
 async def wait_ended(pidfd: int) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import trio
 
@@ -17,10 +17,12 @@ from warren.process import procfs
 
 INSTANCE_VARIABLE = "WARREN_INSTANCE"
 CHECK_VARIABLE = "WARREN_CHECK"
-SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-PASSING = (*SHORTAGES, errno.EAGAIN, errno.EINTR, errno.EIO, errno.ENOBUFS, errno.ENOSPC)
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+PASSING = (*_SHORTAGES, errno.EAGAIN, errno.EINTR, errno.EIO, errno.ENOBUFS, errno.ENOSPC)
 RETRY_PAUSE = 0.05  # seconds
 _WRAP_TIME = 2.0  # seconds in which pids cannot wrap around: 32,768 forks
+
+T = TypeVar("T")
 
 
 class Mark(NamedTuple):
@@ -116,6 +118,17 @@ async def kill_surely(tree: Tree) -> None:
                 if error.errno not in PASSING:
                     raise
             await trio.sleep(RETRY_PAUSE)
+
+
+async def after_shortage(ask: Callable[[], T]) -> T:
+    """What `ask` gives, as soon as the system is not too short of anything to tell."""
+    while True:
+        try:
+            return ask()
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+        await trio.sleep(RETRY_PAUSE)
 
 
 def mark() -> Mark:

@@ -1,4 +1,8 @@
-"""A main process under watch: its end, signals to it. Owns one pidfd, from start to `close`."""
+"""A main process under watch: its end, signals to it. Owns one pidfd, from start to `close`.
+
+Whether it has ended is asked of that pidfd alone: a supervisor short of descriptors is never
+wrong about it, and can kill it.
+"""
 
 from __future__ import annotations
 
@@ -57,12 +61,15 @@ class Watched:
         except (ProcessLookupError, ValueError):
             return None
         # Opened first, compared then: whom the descriptor names can no longer change.
-        if not procfs.is_same(pid, start):
+        try:
+            stat = procfs.read_stat(pid)
+        except BaseException:
+            os.close(pidfd)
+            raise
+        if stat is None or stat.start != start:
             os.close(pidfd)
             return None
-        stat = procfs.read_stat(pid)
-        is_child = stat is not None and stat.parent == os.getpid()
-        return cls(pid, start, pidfd, reaper=reaper, is_child=is_child)
+        return cls(pid, start, pidfd, reaper=reaper, is_child=stat.parent == os.getpid())
 
     def look(self) -> bool:
         """Whether it has ended by now."""
@@ -71,11 +78,9 @@ class Watched:
         if self._is_child:
             self._status = ending.child_status(self._pidfd)
             self._has_ended = self._status is not None
-        else:
-            stat = procfs.read_stat(self.pid)
-            self._has_ended = stat is None or stat.start != self.start or stat.is_dead
-            if self._has_ended:
-                self._status = ending.stranger_status(self._pidfd, self.pid, self.start)
+        elif ending.has_ended(self._pidfd):
+            self._has_ended = True
+            self._status = ending.stranger_status(self._pidfd, self.pid, self.start)
         return self._has_ended
 
     async def wait(self) -> int | None:

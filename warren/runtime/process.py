@@ -32,7 +32,7 @@ from warren.process.logs import Logs
 from warren.process.logwatch import serve_logs
 from warren.process.reaper import Reaper, serve_reaping
 from warren.process.spawn import Gated, Starter
-from warren.process.tree import INSTANCE_VARIABLE, RETRY_PAUSE, SHORTAGES, Tree, kill_surely
+from warren.process.tree import INSTANCE_VARIABLE, Tree, after_shortage, kill_surely
 from warren.process.trees import TreeKind, choose_trees, find_tree
 from warren.process.watched import Watched
 from warren.runtime.instance import ProcessInstance
@@ -145,31 +145,33 @@ class ProcessRuntime:
         )
         self._reaper.prepare()
         pid, start = instance.pid or 0, int(handle.get("start", 0))
-        main = await self._watch_stranger(pid, start)
-        tree = find_tree(
-            instance.id, handle.get("cgroup", ""), pid=pid, start=start, reaper=self._reaper
-        )
-        if main is None or main.look():
+        # Whatever we are short of: what is not adopted here is lost or doubled.
+        main = await after_shortage(lambda: Watched.stranger(pid, start, reaper=self._reaper))
+        try:
+            tree = await after_shortage(
+                lambda: find_tree(
+                    instance.id, handle.get("cgroup", ""), pid=pid, start=start, reaper=self._reaper
+                )
+            )
+            if main is not None and not main.look():
+                await self._end_left_checks(instance, tree)
+                return self._made(instance, main, tree, context)
             await kill_surely(tree)
-            if main is None:
-                return _lost("ended while no supervisor watched it; its exit code is unknown")
-            main.close()
-            return end_of(main.status)
-        if self._left is None:
-            self._left = self._marked()
-        for branch in tree.branches(self._left.get(instance.id, ())):
-            await kill_surely(branch)
-        return self._made(instance, main, tree, context)
+        except BaseException:
+            if main is not None:
+                main.leave()
+            raise
+        if main is None:
+            return _lost("ended while no supervisor watched it; its exit code is unknown")
+        main.close()
+        return end_of(main.status)
 
-    async def _watch_stranger(self, pid: int, start: int) -> Watched | None:
-        """Watch it; where there is a shortage, as soon as there is none."""
-        while True:
-            try:
-                return Watched.stranger(pid, start, reaper=self._reaper)
-            except OSError as error:
-                if error.errno not in SHORTAGES:
-                    raise
-            await trio.sleep(RETRY_PAUSE)
+    async def _end_left_checks(self, instance: Instance, tree: Tree) -> None:
+        if self._left is None:
+            self._left = await after_shortage(self._marked)
+        found = self._left.get(instance.id, ())
+        for branch in await after_shortage(lambda: tree.branches(found)):
+            await kill_surely(branch)
 
     async def sweep(
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
