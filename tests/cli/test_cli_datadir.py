@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from support_cluster import Place
 from support_up import run
+
+from warren.cli.datadir import default_data_dir
 
 
 @pytest.mark.parametrize("words", [["up"], ["manager", "run"], ["node", "run"], ["db", "check"]])
@@ -38,3 +41,21 @@ def test_data_directory_is_found_through_a_link_and_may_be_long(tmp_path: Path) 
         assert place.ask("node", "ls", "--json").count(place.node) == 1
         place.data.unlink()  # it was followed once, at the start
         assert run("status", "--data-dir", real, env={"WARREN_ADDR": ""}).returncode == 0
+
+
+@pytest.mark.parametrize("link", ["home", "home/.local", "home/.local/share/warren", "xdg/warren"])
+def test_default_data_directory_is_found_through_every_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    below = "home/.local/share/warren"
+    if link.startswith("xdg"):
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+        below = "xdg/warren"
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / link).symlink_to(real)
+    assert default_data_dir() == real / Path(below).relative_to(link)

@@ -23,13 +23,14 @@ def given_data_dir(_: Any, tokens: Sequence[Any]) -> Path:
 
 
 def default_data_dir() -> Path:
-    """Where this user's data directory is. Raises PlatformError where there is no such place."""
+    """Where this user's data directory is, its links followed once. Raises PlatformError where
+    there is no such place."""
     if os.geteuid() == 0:
         return Path(os.path.realpath("/var/lib/warren"))
     share = os.environ.get("XDG_DATA_HOME", "")
     if share.startswith("/"):
-        return Path(os.path.realpath(share)) / "warren"
+        return Path(os.path.realpath(Path(share, "warren")))
     try:
-        return Path.home() / ".local" / "share" / "warren"
+        return Path(os.path.realpath(Path.home() / ".local" / "share" / "warren"))
     except RuntimeError:
         raise PlatformError("this user has no home; want --data-dir or WARREN_DATA_DIR") from None
