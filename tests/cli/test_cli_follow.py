@@ -186,6 +186,21 @@ def test_following_events_survives_the_manager_with_none_lost_or_doubled(
     assert cluster.links == 3
 
 
+def test_following_events_goes_on_after_an_older_state_was_restored(
+    person: Person, cluster: FakeCluster
+) -> None:
+    def restored(cluster: FakeCluster) -> None:
+        del cluster.entries[1:]
+        cut(cluster)
+
+    steps = [said("a", "web"), said("b", "web"), said("c", "web"), restored, said("d", "web")]
+    cluster.script.extend([*steps, cut, said("e", "web")])
+    assert person.types("events", "--follow", "--json") == INTERRUPTED
+    assert [json.loads(line)["kind"] for line in person.out.splitlines()] == [*"abcde"]
+    told = "the manager's last event is number 1, and number 3 was seen: an older state has been"
+    assert person.err.count(told) == 1
+
+
 # Output
 
 

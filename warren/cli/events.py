@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from warren.cli.client import ask
+from warren.cli.client import ask, say
 from warren.cli.flagchecks import duration
 from warren.cli.options import SWITCH, AsJson, Where
 from warren.cli.out import put_now
@@ -50,6 +50,9 @@ def events(
         last = await cluster.last_event()
         if seen is None:
             seen = last
+        elif last < seen:
+            say(f"warren: {_older(last, seen)}")
+            seen = last
         while True:
             # What has been printed is behind `seen`, so a new link goes on from there.
             entries = await cluster.events(after=seen, since=begin, about=about)
@@ -66,6 +69,11 @@ def events(
             seen = entries[-1].seq if entries else seen
 
     return ask(where, question, follows=follow)
+
+
+def _older(last: int, seen: int) -> str:
+    said = f"the manager's last event is number {last}, and number {seen} was seen"
+    return f"{said}: an older state has been restored; going on with what comes"
 
 
 async def _refuse_unknown(cluster: Cluster, name: str) -> None:
