@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -557,6 +559,24 @@ async def test_node_that_is_removed_by_force_loses_its_session_and_enrols_as_a_n
         await enroll(manager, agent, epoch=session.epoch)
         assert [str(a.task) for a in agent.assigned[0].tasks] == ["web.1#2"]
         assert kinds(manager).count("joined") == 2
+
+
+@pytest.mark.parametrize("how", ["lost", "removed"])
+async def test_nothing_is_kept_of_the_link_of_a_node_that_has_gone(
+    autojump_clock: MockClock, how: str
+) -> None:
+    async with managed() as manager:
+        session, connection = await enroll(manager, FakeAgent())
+        gone = weakref.ref(connection)
+        if how == "lost":
+            connection.closed.set()
+        else:
+            await manager.operator.remove_node("n1", force=True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert session.ended.is_set()
+        del session, connection
+        gc.collect()
+        assert gone() is None
 
 
 async def test_node_whose_clock_is_wrong_tells_the_managers_time_and_says_so(

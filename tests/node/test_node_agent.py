@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from warren.model.identity import TaskId
 from warren.model.report import Assignments
 from warren.model.task import Phase, TaskRecord
 from warren.model.view import LogWanted
+from warren.nursery.task import TaskNursery
 
 WEB1, WEB2 = TaskId("web", 1, 1), TaskId("web", 2, 1)
 
@@ -254,6 +256,17 @@ async def test_agent_ends_a_task_whose_id_was_given_again_after_a_restore(
         assert [record.spec.command for record in ground.journal.load()] == [("new",)]
 
 
+async def test_nothing_is_kept_of_tasks_that_are_gone(autojump_clock: MockClock) -> None:
+    ground, others = Ground(), _nurseries()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, *(run(f"web.{slot}#1") for slot in range(1, 21))))
+        await until(lambda: len(ground.runtime.alive) == 20)
+        await agent.assign(whole(6, run("web.1#2")))
+        await until(lambda: len(agent.statuses()) == len(ground.runtime.alive) == 1)
+        held = [each for each in _nurseries() if each not in others]
+        assert [each.id for each in held] == [TaskId("web", 1, 2)]
+
+
 async def test_agent_tells_nothing_of_what_the_runtime_knows_an_instance_by(
     autojump_clock: MockClock,
 ) -> None:
@@ -322,6 +335,12 @@ async def test_a_node_that_shuts_down_amid_an_assignment_begins_nothing_more(
         assert refusals == ["node n1 is shutting down"]
         assert len(ground.journal.load()) < 1000
         assert not ground.runtime.alive
+
+
+def _nurseries() -> list[TaskNursery]:
+    """All there are in this process."""
+    gc.collect()
+    return [each for each in gc.get_objects() if isinstance(each, TaskNursery)]
 
 
 class _Passes(trio.abc.Instrument):

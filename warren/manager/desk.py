@@ -126,6 +126,7 @@ class Desk:
         session = self._sessions.pop(name, None)
         if session is not None:
             session.ended.set()
+        self._came_by.pop(name, None)
         self._unwritten.pop(name, None)
         self.on_node(name)
 
@@ -153,6 +154,7 @@ class Desk:
             self._books.on_commit.remove(session.note)
         if self._sessions.get(session.name) is session:  # else it has enrolled anew already
             del self._sessions[session.name]
+            self._came_by.pop(session.name, None)
             row = self._books.world.nodes.get(session.name)
             if row is None:  # it was removed
                 self.on_node(session.name)

@@ -32,6 +32,7 @@ from warren.model.view import LogChunk, LogPiece, LogWanted
 from warren.node import output
 from warren.node.aside import Aside
 from warren.node.outbox import Outbox
+from warren.node.slots import Slots
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
 from warren.rules.walls import mend_record
@@ -57,7 +58,7 @@ class NodeAgent:
         self._logs = logs
         self._tasks: dict[TaskId, TaskNursery] = {}
         self._dormant: dict[TaskId, TaskRecord] = {}
-        self._slots: dict[tuple[str, int], list[TaskNursery]] = {}
+        self._slots = Slots()
         self._unwanted = set[TaskId]()
         self._successors: dict[TaskId, TaskRecord] = {}
         self._generation = 0
@@ -326,10 +327,10 @@ class NodeAgent:
         self._nursery.start_soon(self._run, task)
 
     async def _run(self, task: TaskNursery) -> None:
-        for older in self._older(task.id):  # a slot is never filled twice on one node
-            await older.ended.wait()
+        await self._slots.enter(task)
         await self._around.turns.take()
         await task.run()
+        self._slots.leave(task)
         if self._is_closing:
             return
         with survived(f"writing down the end of task {task.id}"):
@@ -338,15 +339,6 @@ class NodeAgent:
                 self._around.journal.save(ended)
             if task.id in self._unwanted:
                 self._forget(task.id)
-
-    def _older(self, task: TaskId) -> list[TaskNursery]:
-        """What is not over of the tasks that had the slot before: one that was replaced elsewhere
-        while this node was away is still being ended when the slot comes back."""
-        slot = self._slots.setdefault((task.service, task.slot), [])
-        slot[:] = [held for held in slot if not held.ended.is_set()]
-        before = [held for held in slot if held.id.number < task.number]
-        slot.append(self._tasks[task])
-        return before
 
     # News
 
