@@ -214,6 +214,22 @@ def running(replicas: int = 1, *nodes: str, **fields: Any) -> Planned:
     return planned
 
 
+def in_pieces(planned: Planned, most: int) -> int:
+    """Plan and commit until there is nothing left; gives the most tasks of one plan."""
+    touched, planned.touched = planned.touched, Touched()
+    largest = 0
+    while True:
+        made = plan(
+            planned.world, touched, now=planned.now, connected=planned.connected, lease=LEASE,
+            most=most,
+        )  # fmt: skip
+        if not made.changes:
+            return largest
+        largest = max(largest, sum(isinstance(change, PutTask) for change in made.changes))
+        assert lint(planned.world, made, connected=planned.connected) == []
+        planned.commit(made.changes)
+
+
 def chain(planned: Planned, slot: int = 1) -> list[str]:
     rows = planned.world.slot("web", slot)
     return [f"{row.id} {row.desired.value} {row.phase.name}" for row in rows]

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from planning_kit import LEASE, START, Planned, chain, failure, running, spec, task_row
+from planning_kit import (
+    LEASE,
+    START,
+    Planned,
+    chain,
+    failure,
+    in_pieces,
+    running,
+    spec,
+    task_row,
+)
 
 from warren.model.cluster import Desired, PutTask
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import Condition, Restart
 from warren.model.task import Phase, ProbeStatus
-from warren.rules.planner import HISTORY, plan
+from warren.rules.planner import HISTORY
 from warren.rules.restart import replacement_delay
 from warren.rules.schedule import phase
 from warren.rules.slots import restarts_in
@@ -46,21 +56,6 @@ def test_planner_in_pieces_comes_to_the_same_as_at_once(most: int) -> None:
     at_once.settle()
     in_pieces(pieces, most)
     assert pieces.world.tasks == at_once.world.tasks
-
-
-def in_pieces(planned: Planned, most: int) -> int:
-    """Plan and commit until there is nothing left; gives the most tasks of one plan."""
-    touched, planned.touched = planned.touched, Touched()
-    largest = 0
-    while True:
-        made = plan(
-            planned.world, touched, now=planned.now, connected=planned.connected, lease=LEASE,
-            most=most,
-        )  # fmt: skip
-        if not made.changes:
-            return largest
-        largest = max(largest, sum(isinstance(change, PutTask) for change in made.changes))
-        planned.commit(made.changes)
 
 
 def test_planner_numbers_a_services_tasks_from_its_first_number() -> None:

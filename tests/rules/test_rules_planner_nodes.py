@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from planning_kit import LEASE, Planned, chain, running, spec
+import pytest
+from planning_kit import LEASE, Planned, chain, in_pieces, running, spec
 
 from warren.model.cluster import AddEvent, Desired, DropNode
 from warren.model.task import Phase, Reason
@@ -165,3 +166,49 @@ def test_planner_changes_a_spec_though_a_node_is_down() -> None:
     assert chain(planned) == ["web.1#1 stop STOPPED", "web.1#2 run PENDING"]
     assert planned.row("web.1#2").status.pending_reason == "n1: down"
     assert planned.row("web.2#1").desired is Desired.RUN  # one at a time, here too
+
+
+# In pieces
+
+
+@pytest.mark.parametrize("most", [1, 7])
+def test_planner_in_pieces_moves_what_a_down_node_had(most: int) -> None:  # S20
+    at_once, pieces = running(30), running(30)
+    for planned in (at_once, pieces):
+        planned.create(spec("old", replicas=30))
+        planned.settle()
+        planned.scale("old", 10)  # of whose 20 that are to stop nobody tells any more
+        planned.settle()
+        planned.join("n2")
+        planned.lose("n1")
+        planned.now += LEASE
+    at_once.settle()
+    assert in_pieces(pieces, most) <= most + 1  # one that is moved is two rows
+    assert pieces.world.tasks == at_once.world.tasks
+    assert set(pieces.nodes().values()) == {"n2"}
+
+
+@pytest.mark.parametrize("most", [1, 7])
+def test_planner_in_pieces_places_what_waits_for_a_node(most: int) -> None:
+    at_once, pieces = Planned(), Planned()
+    for planned in (at_once, pieces):
+        planned.create(spec(replicas=30))
+        planned.settle()
+        planned.join("n1")
+    at_once.settle()
+    assert in_pieces(pieces, most) <= most
+    assert pieces.world.tasks == at_once.world.tasks
+
+
+def test_planner_in_pieces_restarts_many_services() -> None:
+    planned = Planned("n1")
+    names = [f"s{number}" for number in range(20)]
+    for name in names:
+        planned.create(spec(name))
+    planned.settle()
+    planned.ready(*[f"{name}.1#1" for name in names])
+    planned.settle()
+    for name in names:
+        planned.restart(name)
+    assert in_pieces(planned, 5) <= 6
+    assert all(planned.current(name) == [f"{name}.1#2"] for name in names)

@@ -37,7 +37,7 @@ def plan(
     """What follows from what was touched, at wall time `now`, which must not jump while the
     process lives. `connected` names the nodes that have a session; `lease` is in seconds (S20).
     Services that are `aside` are not looked at: nothing of them changes. A plan stops at about
-    `most` tasks: with the same touched, the next one goes on where it stopped.
+    `most` tasks, whatever step it is at: with the same touched, the next goes on where it stopped.
     """
     draft = Draft(world, now=now, connected=connected, lease=lease, aside=aside, most=most)
     lost = list(_settle_lost(draft, world))
@@ -68,6 +68,8 @@ def _settle_lost(draft: Draft, world: World) -> Iterator[TaskId]:
             continue
         for task in sorted(world.on_node(node)):
             row = world.tasks[task]
+            if draft.is_full:
+                return
             if task.service in draft.aside:
                 continue
             if row.desired is Desired.RUN:
@@ -111,6 +113,8 @@ def _move_lost(draft: Draft, world: World, lost: Iterable[TaskId]) -> None:
     """Replace tasks of nodes that are down, as far as another can take them now; the rest is left
     where it is, in case the node comes back (S20)."""
     for task in lost:
+        if draft.is_full:
+            return
         row = draft.row(task)
         service = draft.service(task.service)
         if row.has_ended or service is None or service.is_removing:
@@ -123,9 +127,12 @@ def _move_lost(draft: Draft, world: World, lost: Iterable[TaskId]) -> None:
 
 
 def _place_waiting(draft: Draft, world: World) -> None:
-    """Place what is due and has its slot to itself; say of the rest why it waits (S26)."""
-    new = (row.id for row in draft.created() if is_due(row.not_before, draft.now))
+    """Place what is due and has its slot to itself; say of the rest why it waits (S26). What the
+    plan has made itself is placed in it, however full it is."""
+    new = {row.id for row in draft.created() if is_due(row.not_before, draft.now)}
     for task in sorted({*world.waiting.due(draft.now), *new}):
+        if draft.is_full and task not in new:
+            continue
         row = draft.row(task)
         service = draft.service(task.service)
         if row.node is None and not row.has_ended and service is not None:
@@ -149,7 +156,7 @@ def _roll(draft: Draft, world: World) -> None:
     """Go on with changes of spec, as far as that can be done now."""
     for name in sorted(world.changing):
         service = draft.service(name)
-        while service is not None and not service.is_removing:
+        while service is not None and not service.is_removing and not draft.is_full:
             new = roll(draft, service, world.slots(name))
             if new is None:
                 break
