@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
@@ -270,3 +271,49 @@ def write(kept: Logs, slot: int, data: bytes) -> None:
     handle = kept.open(task(slot), f"i{slot}")
     os.write(handle, data)
     os.close(handle)
+
+
+def test_what_is_written_during_a_rotation_is_looked_at_when_it_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Logs(tmp_path, limit=10, keep=1)
+    emptied, go_on = threading.Event(), threading.Event()
+
+    def hold(slot: logread.SlotFiles, bases: list[int]) -> None:
+        emptied.set()
+        assert go_on.wait(5)
+        logrotate.shift(slot, bases)
+
+    monkeypatch.setattr(logwatch, "shift", hold)
+    with closing(LogWatch(kept)) as watch:
+        watch.round()
+        write(kept, 1, b"what is over the limit\n")
+        with_fail_after(5, lambda: watch.round() >= 0 and emptied.is_set())
+        with kept.path(task(1)).open("ab") as file:
+            file.write(b"five times the limit, and nothing is written after it\n")
+        watch.round()  # takes the kernel's word for it, and may not look
+        go_on.set()
+        with_fail_after(5, lambda: watch.round() >= 0 and kept.path(task(1)).stat().st_size == 0)
+    assert (tmp_path / "web.1.log.1").read_bytes().endswith(b"is written after it\n")
+
+
+def test_rotation_that_keeps_failing_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Logs(tmp_path, limit=10, keep=1)
+    failed = list[float]()
+
+    def refuse(*_args: object) -> None:
+        failed.append(time.monotonic())
+        raise OSError(errno.EIO, "short")
+
+    monkeypatch.setattr(logwatch, "RETRY", 0.0)
+    with closing(LogWatch(kept)) as watch:
+        write(kept, 1, b"what is over the limit\n")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "truncate", refuse)
+            with_fail_after(5, lambda: watch.round() >= 0 and len(failed) >= 5)
+        assert len(caplog.records) == 1
+        with_fail_after(5, lambda: watch.round() >= 0 and not kept.path(task(1)).stat().st_size)
+        with_fail_after(5, lambda: watch.round() > 0)
+    assert len(caplog.records) == 1

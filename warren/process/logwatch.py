@@ -16,6 +16,7 @@ import os
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -70,6 +71,8 @@ class LogWatch:
         self._changes: Changes | None = None
         self._scan_at = 0.0
         self._busy = set[str]()  # being rotated
+        # Rotated: names, and when to look at them again. Hands add to it, the watcher takes away.
+        self._rotated = deque[tuple[str, float]]()
         self._hands = ThreadPoolExecutor(HANDS, "warren-logs", _go_first)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._is_over = False
@@ -127,6 +130,9 @@ class LogWatch:
     # What is to be looked at
 
     def _news(self) -> Iterable[str]:
+        while self._rotated:
+            name, at = self._rotated.popleft()
+            self._due[name] = at
         now = time.monotonic()
         due = {name for name, at in self._due.items() if at <= now}
         names = self._told()
@@ -194,11 +200,11 @@ class LogWatch:
                 is_news = grown != 0
             rate = grown / (now - look.now) if now > look.now else 0.0
             look.size, look.now = stat.st_size, now
-            if rate > FLOOD and 2 * stat.st_size > logs.limit:
-                self._hand_over(self._cut, name, look)
-            elif stat.st_size > logs.limit:
-                self._hand_over(self._rotate, name, look)
-            elif stat.st_size != look.noted:
+            is_flood = rate > FLOOD and 2 * stat.st_size > logs.limit
+            if is_flood or stat.st_size > logs.limit:
+                self._hand_over(self._cut if is_flood else self._rotate, name, look)
+                return is_news  # whether all is well with it the next look tells
+            if stat.st_size != look.noted:
                 self._note_time(name, look, stat)
         except FileNotFoundError:
             self._looks.pop(name, None)
@@ -233,15 +239,18 @@ class LogWatch:
             self._do(rotate, name, look)
 
     def _do(self, rotate: Callable[[str, _Look], None], name: str, look: _Look) -> None:
+        pause = 0.0
         try:
             rotate(name, look)
         except (OSError, MemoryError) as error:
             self._logs.note_trouble(name, _as_os(error))
-            self._due[name] = time.monotonic() + RETRY
+            pause = RETRY
         finally:
             self._busy.discard(name)
+            # What has come meanwhile nobody has looked at, and the kernel says it once.
+            self._rotated.append((name, time.monotonic() + pause))
+            os.eventfd_write(self._bell, 1)
         self._logs.followers.tell([name])
-        os.eventfd_write(self._bell, 1)  # what has come meanwhile nobody has looked at
 
     def _rotate(self, name: str, look: _Look) -> None:
         """Copy the file, and empty it."""
