@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from types import FrameType
+from typing import Any, cast
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from warren.manager.tap import READ_WITHIN, Tap
+from warren.manager.tap import KEPT, READ_WITHIN, Tap
 from warren.model.errors import LinkLostError, OverloadedError
 from warren.model.link import LOGS_AT_ONCE, Agent
 from warren.model.view import LogChunk, LogPiece, LogWanted
@@ -182,3 +184,46 @@ async def test_end_of_a_session_answers_who_waits_and_who_comes_after(
         session.cancel_scope.cancel()
     await ask()
     assert answers == ["node n1, which has the output, does not answer"] * 2
+
+
+async def test_what_is_kept_counts_with_its_cursors(autojump_clock: MockClock) -> None:
+    """A node whose every answer is one byte fills no memory."""
+    count, cursor = 1000, "0" * 4000
+    node = FakeNode(dict.fromkeys(range(count), b"x"))
+    tap = tapping(node)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tap.run)
+        for slot in (*range(count), *reversed(range(count))):  # the latest first
+            one = LogWanted(service="web", slot=slot, cursor=cursor)
+            assert (await tap.ask([one], wait=False))[one].chunk.data == b"x"
+        nursery.cancel_scope.cancel()
+    kept = 2 * count - len(node.calls)
+    assert 0 < kept * len(cursor) <= KEPT
+
+
+async def test_what_is_kept_costs_an_answer_nothing(autojump_clock: MockClock) -> None:
+    node = FakeNode(dict.fromkeys(range(1000), b"x"))
+    tap = tapping(node)
+    steps = 0
+
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal steps
+        steps += 1
+
+    async def cost(slot: int) -> int:
+        nonlocal steps
+        steps = 0
+        one = LogWanted(service="web", slot=slot, cursor="0")
+        before = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            await tap.ask([one], wait=False)
+        finally:
+            sys.setprofile(before)
+        return steps
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tap.run)
+        costs = [await cost(slot) for slot in range(500)]
+        nursery.cancel_scope.cancel()
+    assert max(costs[-10:]) < 1.5 * max(costs[:10])

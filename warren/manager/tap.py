@@ -21,6 +21,7 @@ from warren.model.view import LogChunk, LogPiece, LogWanted
 GATHER = 0.01  # seconds that a waiting call is left alone before newcomers are added to it
 READ_WITHIN = 5.0  # seconds for what does not wait
 KEPT = 1 << 20  # bytes of answers that are kept for who comes a moment later
+OF_AN_ENTRY = 1024  # bytes that one counts for at the least, however short it is
 
 
 class _Waiter:
@@ -39,6 +40,27 @@ class _Lane:
         self.changed = trio.Event()
 
 
+class _Recent:
+    """The latest answers, by what was asked: up to KEPT bytes, with everything they hold."""
+
+    def __init__(self) -> None:
+        self._pieces = dict[LogWanted, LogPiece]()
+        self._size = 0
+
+    def get(self, key: LogWanted) -> LogPiece | None:
+        return self._pieces.get(key)
+
+    def put(self, key: LogWanted, piece: LogPiece) -> None:
+        before = self._pieces.pop(key, None)
+        if before is not None:
+            self._size -= _size_of(key, before)
+        self._pieces[key] = piece
+        self._size += _size_of(key, piece)
+        while self._size > KEPT:
+            oldest = next(iter(self._pieces))
+            self._size -= _size_of(oldest, self._pieces.pop(oldest))
+
+
 class Tap:
     """Made with a node's session; `run` is its life."""
 
@@ -48,7 +70,7 @@ class Tap:
         self._waiting = list[_Lane]()
         self._reading = _Lane()
         self._new_lanes = trio.Event()
-        self._recent = dict[LogWanted, LogPiece]()
+        self._recent = _Recent()
         self._is_over = False
 
     def __repr__(self) -> str:
@@ -178,9 +200,7 @@ class Tap:
             waiter.pieces[key] = piece
             waiter.answered.set()
         if key.cursor and piece.chunk.data:
-            self._recent[key] = piece
-            while sum(len(one.chunk.data) for one in self._recent.values()) > KEPT:
-                del self._recent[next(iter(self._recent))]
+            self._recent.put(key, piece)
 
     def _absent(self, keys: Sequence[LogWanted]) -> list[LogPiece]:
         return [LogPiece(index=index, absent=self._lost) for index in range(len(keys))]
@@ -194,3 +214,9 @@ async def _cancel_when_changed(lane: _Lane, scope: trio.CancelScope) -> None:
 
 def _nothing(key: LogWanted) -> LogChunk:
     return LogChunk(cursor=key.cursor)
+
+
+def _size_of(key: LogWanted, piece: LogPiece) -> int:
+    """The bytes of an answer that is kept, or somewhat more: text has up to four a character."""
+    text = len(key.service) + len(key.cursor) + len(piece.chunk.cursor) + len(piece.absent)
+    return OF_AN_ENTRY + len(piece.chunk.data) + 4 * text
