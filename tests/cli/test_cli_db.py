@@ -152,3 +152,22 @@ def test_db_check_finds_and_mend_forgets_what_cannot_be_planned_for(
     with closing(StateStore.open(database)) as store:
         assert [str(row.id) for row in store.load().tasks] == ["other.1#1"]
         assert len(store.load().services) == 2
+
+
+def test_db_check_finds_what_cannot_be_planned_for_beyond_the_first_plans(
+    database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(StateStore.open(database)) as store:
+        rows = [PutService(service_row(spec(n, most))) for n, most in (("many", 900), ("web", 3))]
+        store.commit(rows, now=1.0)
+
+    def stumbling(world: World, touched: Touched, *, aside: Collection[str], **given: Any) -> Plan:
+        """Has a bug that the third task of `web` brings out."""
+        if "web" not in aside and len(world.of_service("web")) == 3:
+            raise OverflowError("Python int too large")
+        return plan(world, touched, aside=aside, **given)
+
+    monkeypatch.setattr("warren.manager.reconciler.plan", stumbling)
+    status, out = warren(capsys, "check", database.parent)
+    assert status == 1
+    assert "service web: cannot be planned for: OverflowError: Python int too large" in out

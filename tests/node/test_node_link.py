@@ -97,16 +97,23 @@ async def linked(
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("m1", "manager: 'm1': this node belongs to m0"),
+        ("", "manager: '': this node belongs to m0; want that one, of a version that tells its id"),
+    ],
+)
 async def test_node_takes_nothing_from_another_manager_than_its_own(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, found: str, said: str
 ) -> None:
-    manager, ground = FakeManager(), Ground()
+    manager, ground = FakeManager(manager=found), Ground()
     async with ground.agent() as agent, trio.open_nursery() as nursery:
         hello = NodeHello(name="n1", id="a", manager="m0")
         link = Link(manager.dial, agent, hello, chance=random.Random(1))  # type: ignore[arg-type]
         nursery.start_soon(link.run)
         await until(lambda: link.trouble)
-        assert link.trouble == "manager: 'm1': this node belongs to m0"
+        assert link.trouble == said
         await until(lambda: len(manager.hellos) > 3)
         assert manager.reports == []
         manager.manager = "m0"

@@ -11,6 +11,7 @@ from warren.manager.books import Books, Store
 from warren.manager.reconciler import Reconciler
 from warren.rules.waiting import LONGEST_WAIT
 
+MOST_PLANS = 2_000  # of some 200 tasks each: more than a manager should hold
 _AHEAD = (0.0, LONGEST_WAIT + 1)  # seconds: now, and once everything that waits is due
 
 
@@ -24,7 +25,11 @@ def rehearse(copy: Store) -> Mapping[str, str]:
         nodes = set(books.world.nodes)
         for ahead in _AHEAD:  # noqa: B007 - `now` reads it
             reconciler = Reconciler(books, connected=lambda: nodes, lease=0.0)
-            reconciler.plan_once()
+            for _ in range(MOST_PLANS):
+                before = books.world.generation
+                reconciler.plan_once()
+                if books.world.generation == before:  # nothing is left to plan
+                    break
         return dict(books.quarantine.services)
 
     return trio.run(plan)

@@ -88,10 +88,12 @@ class Link:
             self.is_up = False
 
     def _know(self, manager: str) -> None:
-        """Raises ConflictError for another manager; it has refused this node itself, as a rule."""
+        """Raises ConflictError for another manager; it has refused this node itself, as a rule.
+        One of an older version has no id, and may be any."""
         known = self._hello.manager
-        if known and manager not in ("", known):
-            raise ConflictError(f"manager: {manager!r}: this node belongs to {known}")
+        if known and manager != known:
+            wanted = "" if manager else "; want that one, of a version that tells its id"
+            raise ConflictError(f"manager: {manager!r}: this node belongs to {known}{wanted}")
         if manager and not known:
             self._hello = msgspec.structs.replace(self._hello, manager=manager)
             self._remember(manager)
