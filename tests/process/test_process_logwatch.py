@@ -317,3 +317,63 @@ def test_rotation_that_keeps_failing_is_told_of_once(
         with_fail_after(5, lambda: watch.round() >= 0 and not kept.path(task(1)).stat().st_size)
         with_fail_after(5, lambda: watch.round() > 0)
     assert len(caplog.records) == 1
+
+
+class Growing:
+    """`os` under which a file grows by a text right after each of its first `times` copies."""
+
+    def __init__(self, file: Path, text: bytes, times: int) -> None:
+        self.file, self.text, self.left = file, text, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def sendfile(self, *args: int) -> int:
+        sent = os.sendfile(*args)
+        if self.left:
+            self.left -= 1
+            with self.file.open("ab") as file:
+                file.write(self.text)
+        return sent
+
+
+def test_what_is_written_during_the_copy_is_copied_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Logs(tmp_path, limit=100, keep=1)
+    write(kept, 1, b"first\n" * 20)
+    growing = Growing(kept.path(task(1)), b"meanwhile\n", 2)
+    monkeypatch.setattr(logrotate, "os", growing)
+    log_kit.rotate(kept)
+    assert growing.left == 0
+    data, _ = log_kit.read_all(kept, task(1))
+    assert data == b"first\n" * 20 + b"meanwhile\n" * 2
+    assert kept.path(task(1)).stat().st_size == 0
+
+
+@pytest.mark.parametrize("times", [5, 1000])
+def test_copy_of_what_grows_without_end_has_an_end(
+    tmp_path: Path, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Logs(tmp_path, limit=100, keep=1)
+    write(kept, 1, b"." * 110)
+    monkeypatch.setattr(logrotate, "os", Growing(kept.path(task(1)), b"ten bytes\n", times))
+    log_kit.rotate(kept)
+    piece = (tmp_path / "web.1.log.1").read_bytes()
+    assert 110 + 25 < len(piece) <= 200  # what it may grow by, and no more than a piece may have
+
+
+def test_what_is_written_while_a_reader_has_the_file_is_copied_too(tmp_path: Path) -> None:
+    kept = Logs(tmp_path, limit=100, keep=1)
+    write(kept, 1, b"first\n" * 20)
+    slot = kept.slot("web.1.log")
+    copied = logrotate.new_piece(slot)
+    with closing(LogWatch(kept)) as watch:
+        with slot.lock:
+            watch.round()
+            with_fail_after(5, lambda: copied.exists() and copied.stat().st_size == 120)
+            with kept.path(task(1)).open("ab") as file:
+                file.write(b"meanwhile\n")
+        with_fail_after(5, lambda: kept.path(task(1)).stat().st_size == 0)
+    data, _ = log_kit.read_all(kept, task(1))
+    assert data == b"first\n" * 20 + b"meanwhile\n"

@@ -1,4 +1,8 @@
-"""Making a piece of the file that is written to. All system calls go through `os`."""
+"""Making a piece of the file that is written to. All system calls go through `os`.
+
+It is written to all the time: what comes during the copy is copied as well, and once more, with
+the slot's lock, right before the file is emptied. What comes between those two calls is lost.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from warren.process.logread import SlotFiles
 
@@ -16,8 +21,16 @@ class FloodError(Exception):
     """It grows faster than it can be copied."""
 
 
-def copy_end(slot: SlotFiles, most: int, *, most_growth: int) -> int:
-    """Copy the end of the newest file; gives where that begins. Raises FloodError, OSError."""
+class Copied(NamedTuple):
+    """What of the newest file was copied: from where up to where, in bytes of it."""
+
+    begin: int
+    end: int
+
+
+def copy_end(slot: SlotFiles, most: int, *, most_growth: int) -> Copied:
+    """Copy the end of the newest file, and what comes meanwhile: `most` bytes, of those that come
+    `most_growth`. Raises FloodError where they come faster than that, and OSError."""
     reader = os.open(slot.newest, os.O_RDONLY | os.O_CLOEXEC)
     try:
         stat = os.fstat(reader)
@@ -31,9 +44,35 @@ def copy_end(slot: SlotFiles, most: int, *, most_growth: int) -> int:
                 offset += sent
                 if offset < end and os.fstat(reader).st_size - end > most_growth:
                     raise FloodError
-            return begin
+            stop = min(end + most_growth, begin + most)
+            return Copied(begin, _copy_up_to(stop, writer, reader, offset))
     finally:
         os.close(reader)
+
+
+def copy_rest(slot: SlotFiles, copied: Copied, most: int, *, most_growth: int) -> None:
+    """Add what has come since: the last thing before the file is emptied. Raises OSError."""
+    reader = os.open(slot.newest, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        writer = os.open(new_piece(slot), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.lseek(writer, 0, os.SEEK_END)  # sendfile takes no O_APPEND
+            stop = min(copied.end + most_growth, copied.begin + most)
+            _copy_up_to(stop, writer, reader, copied.end)
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
+
+
+def _copy_up_to(stop: int, writer: int, reader: int, offset: int) -> int:
+    """Copy from `offset` until there is no more, or up to `stop`; gives where that is."""
+    while offset < (end := min(os.fstat(reader).st_size, stop)):
+        sent = os.sendfile(writer, reader, offset, min(_COPY, end - offset))
+        if sent == 0:
+            break
+        offset += sent
+    return offset
 
 
 def write_new(slot: SlotFiles, data: bytes, mode: int) -> None:

@@ -27,7 +27,7 @@ from warren.process import logindex
 from warren.process.inotify import Changes
 from warren.process.logindex import Index, Seen
 from warren.process.logread import SlotFiles
-from warren.process.logrotate import FloodError, copy_end, new_piece, shift, write_new
+from warren.process.logrotate import FloodError, copy_end, copy_rest, new_piece, shift, write_new
 from warren.process.logs import Logs
 from warren.watch.boundary import Boundary
 
@@ -256,17 +256,23 @@ class LogWatch:
         """Copy the file, and empty it."""
         logs = self._logs
         slot = logs.slot(name)
-        begin = None
+        copied, most, growth = None, 2 * logs.limit, logs.limit // 4
         if logs.keep:
             try:
-                begin = copy_end(slot, 2 * logs.limit, most_growth=logs.limit // 4)
+                copied = copy_end(slot, most, most_growth=growth)
             except FloodError:
                 return self._cut(name, look)
             except OSError as error:  # a full disk: what was not copied is given up, to make room
                 logs.note_trouble(name, error)
         with slot.lock:
+            if copied is not None:
+                try:
+                    copy_rest(slot, copied, most, most_growth=growth)
+                except OSError as error:  # the piece ends sooner
+                    logs.note_trouble(name, error)
             stat = os.stat(slot.newest)  # noqa: PTH116
             os.truncate(slot.newest, 0)
+            begin = copied.begin if copied is not None else None
             self._begin_anew(slot, begin, stat, into_first=look.in_flood)
         return self._note_emptied(look)
 
