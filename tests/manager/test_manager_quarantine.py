@@ -16,7 +16,7 @@ from tests.rules.planning_kit import spec
 from tests.transport.test_transport_codec import read, written
 from warren.manager.program import Manager, open_manager
 from warren.manager.quarantine import isolate
-from warren.model.cluster import Plan
+from warren.model.cluster import DropTask, Plan
 from warren.model.errors import ConflictError, UnavailableError
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
@@ -104,6 +104,21 @@ async def test_report_that_cannot_be_written_is_acknowledged_and_told_of(
             assert "UnicodeEncodeError" in troubles(manager)[0]
             await session.report_task_health(Report(statuses=(status("web.1#1", sequence=6),)))
             assert troubles(manager) == []
+
+
+async def test_report_of_what_is_dropped_is_trouble_no_more(autojump_clock: MockClock) -> None:
+    with closing(StateStore.open(None)) as store:
+        async with managed(store) as manager:
+            await manager.operator.create(spec("web", 2))
+            await manager.operator.create(spec("web-2"))
+            await wait_all_tasks_blocked()
+            for task in ("web.1#1", "web.2#1", "web-2.1#1"):
+                manager.books.quarantine.add_report(task, "why")
+            manager.books.commit([DropTask(TaskId("web", 1, 1))])
+            assert [said.split()[4] for said in troubles(manager)] == ["web.2#1", "web-2.1#1"]
+            await manager.operator.remove("web")
+            await wait_all_tasks_blocked()
+            assert [said.split()[4] for said in troubles(manager)] == ["web-2.1#1"]
 
 
 def broken_row(path: Path) -> None:

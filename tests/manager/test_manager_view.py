@@ -11,10 +11,13 @@ import msgspec
 import pytest
 import trio
 
+from tests.rules.planning_kit import service_row, task_row
 from warren.cli import shapes
 from warren.manager.program import open_manager
+from warren.manager.viewer import SHOWN_AT_ONCE
 from warren.model.address import UnixAddress
 from warren.model.check import HIDDEN, Argv, HttpCheck
+from warren.model.cluster import Change, PutService, PutTask
 from warren.model.errors import InvalidError, SpecError
 from warren.model.identity import TaskId
 from warren.model.link import Cluster, ClusterView
@@ -23,6 +26,7 @@ from warren.model.service import ServiceSpec
 from warren.model.specfile import dump_text, load_text
 from warren.store.state import StateStore
 from warren.transport.client import open_gate
+from warren.transport.connection import Connection
 from warren.transport.memory import memory_gate
 from warren.transport.server import serve_gate
 
@@ -125,3 +129,30 @@ async def test_hidden_values_are_null_in_json_and_refused_in_a_file(tmp_path: Pa
     with pytest.raises(SpecError, match=r"headers\.Authorization: want a value"):
         load_text(json.dumps({"services": {"web": {**shown["spec"], "env": {}}}}))
     assert SECRET in dump_text([SPEC])
+
+
+class Passes(trio.abc.Instrument):
+    """Counts the passes of the loop."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+async def test_whoever_looks_at_thousands_of_services_lets_others_in_between() -> None:
+    count = 4 * SHOWN_AT_ONCE
+    changes: list[Change] = []
+    for number in range(count):
+        wanted = msgspec.structs.replace(SPEC, name=f"s{number}")
+        changes.append(PutService(service_row(wanted)))
+        changes.append(PutTask(task_row(f"s{number}.1#1", wanted)))
+    with closing(StateStore.open(None)) as store:
+        store.commit(changes, now=1e9)
+        async with open_manager(store, wall=lambda: 1e9, patience=1000) as manager:
+            view = await manager.gate(Connection("test")).view()
+            passes = Passes()
+            trio.lowlevel.add_instrument(passes)
+            assert len(await view.services()) == count
+            trio.lowlevel.remove_instrument(passes)
+    assert passes.count >= 2 * count // SHOWN_AT_ONCE  # a service and its task

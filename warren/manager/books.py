@@ -90,6 +90,7 @@ class Books:
         with _available():
             generation = self.store.commit(changes, based_on=based_on, now=self.now())
         touched = self.world.apply(changes, generation)
+        self.quarantine.forget(changes)
         for tell in self.on_commit:
             tell(changes, touched)
         if any(isinstance(change, AddEvent) for change in changes):

@@ -10,9 +10,9 @@ starts anew. One whose rows cannot be read is aside until they are mended. Each 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from warren.model.cluster import RowFault
+from warren.model.cluster import Change, DropService, DropTask, RowFault
 from warren.model.errors import UnavailableError
 
 KEPT = 100  # refused reports that are told of one by one
@@ -64,6 +64,18 @@ class Quarantine:
     def release_report(self, subject: str) -> None:
         """What is said of it now can be."""
         self._reports.pop(subject, None)
+
+    def forget(self, changes: Iterable[Change]) -> None:
+        """What is dropped by these: nobody reports of it any more."""
+        if not self._reports:
+            return
+        for change in changes:
+            if isinstance(change, DropTask):
+                self.release_report(str(change.id))
+            elif isinstance(change, DropService):
+                of_it = [one for one in self._reports if one.startswith(f"{change.name}.")]
+                for subject in of_it:
+                    self.release_report(subject)
 
     def release_node(self, name: str) -> None:
         """It has enrolled, so that its row was written anew."""

@@ -47,7 +47,7 @@ from warren.rules.masking import masked
 from warren.rules.slots import is_as_wanted, restarts_in
 from warren.watch.conditions import Conditions
 
-SHOWN_AT_ONCE = 1000  # tasks
+SHOWN_AT_ONCE = 500  # tasks and services
 Fresh = dict[TaskId, TaskStatus]
 
 
@@ -59,6 +59,18 @@ class Inside(Protocol):
     reconciler: Reconciler
     conditions: Conditions
     started_at: float
+
+
+class _Pace:
+    """Of one call: whoever looks at thousands lets others in between."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+
+    async def step(self) -> None:
+        self._shown += 1
+        if self._shown % SHOWN_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
 
 
 class Viewer:
@@ -75,9 +87,9 @@ class Viewer:
     async def services(self) -> list[ServiceView]:
         world = self._books.world
         rows = [task for name in world.services for task in world.current(name)]
-        fresh = await self._ask(rows)
+        fresh, pace = await self._ask(rows), _Pace()
         return [
-            await self._service(row, fresh)
+            await self._service(row, fresh, pace)
             for name in sorted(world.services)
             if (row := self._books.world.services.get(name)) is not None  # it may go meanwhile
         ]
@@ -85,7 +97,7 @@ class Viewer:
     async def service(self, name: str) -> ServiceView:
         self._row(name)
         fresh = await self._ask(self._books.world.current(name))
-        return await self._service(self._row(name), fresh)
+        return await self._service(self._row(name), fresh, _Pace())
 
     async def tasks(self, *, service: str = "", past: bool = False) -> list[TaskView]:
         world = self._books.world
@@ -93,7 +105,7 @@ class Viewer:
         pick = world.of_service if past else world.current
         rows = [task for name in names for task in pick(name)]
         fresh = await self._ask(rows)
-        return await self._tasks(rows, fresh)
+        return await self._tasks(rows, fresh, _Pace())
 
     async def task(self, task: TaskId) -> TaskDetail:
         row = self._task_row(task)
@@ -227,16 +239,15 @@ class Viewer:
             raise NotFoundError(f"no such task: {task}")
         return row
 
-    async def _tasks(self, rows: Sequence[TaskRow], fresh: Fresh) -> list[TaskView]:
-        """Whoever looks at thousands lets others in between."""
+    async def _tasks(self, rows: Sequence[TaskRow], fresh: Fresh, pace: _Pace) -> list[TaskView]:
         views = list[TaskView]()
-        for number, row in enumerate(rows, 1):
+        for row in rows:
             views.append(self._task(row, fresh))
-            if number % SHOWN_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
+            await pace.step()
         return views
 
-    async def _service(self, row: ServiceRow, fresh: Fresh) -> ServiceView:
+    async def _service(self, row: ServiceRow, fresh: Fresh, pace: _Pace) -> ServiceView:
+        await pace.step()
         tasks = self._books.world.current(row.name)
         return ServiceView(
             spec=self._shown(row.spec),
@@ -244,7 +255,7 @@ class Viewer:
             created_at=row.created_at,
             updated_at=row.updated_at,
             is_removing=row.is_removing,
-            tasks=tuple(await self._tasks(tasks, fresh)),
+            tasks=tuple(await self._tasks(tasks, fresh, pace)),
         )
 
     def _task(self, row: TaskRow, fresh: Fresh) -> TaskView:
