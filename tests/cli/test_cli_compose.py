@@ -13,8 +13,8 @@ from support_up import marked, unique
 import warren
 from warren import Argv, ExecCheck, Probe, ServiceSpec, SpecError, WarrenError, open_supervisor
 from warren.cli import compose
-from warren.cli.compose import unwrapped
 from warren.cli.datadir import default_data_dir
+from warren.cli.groups import unwrapped
 from warren.model.duration import Duration
 from warren.model.task import EventKind, TaskEvent, TaskStatus
 

@@ -342,6 +342,18 @@ def test_apply_reads_standard_input_as_if_the_file_were_here(
     assert person.cluster.rows["web"].spec.cwd == str(tmp_path)
 
 
+@pytest.mark.parametrize("letter", ["#", "\u20ac"])
+def test_apply_takes_no_more_from_standard_input_than_from_a_file(
+    person: Person, file: Path, monkeypatch: pytest.MonkeyPatch, letter: str
+) -> None:
+    text = FILE + "# " + letter * ((4 << 20) // len(letter.encode()))
+    file.write_text(text, encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    for given in (str(file), "-"):
+        assert person.types("apply", given) == 2
+        assert "want a file of at most 4 MiB" in person.err
+
+
 def test_apply_waits_for_every_service_of_the_file(person: Person, file: Path) -> None:
     file.write_text("services: {web: {command: run}}", encoding="utf-8")
     person.cluster.script.append(ready(1))

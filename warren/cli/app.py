@@ -183,7 +183,11 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
 
 
 def _fill_standard_streams() -> None:
-    """Else a socket opened next would be what is printed to."""
+    """Else what is opened next, a socket or the journal, would get the number of a closed stream
+    and be what is printed to."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for good

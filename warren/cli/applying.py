@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from warren.model.service import ServiceSpec
     from warren.model.view import Applied
 
-_LONGEST_FILE = 64 << 20  # characters of standard input
-
 
 def apply(
     path: Annotated[
@@ -86,17 +84,18 @@ def _chosen(path: str | None, file: str | None) -> str:
 
 
 def _read(file: str, *, may_be_empty: bool) -> list[ServiceSpec]:
-    from warren.model.specfile import load_file, load_text
+    from warren.model.specfile import LONGEST_FILE, TOO_LONG, load_file, load_text
     from warren.rules.admission import admit
 
     if file != "-":
         return load_file(Path(file), may_be_empty=may_be_empty, admit=admit)
     try:
-        text = sys.stdin.read(_LONGEST_FILE + 1)
-    except UnicodeDecodeError:
+        text = sys.stdin.read(LONGEST_FILE + 1)
+        length = len(text.encode())
+    except UnicodeError:
         raise SpecError("file", "want UTF-8 text", source="(standard input)") from None
-    if len(text) > _LONGEST_FILE:
-        raise SpecError("file", "want at most 64 MiB", source="(standard input)")
+    if length > LONGEST_FILE:
+        raise SpecError("file", TOO_LONG, source="(standard input)")
     return load_text(
         text,
         base=Path.cwd(),

@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
+from warren.cli.groups import first_of_group
 from warren.model.errors import DeniedError, LinkLostError, OverloadedError, WarrenError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def ask(
                 return await question(cluster)
         raise LateError(f"no answer within {within:g}s")
 
-    with unwrapped():
+    with first_of_group():
         return trio.run(_interruptible, asked)
 
 
@@ -92,7 +93,7 @@ async def open_cluster(address: str) -> AsyncGenerator[Cluster, None]:
     parsed = parse_address(address, field="--addr")
     opened = False
     try:
-        with unwrapped():
+        with first_of_group():
             async with open_gate(parsed) as gate:
                 cluster = await gate.login()
                 opened = True
@@ -107,25 +108,6 @@ async def open_cluster(address: str) -> AsyncGenerator[Cluster, None]:
 def say(line: str) -> None:
     """A line to the person, who may read the answer from a file."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - to a person
-
-
-@contextmanager
-def unwrapped() -> Generator[None, None, None]:
-    """Nurseries put what a block raises into groups: let out what a person is to know of it."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        leaves = [*_leaves(group)]
-        interrupt = [leaf for leaf in leaves if isinstance(leaf, KeyboardInterrupt)]
-        raise (interrupt or leaves)[0] from None
-
-
-def _leaves(error: BaseException) -> Generator[BaseException, None, None]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 async def _while_read(address: str, question: Question) -> int:
@@ -151,7 +133,7 @@ async def _heal(address: str, question: Question) -> int:
     while True:
         met_at: float | None = None
         try:
-            with unwrapped():
+            with first_of_group():
                 async with open_cluster(address) as cluster:
                     if has_met:
                         say("warren: the manager is back")

@@ -9,12 +9,13 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import trio
 
 from warren.checks import Caps, Checker
-from warren.cli.datadir import PlatformError
+from warren.cli.datadir import DATABASE, PlatformError
+from warren.cli.groups import unwrapped
 from warren.cli.keeping import serve_keeping
 from warren.manager.program import Manager, open_manager
 from warren.model.errors import WarrenError
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 NETWORK_CHECKS = 256  # in flight at once on a node (S10)
 JOURNAL = "journal.sqlite"
-STATE = "manager.sqlite"
 PATIENCE = 2.0  # seconds
 
 
@@ -88,7 +88,7 @@ async def open_manager_here(data_dir: Path) -> AsyncGenerator[Manager, None]:
     """The manager whose state is in this data directory. Raises WarrenError."""
     with (
         locked(data_dir, role="manager") as hold,
-        closing(StateStore.open(data_dir / STATE)) as store,
+        closing(StateStore.open(data_dir / DATABASE)) as store,
     ):
         async with (
             open_manager(store, wall=time.time, patience=PATIENCE) as manager,
@@ -138,7 +138,9 @@ def refuse_stranger(data_dir: Path, manager: Manager) -> None:
         said = f"is of another manager ({found}) than the tasks here ({known}); it was lost,"
         done = "emptied or replaced. Nothing was started, and what runs was left alone. Put it back"
         wanted = "(warren db restore FILE), or begin anew, once, with --new-manager: tasks that are"
-        raise StrangerError(f"{data_dir / STATE}: {said} {done} {wanted} not of it are then ended")
+        raise StrangerError(
+            f"{data_dir / DATABASE}: {said} {done} {wanted} not of it are then ended"
+        )
 
 
 @asynccontextmanager
@@ -205,24 +207,3 @@ def _directory(chosen: Path | None) -> Generator[Path, None, None]:
         return
     with tempfile.TemporaryDirectory(prefix="warren-") as made:
         yield Path(made)
-
-
-@contextmanager
-def unwrapped() -> Generator[None, None, None]:
-    """Nurseries put what a block raises into groups, though most often it is one error."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        only = _only(group)
-        if only is None:
-            raise
-        raise only from only.__cause__
-
-
-def _only(error: BaseException) -> BaseException | None:
-    """What a group of one, of one ... holds at last."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    inner = group.exceptions
-    return _only(inner[0]) if len(inner) == 1 else None

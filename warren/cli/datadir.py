@@ -9,6 +9,8 @@ from typing import Any
 
 from warren.model.errors import SpecError, WarrenError
 
+DATABASE = "manager.sqlite"  # the manager's, in its data directory
+
 
 class PlatformError(WarrenError):
     """Warren cannot run here."""

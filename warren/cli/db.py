@@ -8,11 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from warren.cli.datadir import given_data_dir
+from warren.cli.datadir import DATABASE, given_data_dir
 from warren.cli.options import Where
 from warren.cli.out import put
 
-DATABASE = "manager.sqlite"
 DataDir = Annotated[
     Path | None, Parameter(env_var="WARREN_DATA_DIR", metavar="DIR", converter=given_data_dir)
 ]

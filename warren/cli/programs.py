@@ -174,7 +174,7 @@ def until_stopped(program: Callable[[Callable[[], Awaitable[None]]], Awaitable[N
     """Run a program until INT, TERM or HUP; a second INT or TERM kills it. Gives the status."""
     import trio
 
-    from warren.cli.compose import unwrapped
+    from warren.cli.groups import unwrapped
     from warren.cli.signals import Stopping
 
     gc.set_threshold(*GC_THRESHOLDS)

@@ -75,7 +75,6 @@ def up(
 
     node = node_name(name)
     directory, addresses = places(data_dir, listen, insecure=insecure)
-    _fill_standard_streams()
     from warren.cli.stage import StageOptions
     from warren.process.inherited import settle
 
@@ -107,7 +106,7 @@ def _specs(file: Path | None) -> Sequence[ServiceSpec] | None:
 def _run(options: StageOptions, reporter: Reporter) -> int:
     import trio
 
-    from warren.cli.compose import unwrapped
+    from warren.cli.groups import unwrapped
     from warren.cli.session import Session
 
     # At its default thresholds the cyclic collector walks every task again and again while they
@@ -136,10 +135,3 @@ def _reporter(level: LogLevel, *, as_table: bool, as_json: bool) -> Reporter:
 
 def _is_terminal() -> bool:
     return os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def _fill_standard_streams() -> None:
-    """Else a file opened next, the journal say, would get the number of a closed stream."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)

@@ -22,6 +22,7 @@ NO_PORTS: Mapping[str, int] = MappingProxyType({})
 ANY_PORT = 0
 LARGEST_ID = (1 << 32) - 2  # of a user or group: the next stands for "leave it as it is"
 LOOPBACK = "127.0.0.1"
+PROBES = ("health", "startup", "liveness", "readiness")  # the fields of a spec that are probes
 Replicas = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 
 
@@ -158,13 +159,10 @@ def check_user(field: str, user: str | None) -> None:
 _BUT_REPLICAS = tuple(n for n in ServiceSpec.__struct_fields__ if n != "replicas")
 
 
-_PROBES = ("health", "startup", "liveness", "readiness")
-
-
 def has_same_instances(one: ServiceSpec, other: ServiceSpec) -> bool:
     """Whether two specs differ in nothing but their probes (and how many): what runs as one may go
     on running as the other."""
-    bare = dict.fromkeys(_PROBES) | {"replicas": 0}
+    bare = dict.fromkeys(PROBES) | {"replicas": 0}
     return msgspec.structs.replace(one, **bare) == msgspec.structs.replace(other, **bare)
 
 

@@ -20,6 +20,7 @@ from warren.model.yamltext import Document, write
 Admit = Callable[[ServiceSpec], ServiceSpec]
 
 LONGEST_FILE = 4 << 20  # bytes
+TOO_LONG = "want a file of at most 4 MiB"
 FIELDS = [*ServiceSpec.__struct_fields__[1:], "env_file"]  # the name is the key
 
 
@@ -82,7 +83,7 @@ def _read(path: Path, field: str) -> str:
     with path.open("rb") as file:
         data = file.read(LONGEST_FILE + 1)
     if len(data) > LONGEST_FILE:
-        raise SpecError(field, "want a file of at most 4 MiB", value=str(path))
+        raise SpecError(field, TOO_LONG, value=str(path))
     return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -8,7 +8,7 @@ from warren.model.check import ExecCheck
 from warren.model.decode import DecodeError, decode, dotted, plain
 from warren.model.errors import SpecError
 from warren.model.probe import Probe
-from warren.model.service import ANY_PORT, ServiceSpec
+from warren.model.service import ANY_PORT, PROBES, ServiceSpec
 from warren.rules.masking import hidden_fields
 
 
@@ -36,7 +36,7 @@ def admit(spec: ServiceSpec) -> ServiceSpec:
     if spec.cwd is not None and not spec.cwd.startswith("/"):
         raise SpecError(f"{at}.cwd", "want an absolute path", value=spec.cwd)
     _admit_ports(spec, at)
-    for kind in ("health", "startup", "liveness", "readiness"):
+    for kind in PROBES:
         probe: Probe | None = getattr(spec, kind)
         if probe is not None:
             _admit_probe(spec, probe, f"{at}.{kind}")

@@ -24,9 +24,8 @@ from warren.model.cluster import (
     TaskRow,
 )
 from warren.model.identity import TaskId
+from warren.model.service import PROBES
 from warren.rules.world import World
-
-_PROBES = ("health", "startup", "liveness", "readiness")
 
 
 def lint(world: World, plan: Plan, *, connected: Collection[str]) -> list[str]:
@@ -129,7 +128,7 @@ class _Review:
         service = self._world.services.get(row.id.service)
         if service is None or before.node is None or before.has_ended:
             return False
-        same = set(row.spec.__struct_fields__) - {"replicas", *_PROBES}
+        same = set(row.spec.__struct_fields__) - {"replicas", *PROBES}
         return (
             (row.revision, row.spec) == (service.revision, service.spec)
             and _origin(before)[1:] == _origin(row)[1:]

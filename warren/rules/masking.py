@@ -12,9 +12,8 @@ import msgspec
 
 from warren.model.check import HIDDEN
 from warren.model.probe import Probe
-from warren.model.service import ServiceSpec
+from warren.model.service import PROBES, ServiceSpec
 
-_PROBES = ("health", "startup", "liveness", "readiness")
 _replace = msgspec.structs.replace
 
 
@@ -37,7 +36,7 @@ def hidden_fields(spec: ServiceSpec) -> Iterator[tuple[str, ...]]:
 
 
 def _probes(spec: ServiceSpec) -> Iterator[tuple[str, Probe]]:
-    for kind in _PROBES:
+    for kind in PROBES:
         probe: Probe | None = getattr(spec, kind)
         if probe is not None:
             yield kind, probe
