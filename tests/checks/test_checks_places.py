@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warren.checks import Caps
-from warren.checks.places import Places
+from warren.checks.places import RECENT, Places
 from warren.model.check import Check, Outcome, Result, TcpCheck
 from warren.model.seams import Target
 from warren.watch.conditions import Conditions
@@ -190,3 +190,35 @@ async def test_places_who_leaves_the_queue_is_forgotten(
     places.give_back("a")
     with trio.fail_after(1):
         await places.take("c")
+
+
+async def test_places_forget_services_that_ask_no_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    places = Places(4, tell=lambda: None)
+    for number in range(100):
+        await places.take(f"s{number}")
+        places.give_back(f"s{number}")
+        await trio.sleep(RECENT / 10)
+    assert places.statistics().asking <= 11  # those of the last minute
+
+
+async def test_places_forget_who_held_or_waited_for_one_for_long(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    places = Places(1, tell=lambda: None)
+    await places.take("long")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(places.take, "late")
+        await trio.sleep(2 * RECENT)  # virtual
+        nursery.start_soon(places.take, "third")
+        await trio.testing.wait_all_tasks_blocked()
+        assert places.statistics().asking == 3
+        places.give_back("long")
+        await trio.sleep(2 * RECENT)
+        places.give_back("late")
+    assert places.statistics().asking == 1
+    places.give_back("third")
+    await places.take("fourth")
+    places.give_back("fourth")
+    assert places.statistics().asking == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -213,3 +215,17 @@ async def test_tcp_passes_where_the_server_accepts_and_resets_at_once(
         outcome = await run_check(TcpCheck(port=port, host=host), Target(), timeout=TIME)  # S12
     assert (outcome.result, outcome.detail) == (Result.PASS, "connected")
     assert not held_sockets(port)
+
+
+async def test_tcp_without_a_place_in_the_kernels_table_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_sock: socket.socket) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # over fs.epoll.max_user_watches
+
+    monkeypatch.setattr(trio.lowlevel, "wait_writable", full)
+    async with serving(nothing) as target:
+        outcome = await run_check(TcpCheck(), target, timeout=TIME)  # S1
+        assert outcome.result is Result.ERROR
+        assert outcome.detail.startswith("no room to watch a connection")
+        assert not held_sockets(target.ports["http"])

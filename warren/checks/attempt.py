@@ -34,6 +34,7 @@ _OURS = {
     errno.ENFILE: "no file descriptors left on this machine",
     errno.ENOBUFS: "no buffers left",
     errno.ENOMEM: "no memory left",
+    errno.ENOSPC: "no room to watch a connection: fs.epoll.max_user_watches is reached",
     errno.EADDRNOTAVAIL: "no local address or port left to connect from",
     errno.EAFNOSUPPORT: "no such kind of address on this machine",
 }

@@ -26,11 +26,15 @@ CALM = 30.0  # seconds without such a wait, and it is over
 
 
 class CapStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """One cap. `waits` counts attempts that had to wait, cancelled ones too; waits in seconds."""
+    """One cap. `waits` counts attempts that had to wait, cancelled ones too; waits in seconds.
+
+    `asking` counts services: those that wait, hold a place, or have asked lately.
+    """
 
     cap: int
     in_flight: int
     waiting: int
+    asking: int
     waits: int
     longest_wait: float  # those that wait still too
     total_wait: float
@@ -72,6 +76,7 @@ class Places:
         where it is not to be had at once."""
         self._asked[service] = trio.current_time()
         self._asked.move_to_end(service)
+        self._forget_old()
         self._note_calm()
         if self._free and service not in self._queues and self._may_have(service):
             self._grant(service)
@@ -92,6 +97,7 @@ class Places:
         self._held[service] -= 1
         if not self._held[service]:
             del self._held[service]
+            self._forget_turn(service)
         self._serve()
         self._note_calm()
 
@@ -100,6 +106,7 @@ class Places:
             cap=self.cap,
             in_flight=self.cap - self._free,
             waiting=sum(len(queue) for queue in self._queues.values()),
+            asking=len({*self._queues, *self._held, *self._asked, *self._turns}),
             waits=self._waits,
             longest_wait=max(self._longest, self._present()),
             total_wait=self._total,
@@ -122,10 +129,18 @@ class Places:
             service in self._queues
         ):
             return True
+        self._forget_old()
+        return len(self._asked) > (service in self._asked)
+
+    def _forget_old(self) -> None:
         oldest = trio.current_time() - RECENT
         while self._asked and next(iter(self._asked.values())) < oldest:
-            self._turns.pop(self._asked.popitem(last=False)[0], None)
-        return len(self._asked) > (service in self._asked)
+            self._forget_turn(self._asked.popitem(last=False)[0])
+
+    def _forget_turn(self, service: str) -> None:
+        """Nothing is kept of a service that holds no place and has not asked lately."""
+        if service not in self._held and service not in self._asked:
+            self._turns.pop(service, None)
 
     def _grant(self, service: str) -> None:
         self._free -= 1
