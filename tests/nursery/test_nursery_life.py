@@ -332,6 +332,29 @@ async def test_stubborn_instance_is_killed_after_its_grace(
         assert world.runtime.started[0].log == ["signal 2", "kill"]
 
 
+async def test_check_that_does_not_end_delays_neither_signal_nor_kill(
+    world: World, autojump_clock: MockClock
+) -> None:  # S15
+    answers = trio.Event()
+
+    class StuckCheck(ScriptedCheck):
+        async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome:
+            with trio.CancelScope(shield=True):  # its process takes no kill
+                await answers.wait()
+            return FAIL
+
+    world.check = StuckCheck()
+    async with world.open() as supervisor, trio.open_nursery() as nursery:
+        service = supervisor.start(spec(health=HTTP, stop={"grace": "7s"}))
+        await world.wait_for(EventKind.STARTED)
+        await trio.sleep(1)
+        nursery.start_soon(service.stop)
+        await trio.sleep(7.5)
+        done = list(world.runtime.started[0].log)
+        answers.set()
+    assert done == ["signal 15", "kill"]
+
+
 async def test_failure_grace_is_used_after_a_failed_probe(
     world: World, autojump_clock: MockClock
 ) -> None:

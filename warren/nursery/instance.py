@@ -18,6 +18,7 @@ from warren.model.task import End
 from warren.nursery.probing import Probing
 
 News = Literal["started", "exited", "gone"]
+CHECKS_END = 1.0  # seconds that cancelled checks get at least, however short the grace
 Acquire = Callable[[], Awaitable[RunningInstance]]
 
 
@@ -130,9 +131,12 @@ class InstanceLife:
 
     async def _say_farewell(self, running: RunningInstance) -> None:
         self._asking.cancel()
-        await self._asked.wait()  # every check is over before the signal (S15)
+        signal, grace = self._farewell or (0, 0.0)
+        with trio.move_on_after(max(grace, CHECKS_END)):
+            await self._asked.wait()  # every check is over before the signal (S15)
         if self._farewell is not None:
-            signal, grace = self._farewell
             await running.signal(signal)
             with trio.move_on_after(grace):
                 await running.wait()
+        if not self._asked.is_set():  # a check that does not end delays no kill
+            await running.kill()

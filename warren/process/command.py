@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import trio
 
@@ -23,7 +24,14 @@ from warren.process.reaper import Reaper
 from warren.process.spawn import Gated, Starter
 from warren.process.tree import Tree, kill_surely
 
+Kill = Callable[[Tree, Callable[[], None]], Awaitable[object]]
 _CHUNK = 65536  # what a pipe holds
+
+
+async def kill_then(tree: Tree, then: Callable[[], None]) -> None:
+    """Kill it, for as long as that takes; `then` is called when it is dead."""
+    await kill_surely(tree)
+    then()
 
 
 async def run_command(
@@ -35,9 +43,11 @@ async def run_command(
     starter: Starter,
     timeout: float,
     output_limit: int,
+    kill: Kill = kill_then,
 ) -> CommandResult:
     """Run `argv` in the tree `branch` makes. `timeout` is in seconds, from when it has started.
 
+    `kill` ends the tree; it may return before all is dead, where a kill has no effect for now.
     Raises CannotRunError when it cannot be started.
     """
     await trio.lowlevel.checkpoint()
@@ -66,9 +76,7 @@ async def run_command(
                 output.drain()
             finally:
                 output.close()  # first, as killing may need the descriptors
-                await kill_surely(tree)
-                reaper.reap(pid)
-                reaper.reap_strays()  # what had ended before it could be moved into the tree
+                await kill(tree, partial(_reap, reaper, pid))
         finally:
             output.close()
     except OSError as error:
@@ -78,6 +86,11 @@ async def run_command(
         return CommandResult(exit_code=None, timed_out=True, output=kept, duration=duration)
     exit_code, signal = split_status(status)
     return CommandResult(exit_code=exit_code, signal=signal, output=kept, duration=duration)
+
+
+def _reap(reaper: Reaper, pid: int) -> None:
+    reaper.reap(pid)
+    reaper.reap_strays()  # what had ended before it could be moved into the tree
 
 
 async def _begin(

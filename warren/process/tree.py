@@ -7,6 +7,7 @@ left to us except a held main (see `reaper.py`), and the tree's own traces are g
 from __future__ import annotations
 
 import errno
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
@@ -65,7 +66,8 @@ class Tree(Protocol):
     async def kill(self) -> None:
         """Kill everything in the tree, wait until it is gone, reap it. See `kill_surely`.
 
-        Raises OSError where the system cannot give even a descriptor; may be called again.
+        Raises OSError where the system cannot give even a descriptor; may be called again, also
+        when it was cancelled.
         """
         ...
 
@@ -108,16 +110,24 @@ class Trees(Protocol):
         ...
 
 
-async def kill_surely(tree: Tree) -> None:
-    """Kill a tree, whatever is cancelled, and however short the system is of anything."""
-    with trio.CancelScope(shield=True):
-        while True:
-            try:
-                return await tree.kill()
-            except OSError as error:
-                if error.errno not in PASSING:
-                    raise
-            await trio.sleep(RETRY_PAUSE)
+async def kill_surely(tree: Tree, *, patience: float = math.inf) -> bool:
+    """Kill a tree, whatever is cancelled, and however short the system is of anything. False after
+    `patience` seconds in which it has not died (see `lingering.py`)."""
+    with trio.move_on_after(patience, shield=True):
+        await kill_on(tree)
+        return True
+    return False
+
+
+async def kill_on(tree: Tree) -> None:
+    """Kill a tree, however short the system is of anything, until cancelled."""
+    while True:
+        try:
+            return await tree.kill()
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+        await trio.sleep(RETRY_PAUSE)
 
 
 async def after_shortage(ask: Callable[[], T]) -> T:

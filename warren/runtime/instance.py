@@ -4,10 +4,13 @@
        `-------------------------- kill ----------------------------------^
        `--- leave ---> somebody else's
 
-`kill` is the only way to gone, and gone means: no process, no zombie of ours, no descriptor.
+`kill` is the only way to gone, and gone means: no process, no zombie of ours, no descriptor; but
+for checks that no kill ends (`process/lingering.py`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import trio
 
@@ -17,11 +20,14 @@ from warren.model.task import End, Instance
 from warren.process.command import run_command
 from warren.process.context import Context
 from warren.process.ending import end_of
+from warren.process.lingering import Lingering
 from warren.process.listeners import Listeners
 from warren.process.reaper import Reaper
 from warren.process.spawn import Starter
-from warren.process.tree import Tree, kill_surely
+from warren.process.tree import Tree
 from warren.process.watched import Watched
+
+MOST_STUCK = 16  # processes nobody can kill: more than any probe needs to be judged
 
 
 class ProcessInstance:
@@ -36,6 +42,7 @@ class ProcessInstance:
         reaper: Reaper,
         starter: Starter,
         listeners: Listeners,
+        lingering: Lingering,
     ) -> None:
         self._instance = instance
         self._main = main
@@ -44,6 +51,8 @@ class ProcessInstance:
         self._reaper = reaper
         self._starter = starter
         self._listeners = listeners
+        self._lingering = lingering
+        self._stuck = list[Tree]()  # checks that no kill has ended yet
         self._end: End | None = None
         self._killing = trio.Lock()
         self._is_closing = False
@@ -100,11 +109,23 @@ class ProcessInstance:
                 starter=self._starter,
                 timeout=timeout,
                 output_limit=output_limit,
+                kill=self.kill_check,
             )
         finally:
             self._running -= 1
             if self._is_closing and self._running == 0:
                 self._quiet.set()
+
+    async def kill_check(self, tree: Tree, then: Callable[[], None] = lambda: None) -> None:
+        """End a check's tree; where no kill ends it, go on without waiting for it."""
+
+        def note_dead() -> None:
+            then()
+            if tree in self._stuck:
+                self._stuck.remove(tree)
+
+        if not await self._lingering.kill(tree, note_dead):
+            self._stuck.append(tree)
 
     async def owns_listener(self, port: int) -> bool | None:
         return await self._listeners.belong_to(self._tree.pids, port)
@@ -113,7 +134,7 @@ class ProcessInstance:
         self._is_closing = True
         if self._main.look():
             self._told()  # how it ended by itself is known only while its tree is there
-        await kill_surely(self._tree)
+        await self._lingering.kill_but(self._tree, self._stuck)
         await self._main.wait()
         if self._running:
             await self._quiet.wait()
@@ -123,6 +144,8 @@ class ProcessInstance:
 
     def _branch(self) -> Tree:
         self._check_open()
+        if len(self._stuck) >= MOST_STUCK:
+            raise CannotRunError(f"{len(self._stuck)} checks before this one take no kill, as yet")
         return self._tree.branch()
 
     def _check_open(self) -> None:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from warren.model.task import End, Instance, Reason
 from warren.process import procfs
 from warren.process.context import Context, Credentials, cannot_run, credentials_of
 from warren.process.ending import end_of
+from warren.process.lingering import Lingering
 from warren.process.listeners import Listeners
 from warren.process.logs import Logs
 from warren.process.logwatch import serve_logs
@@ -67,6 +68,7 @@ class ProcessRuntime:
         self._instances = weakref.WeakValueDictionary[str, ProcessInstance]()
         self._left: dict[str, list[int]] | None = None  # whom an earlier supervisor has left
         self._conditions = conditions or Conditions()
+        self._lingering = Lingering(self._conditions)
         self.logs = Logs(data_dir / "logs", limit=log_limit, keep=log_keep)
 
     def __repr__(self) -> str:
@@ -85,6 +87,7 @@ class ProcessRuntime:
                 await nursery.start(serve_reaping, self._reaper, reaping)
                 watching = Boundary("watching logs", self._conditions)
                 await nursery.start(serve_logs, self.logs, watching)
+                await nursery.start(self._lingering.serve)
                 task_status.started()
 
     def tail(self, task: TaskId, lines: int) -> list[str]:
@@ -153,10 +156,14 @@ class ProcessRuntime:
                     instance.id, handle.get("cgroup", ""), pid=pid, start=start, reaper=self._reaper
                 )
             )
+            branches = await self._left_checks(instance, tree)
             if main is not None and not main.look():
-                await self._end_left_checks(instance, tree)
-                return self._made(instance, main, tree, context)
-            await kill_surely(tree)
+                running = self._made(instance, main, tree, context)
+                for branch in branches:
+                    await running.kill_check(branch)
+                return running
+            stuck = [branch for branch in branches if not await self._lingering.kill(branch)]
+            await self._lingering.kill_but(tree, stuck)
         except BaseException:
             if main is not None:
                 main.leave()
@@ -166,12 +173,11 @@ class ProcessRuntime:
         main.close()
         return end_of(main.status)
 
-    async def _end_left_checks(self, instance: Instance, tree: Tree) -> None:
+    async def _left_checks(self, instance: Instance, tree: Tree) -> Sequence[Tree]:
         if self._left is None:
             self._left = await after_shortage(self._marked)
         found = self._left.get(instance.id, ())
-        for branch in await after_shortage(lambda: tree.branches(found)):
-            await kill_surely(branch)
+        return await after_shortage(lambda: tree.branches(found))
 
     async def sweep(
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
@@ -184,7 +190,8 @@ class ProcessRuntime:
             if running is not None:
                 await running.kill()
             for handle in ("", self.trees.handle(name)):
-                await kill_surely(find_tree(name, handle, pid=0, start=0, reaper=self._reaper))
+                tree = find_tree(name, handle, pid=0, start=0, reaper=self._reaper)
+                await self._lingering.kill(tree)
         return sorted(found)
 
     def _marked(self) -> dict[str, list[int]]:
@@ -211,8 +218,9 @@ class ProcessRuntime:
         self, identity: Instance, main: Watched, tree: Tree, context: Context
     ) -> ProcessInstance:
         running = self._instances[identity.id] = ProcessInstance(
-            identity, main, tree, context, self._reaper, self.starter, self._listeners
-        )
+            identity, main, tree, context, self._reaper, self.starter, self._listeners,
+            self._lingering,
+        )  # fmt: skip
         return running
 
     def _identity(self, launch: Launch, main: Watched, tree: Tree, context: Context) -> Instance:

@@ -1,0 +1,97 @@
+"""A kill without effect is waited for a while, and goes on in the background."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Any, cast
+
+import trio
+from trio.testing import MockClock
+
+from warren.process.lingering import CONDITION, PATIENCE, Lingering
+from warren.process.tree import Tree
+from warren.watch.conditions import Conditions
+
+
+class Unkillable:
+    """Plays a tree that dies when it is told to: as a process does whose disk answers again."""
+
+    def __init__(self, *inside: int) -> None:
+        self.dies = trio.Event()
+        self.inside = inside
+        self.fails = False
+
+    async def kill(self) -> None:
+        await self.dies.wait()
+        if self.fails:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def pids(self) -> Sequence[int]:
+        return self.inside
+
+
+def tree(*inside: int) -> Any:
+    return cast("Tree", Unkillable(*inside))
+
+
+async def test_what_takes_no_kill_is_killed_on_in_the_background(
+    autojump_clock: MockClock,
+) -> None:
+    conditions = Conditions()
+    lingering = Lingering(conditions)
+    dead = list[str]()
+    victim, other = tree(), tree()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lingering.serve)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            assert not await lingering.kill(victim, lambda: dead.append("victim"))
+        assert trio.current_time() == PATIENCE
+        assert not dead
+        assert conditions.has(CONDITION)
+        other.dies.set()
+        assert await lingering.kill(other, lambda: dead.append("other"))
+        victim.dies.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert dead == ["other", "victim"]
+        assert not conditions.has(CONDITION)
+        left = tree()
+        assert not await lingering.kill(left)
+        nursery.cancel_scope.cancel()  # serving ends without it
+    assert trio.current_time() == 2 * PATIENCE
+
+
+async def test_tree_is_let_go_when_only_its_stuck_checks_live(autojump_clock: MockClock) -> None:
+    lingering = Lingering(Conditions())
+    living, init = os.getpid(), 1
+    check, whole = tree(init), tree(init, living)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lingering.serve)
+        nursery.start_soon(_kill_and_cancel, lingering, whole, check, nursery.cancel_scope)
+        await trio.sleep(10.5 * PATIENCE)  # what is no check is waited for
+        whole.inside = (init,)
+        await trio.sleep(PATIENCE)
+    assert trio.current_time() == 11 * PATIENCE
+
+
+async def _kill_and_cancel(
+    lingering: Lingering, whole: Tree, check: Tree, scope: trio.CancelScope
+) -> None:
+    await lingering.kill_but(whole, [check])
+    scope.cancel()
+
+
+async def test_what_may_not_be_killed_ends_no_serving(autojump_clock: MockClock) -> None:
+    conditions = Conditions()
+    lingering = Lingering(conditions)
+    victim = tree()
+    victim.fails = True
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lingering.serve)
+        assert not await lingering.kill(victim)
+        victim.dies.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not conditions.has(CONDITION)
+        nursery.cancel_scope.cancel()

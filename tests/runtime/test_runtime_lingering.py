@@ -1,0 +1,113 @@
+"""A check that no kill ends holds up neither its result nor the stop of its instance (S10, S15).
+
+The v1 freezer makes such a process: what it has frozen takes no signal, SIGKILL neither, as a
+process that waits for a dead disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.processes import marked, open_handles, wait_until
+from tests.runtime.runtime_kit import SH, launch, nowhere
+from warren.model.check import Argv
+from warren.model.seams import CannotRunError
+from warren.model.task import End
+from warren.process import lingering, procfs
+from warren.process.tree import INSTANCE_VARIABLE
+from warren.runtime import instance
+from warren.runtime.process import ProcessRuntime
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+SHORT = 0.3  # seconds of patience
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not (FREEZER / "tasks").exists(),
+    reason="no writable v1 freezer is mounted here",
+)
+
+
+@pytest.fixture
+def ice(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    monkeypatch.setattr(lingering, "PATIENCE", SHORT)
+    path = FREEZER / f"warren-test-{os.getpid()}"
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        thaw(path)
+        path.rmdir()
+
+
+def freezes(path: Path) -> Argv:
+    """A check that gets stuck."""
+    return Argv((SH, "-c", f"echo $$ > {path}/tasks; echo FROZEN > {path}/freezer.state; exit"))
+
+
+def thaw(path: Path) -> None:
+    (path / "freezer.state").write_text("THAWED")
+
+
+def frozen(path: Path) -> list[int]:
+    return [int(pid) for pid in (path / "tasks").read_text().split()]
+
+
+async def test_stuck_check_is_judged_and_its_instance_stops(
+    runtime: ProcessRuntime, ice: Path
+) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime.serve)
+        launched = launch("sleep", "1000")
+        running = await runtime.start(launched, record=nowhere)
+        handles = open_handles()
+        with trio.fail_after(10):
+            result = await running.run(freezes(ice), timeout=SHORT, output_limit=10)
+            assert result.timed_out
+            (stuck,) = frozen(ice)
+            await running.kill()
+        assert running.is_gone
+        assert marked(INSTANCE_VARIABLE, launched.id) == [stuck]
+        assert open_handles() == handles - 1  # the main's own
+        thaw(ice)
+        await wait_until(lambda: procfs.read_stat(stuck) is None)  # reaped as well
+        await wait_until(lambda: launched.id not in runtime.trees.ids())
+        nursery.cancel_scope.cancel()
+
+
+async def test_stuck_checks_do_not_pile_up(
+    runtime: ProcessRuntime, ice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance, "MOST_STUCK", 1)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime.serve)
+        running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+        assert (await running.run(freezes(ice), timeout=SHORT, output_limit=10)).timed_out
+        with pytest.raises(CannotRunError, match="1 checks before this one take no kill"):
+            await running.run(Argv(("true",)), timeout=5, output_limit=10)
+        (stuck,) = frozen(ice)
+        thaw(ice)
+        await wait_until(lambda: procfs.read_stat(stuck) is None)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await running.run(Argv(("true",)), timeout=5, output_limit=10)).exit_code == 0
+        await running.kill()
+        nursery.cancel_scope.cancel()
+
+
+async def test_check_that_an_earlier_supervisor_left_stuck_delays_no_adoption(
+    runtime: ProcessRuntime, ice: Path
+) -> None:  # S21
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime.serve)
+        running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+        await running.run(freezes(ice), timeout=SHORT, output_limit=10)
+        running.leave()
+        with trio.fail_after(10):
+            adopted = await runtime.adopt(running.instance)
+            assert not isinstance(adopted, End)
+            await adopted.kill()
+        thaw(ice)
+        nursery.cancel_scope.cancel()

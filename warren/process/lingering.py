@@ -1,0 +1,91 @@
+"""Trees whose kill has no effect: a process that waits for dead storage takes no signal.
+
+    kill, PATIENCE ---> dead
+             `--------> taken over: killed on in the background, for as long as it takes
+
+Whoever has waited that long goes on without it, so that one such check holds up neither its task
+nor others. What is not over when this process ends is found by the next supervisor's sweep.
+Invariant: nothing is taken over that nobody kills on; while nothing is served, patience is endless.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+
+import trio
+
+from warren.process import procfs
+from warren.process.tree import Tree, kill_on, kill_surely
+from warren.watch.conditions import Conditions
+
+PATIENCE = 5.0  # seconds: the kernel ends what it can end in milliseconds
+CONDITION = "processes take no kill"
+_log = logging.getLogger("warren.process")
+
+
+class Lingering:
+    """Kills trees, for a while in the foreground."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._conditions = conditions
+        self._nursery: trio.Nursery | None = None
+        self._trees = list[Tree]()
+
+    def __repr__(self) -> str:
+        return f"<Lingering {len(self._trees)}>"
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take over what is not dead in time, until cancelled; that is then left as it is."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+
+    async def kill(self, tree: Tree, then: Callable[[], None] = lambda: None) -> bool:
+        """Kill a tree, whatever is cancelled; `then` is called when it is dead. False: not yet."""
+        if await kill_surely(tree, patience=math.inf if self._nursery is None else PATIENCE):
+            then()
+            return True
+        self._take_over(tree, then)
+        return False
+
+    async def kill_but(self, tree: Tree, checks: Iterable[Tree]) -> None:
+        """Kill a tree; once nothing lives in it but in these branches, it may be taken over too."""
+        while self._nursery is not None:
+            if await kill_surely(tree, patience=PATIENCE):
+                return
+            beyond = {pid for check in checks for pid in check.pids()}
+            if not any(_lives(pid) for pid in tree.pids() if pid not in beyond):
+                self._take_over(tree, lambda: None)
+                return
+        await kill_surely(tree)
+
+    def _take_over(self, tree: Tree, then: Callable[[], None]) -> None:
+        if self._nursery is None:  # the serving has ended meanwhile: so does this process
+            return
+        self._trees.append(tree)
+        self._tell()
+        self._nursery.start_soon(self._kill_on, tree, then)
+
+    async def _kill_on(self, tree: Tree, then: Callable[[], None]) -> None:
+        try:
+            await kill_on(tree)
+            then()
+        except OSError:
+            _log.exception("%r cannot be killed", tree)
+        finally:
+            self._trees.remove(tree)
+            self._tell()
+
+    def _tell(self) -> None:
+        said = f"{len(self._trees)} that Warren killed: they wait for a disk or mount, most likely"
+        self._conditions.hold(CONDITION, said if self._trees else None)
+
+
+def _lives(pid: int) -> bool:
+    stat = procfs.read_stat(pid)
+    return stat is not None and not stat.is_dead
