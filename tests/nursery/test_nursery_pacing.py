@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import trio
 from trio.testing import MockClock
 
+from tests.nursery.conftest import World, spec
 from tests.scripted import Script, ScriptedCheck, ScriptedPorts, ScriptedRuntime
 from warren.model.check import Argv
 from warren.model.identity import TaskId
-from warren.model.seams import Launch
+from warren.model.seams import Launch, RunningInstance, ShortageError
 from warren.model.service import ServiceSpec
-from warren.model.task import TaskRecord
+from warren.model.task import EventKind, Instance, TaskRecord
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
 from warren.store.journal import MemoryJournal
@@ -78,3 +80,28 @@ async def test_places_come_back_from_starts_that_fail_and_tasks_that_are_stopped
     assert surroundings.starts.waiting == 0
     places = [surroundings.starts.take_nowait() for _ in range(STARTS_AT_ONCE + 1)]
     assert places == [True] * STARTS_AT_ONCE + [False]
+
+
+async def test_shortage_is_told_once_as_what_its_task_waits_for(
+    world: World, autojump_clock: MockClock
+) -> None:  # S26
+    class Short(ScriptedRuntime):
+        is_short = True
+
+        async def start(
+            self, launch: Launch, *, record: Callable[[Instance], None]
+        ) -> RunningInstance:
+            if self.is_short:
+                raise ShortageError("web: no processes left")
+            return await super().start(launch, record=record)
+
+    runtime = world.runtime = Short()
+    async with world.open() as supervisor:
+        service = supervisor.start(spec())
+        await world.wait_for(EventKind.PENDING)
+        await trio.sleep(20)  # tried again and again
+        assert world.messages(EventKind.PENDING) == ["pending: web: no processes left"]
+        assert world.events[-1][1].pending_reason == "web: no processes left"
+        runtime.is_short = False
+        await service.wait_ready()
+        assert service.statuses()[0].pending_reason is None

@@ -89,3 +89,17 @@ async def test_starts_wait_while_something_is_short() -> None:
         assert starts.waiting == 1
         short = None
         starts.grant()
+
+
+async def test_who_gives_up_in_a_shortage_counts_no_more(autojump_clock: MockClock) -> None:
+    short: str | None = "no descriptors"
+    starts = Starts(2, shortage=lambda: short)
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(100):
+            await starts.take("web")
+        nursery.start_soon(starts.take, "web")
+        await trio.sleep(5)
+        assert (starts.waiting, starts.longest_wait()) == (1, 5)
+        short = None
+        starts.grant()
+    assert (starts.waiting, starts.longest_wait()) == (0, 0)

@@ -230,12 +230,9 @@ class TaskNursery:
             ports = self._around.ports.claim(str(self.id), self.spec.ports)
         except PortTakenError as error:
             self._place.give_back()
-            if self._pending_reason != str(error):
-                self._pending_reason = str(error)
-                self._ledger.announce(EventKind.PENDING, f"pending: {error}")
+            self._note_pending(str(error))
             self._take(Event.BLOCKED)
             return
-        self._pending_reason = None
         self._spawn_life(launch=self._ledger.launch(ports))
 
     def _spawn_life(self, *, adopt: Instance | None = None, launch: Launch | None = None) -> None:
@@ -256,6 +253,12 @@ class TaskNursery:
         self._life = InstanceLife(acquire, probing, self._ledger.target, self._hear, age=age)
         self._nursery.start_soon(self._live, self._life)
 
+    def _note_pending(self, why: str) -> None:
+        """Say why it waits, once however often it is tried (S26)."""
+        if self._pending_reason != why:
+            self._pending_reason = why
+            self._ledger.announce(EventKind.PENDING, f"pending: {why}")
+
     def _record_instance(self, instance: Instance) -> None:
         self._ledger.write(instance=instance)
 
@@ -264,7 +267,7 @@ class TaskNursery:
             if await life.run():
                 return
         except ShortageError as error:  # the node's, and no failure of the task
-            self._pending_reason = str(error)
+            self._note_pending(str(error))
             self._around.starts.note_short(str(error))
             self._send.send_nowait(Event.BLOCKED)
             return
@@ -282,6 +285,7 @@ class TaskNursery:
     def _begin_probes(self) -> None:
         running = self._the_life.running
         assert running is not None
+        self._pending_reason = None
         phase = max(self.record.phase, Phase.RUNNING)
         self._ledger.write(phase=phase, instance=running.instance)
         kind = EventKind.ADOPTED if self._the_life.is_adopted else EventKind.STARTED
@@ -316,6 +320,7 @@ class TaskNursery:
         self._ledger.announce(EventKind.STOPPING, self._stop_message or "", Reason.STOP_ASKED)
 
     def _decide(self) -> None:
+        self._pending_reason = None
         end = settle(self._cause, self._life.end if self._life else None)
         decision = decide(
             self.spec.restart,

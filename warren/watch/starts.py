@@ -10,7 +10,7 @@ instead of failing.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,11 +23,10 @@ SHORT_FOR = 5.0  # seconds that a shortage is shown after it was met
 START_WAITS = "waits for its turn to start: many start at once on this node"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiter:
     since: float
     turn: trio.Event = field(default_factory=trio.Event)
-    is_gone: bool = False
 
 
 class Starts:
@@ -39,7 +38,8 @@ class Starts:
         self._cap = cap
         self._free = cap
         self._shortage = shortage
-        self._queues: dict[str, deque[_Waiter]] = {}  # by service, the next one first
+        # By service, the next one first. Ordered, as whoever gives up may stand anywhere.
+        self._queues: dict[str, OrderedDict[_Waiter, None]] = {}
         self._waiting = 0
         self._short = (0.0, "")
 
@@ -53,7 +53,7 @@ class Starts:
 
     def longest_wait(self) -> float:
         """Seconds that the one has waited by now that has waited longest."""
-        heads = (queue[0].since for queue in self._queues.values() if queue)
+        heads = (next(iter(queue)).since for queue in self._queues.values())
         return trio.current_time() - min(heads, default=trio.current_time())
 
     def note_short(self, message: str) -> None:
@@ -81,7 +81,7 @@ class Starts:
     async def take(self, service: str) -> None:
         """Wait for a place, in turn with other services."""
         waiter = _Waiter(trio.current_time())
-        self._queues.setdefault(service, deque()).append(waiter)
+        self._queues.setdefault(service, OrderedDict())[waiter] = None
         self._waiting += 1
         self.grant()
         try:
@@ -90,9 +90,14 @@ class Starts:
             if waiter.turn.is_set():
                 self.give_back()
             else:
-                waiter.is_gone = True
-                self._waiting -= 1
+                self._remove(service, waiter)
             raise
+
+    def _remove(self, service: str, waiter: _Waiter) -> None:
+        del self._queues[service][waiter]
+        if not self._queues[service]:
+            del self._queues[service]
+        self._waiting -= 1
 
     def give_back(self) -> None:
         """Its program runs, or it never will."""
@@ -102,17 +107,16 @@ class Starts:
     def grant(self) -> None:
         """Give what places there are. Also to be called now and then: a shortage ends unheard."""
         while self._free and self._queues:
-            if self._waiting and self._is_short():
+            if self._is_short():
                 return
             service = next(iter(self._queues))
             queue = self._queues.pop(service)
-            waiter = queue.popleft()
+            waiter, _ = queue.popitem(last=False)
             if queue:
                 self._queues[service] = queue
-            if not waiter.is_gone:
-                self._waiting -= 1
-                self._free -= 1
-                waiter.turn.set()
+            self._waiting -= 1
+            self._free -= 1
+            waiter.turn.set()
 
 
 class Place:
