@@ -11,10 +11,9 @@ from warren.process.logwatch import LogWatch
 
 
 def rotate(logs: Logs) -> None:
-    """One look at all files, by a watcher that has just begun."""
+    """One look at all files, by a watcher that has just begun; closed, it has done all of it."""
     with closing(LogWatch(logs)) as watch:
         watch.round()
-        watch.wait_idle()
 
 
 def read(logs: Logs, task: TaskId, cursor: str = "", *, tail: int = 0) -> LogChunk:
@@ -29,6 +28,13 @@ def wanted(
     return LogWanted(
         service=task.service, slot=task.slot, cursor=cursor, tail=tail, since=since, times=True
     )
+
+
+def tail(logs: Logs, task: TaskId, lines: int) -> list[str]:
+    """The last lines a slot has written."""
+    chunk = logs.read(wanted(task, tail=lines))
+    rest, _ = read_all(logs, task, chunk.cursor)
+    return (chunk.data + rest).decode().splitlines()
 
 
 def read_all(logs: Logs, task: TaskId, cursor: str = "") -> tuple[bytes, str]:

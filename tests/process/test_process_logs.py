@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from log_kit import rotate
+from log_kit import rotate, tail
 
 from tests.processes import wait_until
 from warren.model.identity import TaskId
@@ -59,15 +59,15 @@ def test_nothing_kept_is_truncated(tmp_path: Path) -> None:
 
 def test_tail_reads_across_pieces(tmp_path: Path) -> None:
     logs = Logs(tmp_path, limit=10, keep=3)
-    assert logs.tail(TASK, 5) == []
+    assert tail(logs, TASK, 5) == []
     for number in range(3):
         write(logs, f"a{number} long\nb{number} long\n")
         rotate(logs)
     write(logs, "end\n")
-    assert logs.tail(TASK, 4) == ["b1 long", "a2 long", "b2 long", "end"]
-    assert logs.tail(TASK, 1) == ["end"]
-    assert logs.tail(TASK, 0) == []
-    assert len(logs.tail(TASK, 100)) == 7
+    assert tail(logs, TASK, 4) == ["b1 long", "a2 long", "b2 long", "end"]
+    assert tail(logs, TASK, 1) == ["end"]
+    assert tail(logs, TASK, 0) == []
+    assert len(tail(logs, TASK, 100)) == 7
 
 
 async def test_serving_rotates_what_is_over_the_limit_as_soon_as_it_is(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ async def test_listener_of_any_process_of_the_tree_is_its_own(
     launched = launch(sys.executable, "-c", script)
     running = await runtime.start(launched, record=nowhere)
     await wait_ready(runtime, launched)
-    port = int(runtime.tail(launched.task, 1)[0])
+    port = int(runtime.logs.path(launched.task).read_text().splitlines()[-1])
     before = open_handles()
     assert await running.owns_listener(port) is True
     assert open_handles() == before

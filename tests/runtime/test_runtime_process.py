@@ -27,8 +27,9 @@ async def output_of(runtime: ProcessRuntime, *command: str, **context: str) -> s
     running = await runtime.start(launched, record=nowhere)
     end = await running.wait()
     await running.kill()
-    assert end.exit_code == 0, runtime.tail(launched.task, 10)
-    return runtime.logs.path(launched.task).read_text()
+    written = runtime.logs.path(launched.task).read_text()
+    assert end.exit_code == 0, written
+    return written
 
 
 def test_process_runtime_plays_the_runtime(runtime: ProcessRuntime) -> None:

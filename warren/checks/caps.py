@@ -72,6 +72,7 @@ class Caps:
         for kind, places in (("exec", self._exec), ("network", self._network)):
             if places.is_crowded:
                 said = f"{kind} checks wait over {LATE:.0f}s for one of {places.cap} places"
+                said = f"{said}; --{kind}-checks gives more"
                 self._conditions.set(f"{kind} checks wait", said)
             else:
                 self._conditions.clear(f"{kind} checks wait")

@@ -1,6 +1,7 @@
 """The node looks at itself now and then, and tells what is not well as conditions.
 
-One timer for all of it; what is looked at is counted anyway.
+One timer for all of it; what is looked at is counted anyway. Checks that wait for a place tell so
+themselves (checks/caps.py).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from typing import NoReturn
 
 import trio
 
-from warren.checks.caps import Caps, CapStatistics
 from warren.checks.lag import LoopLag
 from warren.nursery.surroundings import Surroundings
 from warren.watch.boundary import Boundary
@@ -26,7 +26,6 @@ class SelfWatch:
     def __init__(self, around: Surroundings, tasks: Callable[[], int]) -> None:
         self._around = around
         self._tasks = tasks
-        self._probes_wait_since: dict[str, float] = {}
 
     async def serve(self) -> NoReturn:
         """Look, for ever."""
@@ -47,10 +46,6 @@ class SelfWatch:
         hold("descriptors", self._around.lacking(self._tasks()))
         self._around.journal.recheck()
         hold("disk", self._around.journal.trouble)
-        if isinstance(self._around.check, Caps):
-            counted = self._around.check.statistics()
-            hold("network probes wait", self._waiting_probes("network", counted.network))
-            hold("exec probes wait", self._waiting_probes("exec", counted.exec))
 
     def _waiting_starts(self) -> str | None:
         starts = self._around.starts
@@ -58,14 +53,3 @@ class SelfWatch:
         if longest < WAITS_LONG:
             return None
         return f"{starts.waiting:,} tasks wait for their turn to start, one for {longest:.0f} s"
-
-    def _waiting_probes(self, kind: str, counted: CapStatistics) -> str | None:
-        now = trio.current_time()
-        if not counted.waiting:
-            self._probes_wait_since.pop(kind, None)
-            return None
-        seconds = now - self._probes_wait_since.setdefault(kind, now)
-        if seconds < WAITS_LONG:
-            return None
-        said = f"{counted.waiting:,} wait for one of {counted.cap} places"
-        return f"{said}, for {seconds:.0f} s now; --{kind}-checks gives more"

@@ -88,15 +88,6 @@ class Logs:
 
     # Reading: `LogSource`
 
-    def tail(self, task: TaskId, lines: int) -> list[str]:
-        """The last lines written, older pieces included where the newest is short."""
-        slot = self.slot(self.path(task).name)
-        with slot.lock:
-            place, text = str(slot.begin(tail=lines, since=0.0)), b""
-            while (chunk := slot.read(place, LOG_AT_ONCE, times=False)).data:
-                place, text = chunk.cursor, text + chunk.data
-        return text.decode(errors="replace").splitlines()
-
     def read(self, wanted: LogWanted, limit: int = LOG_AT_ONCE) -> LogChunk:
         """A piece of a slot's output. Raises InvalidError, UnavailableError."""
         path = self.directory / file_name(wanted.service, wanted.slot)

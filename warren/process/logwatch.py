@@ -87,16 +87,11 @@ class LogWatch:
         os.eventfd_write(self._bell, 1)
 
     def close(self) -> None:
-        """Let go of the descriptors, once `run` has returned."""
+        """Finish what was begun, and let go of the descriptors; once `run` has returned."""
         self._hands.shutdown()
         self._forget_changes()
         with suppress(OSError):  # Linux closes it whatever it says
             os.close(self._bell)
-
-    def wait_idle(self) -> None:
-        """Wait until what was begun is done."""
-        while self._busy:
-            self._wait(RETRY, and_changes=False)
 
     def run(self) -> None:
         """Watch until `stop`, or for a minute."""

@@ -21,7 +21,6 @@ from pathlib import Path
 import msgspec
 import trio
 
-from warren.model.identity import TaskId
 from warren.model.seams import CannotRunError, Launch
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
@@ -89,10 +88,6 @@ class ProcessRuntime:
                 await nursery.start(serve_logs, self.logs, watching)
                 await nursery.start(self._lingering.serve)
                 task_status.started()
-
-    def tail(self, task: TaskId, lines: int) -> list[str]:
-        """The last lines the task's slot has written."""
-        return self.logs.tail(task, lines)
 
     async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> ProcessInstance:
         await trio.lowlevel.checkpoint()
