@@ -13,7 +13,8 @@ import contextlib
 import errno
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import signal
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,7 +22,7 @@ from warren.process import procfs
 from warren.process.pauses import Pauses
 from warren.process.procfs import Stat
 from warren.process.reaper import Reaper
-from warren.process.tree import INSTANCE_VARIABLE, Mark, born_since, mark
+from warren.process.tree import INSTANCE_VARIABLE, Mark, born_since, mark, mark_of, send
 
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -99,6 +100,8 @@ class CgroupTree:
         self._idle = list[Path]()
         self._checks = 0
         self._since: Mark | None = None
+        self._loose: int | None = None  # who was not moved here with all it had forked
+        self._stopped = dict[int, Stat]()  # who is out of here, and is ended
 
     def __repr__(self) -> str:
         return f"<CgroupTree {self._path}>"
@@ -116,12 +119,13 @@ class CgroupTree:
         return str(self._path)
 
     def add(self, pid: int) -> None:
-        since = Mark(pid, mark().at)
-        self._since = since
+        self._since = since = mark_of(pid)
+        self._loose = pid
         self._enter(pid)
-        while escaped := [p for p in born_since(since) if self._has_escaped(p, pid)]:
+        while escaped := [p for p in born_since(since) if self._has_escaped(p, {pid}) is not False]:
             for child in escaped:
                 self._enter(child)
+        self._loose = None
 
     def receive(self, pid: int) -> None:
         """Nothing to do: it was born here."""
@@ -155,6 +159,8 @@ class CgroupTree:
 
     async def kill(self) -> None:
         since, members = self._since, list[Stat]()
+        if since is not None and self._loose is not None:
+            await self._end_loose(since, self._loose)
         if self._parent is None or since is None:
             since = mark()
         if self._is_populated():
@@ -163,6 +169,7 @@ class CgroupTree:
             await self._wait_empty()
             members += self._born_in(before)
         members += self._born_in(since)
+        members += self._stopped.values()  # their parent may have ended only now
         await self._reaper.wait_gone(members)
         if self._parent is not None:
             self.discard()
@@ -181,18 +188,47 @@ class CgroupTree:
             return counts.get("oom_kill", "0") != "0"
         return False
 
-    def _has_escaped(self, pid: int, main: int) -> bool:
+    async def _end_loose(self, since: Mark, main: int) -> None:
+        """End `main` and what it has forked, where that is out of this cgroup. Nothing is moved:
+        that may be what had failed."""
+        begun = procfs.read_stat(main)
+        while begun is not None:
+            found = self._stop_loose(since, begun)
+            for stat in found:
+                send(stat, signal.SIGKILL)
+            await self._reaper.wait_gone(self._stopped.values())
+            if not found:
+                break
+
+    def _stop_loose(self, since: Mark, main: Stat) -> list[Stat]:
+        """Who is out of this cgroup, all of them stopped: nobody forks away."""
+        found = dict[int, Stat]()
+        while True:
+            above = {main.pid, *self._stopped}
+            # No doubt here: by now that may be somebody else's.
+            pids = [p for p in born_since(since) if self._has_escaped(p, above) is True]
+            stats = [procfs.read_stat(p) for p in (main.pid, *pids) if p not in found]
+            new = [s for s in stats if s is not None and not s.is_dead and s.start >= main.start]
+            new = [s for s in new if not self._root.is_inside(s.pid)]
+            if not new:
+                return list(found.values())
+            for stat in new:
+                found[stat.pid] = self._stopped[stat.pid] = stat
+                send(stat, signal.SIGSTOP)
+
+    def _has_escaped(self, pid: int, above: Container[int]) -> bool | None:
+        """Whether it came from here and is out of this instance's cgroup; None: it may."""
         stat = procfs.read_stat(pid)
         if stat is None or stat.is_dead or self._root.is_inside(pid):
             return False
-        if main in (stat.parent, stat.session) or self._root.is_inside(stat.parent):
+        if stat.parent in above or stat.session in above or self._root.is_inside(stat.parent):
             return True
         marker = f"{INSTANCE_VARIABLE}={self._instance}".encode()
         has_it = procfs.has_marker(pid, marker)
-        if has_it is None:
+        if has_it is None and stat.parent == os.getpid() and pid not in self._reaper.held:
             # In the middle of an exec. An orphan that came to us just now can only be ours.
-            return stat.parent == os.getpid() and pid not in self._reaper.held
-        return has_it
+            return None
+        return bool(has_it)
 
     def _is_left(self, pid: int) -> bool:
         """Whether it is ours and still where its supervisor was. Who went elsewhere meant to."""

@@ -10,8 +10,10 @@ as a grandchild may hold the pipe, and a command may close it and live on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -62,7 +64,7 @@ async def run_command(
             began = trio.current_time()
             try:
                 if isinstance(begun, int):
-                    tree.add(pid)
+                    _add(tree, pid)
                 else:
                     tree.receive(pid)
                     await begun.open()
@@ -76,7 +78,14 @@ async def run_command(
                 output.drain()
             finally:
                 output.close()  # first, as killing may need the descriptors
-                await kill(tree, partial(_reap, reaper, pid))
+                if not isinstance(begun, int):
+                    begun.close()
+                reap = partial(_reap, reaper, pid)
+                try:
+                    await kill(tree, reap)
+                except OSError:
+                    reap()  # it is to end, whatever its tree could do
+                    raise
         finally:
             output.close()
     except OSError as error:
@@ -84,12 +93,13 @@ async def run_command(
     kept = bytes(output.kept)
     if status is None:
         return CommandResult(exit_code=None, timed_out=True, output=kept, duration=duration)
-    exit_code, signal = split_status(status)
-    return CommandResult(exit_code=exit_code, signal=signal, output=kept, duration=duration)
+    exit_code, name = split_status(status)
+    return CommandResult(exit_code=exit_code, signal=name, output=kept, duration=duration)
 
 
 def _reap(reaper: Reaper, pid: int) -> None:
-    reaper.reap(pid)
+    _send(pid, signal.SIGKILL)
+    reaper.reap_at_its_end(pid)
     reaper.reap_strays()  # what had ended before it could be moved into the tree
 
 
@@ -107,6 +117,20 @@ async def _begin(
         raise
     os.close(gated.pidfd)  # it is watched as any other; until it is reaped its pid is its own
     return gated
+
+
+def _add(tree: Tree, pid: int) -> None:
+    try:
+        tree.add(pid)
+    except OSError:
+        # Until it can be killed. Stopped only: what it has forked is found by its parent.
+        _send(pid, signal.SIGSTOP)
+        raise
+
+
+def _send(held: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # another user's, set-uid
+        os.kill(held, number)
 
 
 class _Output:

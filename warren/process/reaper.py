@@ -30,6 +30,7 @@ class Reaper:
 
     def __init__(self) -> None:
         self._held = set[int]()
+        self._late = set[int]()
         self._owners = list[Callable[[Stat], bool]]()
         self._pid = os.getpid()
         self._is_subreaper = False
@@ -61,6 +62,13 @@ class Reaper:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
         self._held.discard(pid)
+
+    def reap_at_its_end(self, pid: int) -> None:
+        """Reap a held child now, or where we may not kill it (a set-uid program) once it ends."""
+        self._held.discard(pid)
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                self._late.add(pid)
 
     def reap_strays(self) -> int:
         """Reap the dead orphans there are; gives their number. One system call when none is."""
@@ -94,6 +102,7 @@ class Reaper:
             return False
         if stat.parent == self._pid:
             if pid not in self._held:
+                self._late.discard(pid)
                 _reap(pid)
             return True
         # A dying parent of the same tree hands its zombies on to us before it is one itself.
@@ -106,8 +115,10 @@ class Reaper:
         stat = procfs.read_stat(pid)
         if stat is None or not stat.is_dead or pid in self._held or stat.parent != self._pid:
             return False
-        if stat.session in (os.getsid(0), pid) and not any(owns(stat) for owns in self._owners):
+        is_known = pid in self._late or stat.session not in (os.getsid(0), pid)
+        if not is_known and not any(owns(stat) for owns in self._owners):
             return False
+        self._late.discard(pid)
         _reap(pid)
         return True
 

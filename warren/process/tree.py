@@ -6,8 +6,11 @@ left to us except a held main (see `reaper.py`), and the tree's own traces are g
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
+import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
@@ -15,6 +18,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import trio
 
 from warren.process import procfs
+from warren.process.procfs import Stat
 
 INSTANCE_VARIABLE = "WARREN_INSTANCE"
 CHECK_VARIABLE = "WARREN_CHECK"
@@ -52,7 +56,10 @@ class Tree(Protocol):
         ...
 
     def add(self, pid: int) -> None:
-        """Take in a process just spawned, with whatever it has forked by now."""
+        """Take in a process just spawned, with whatever it has forked by now. The caller holds it.
+
+        Raises OSError: it may be out of the tree then, and `kill` finds it all the same.
+        """
         ...
 
     def receive(self, pid: int) -> None:
@@ -141,9 +148,29 @@ async def after_shortage(ask: Callable[[], T]) -> T:
         await trio.sleep(RETRY_PAUSE)
 
 
+def send(stat: Stat, number: signal.Signals) -> None:
+    """Send that very process a signal. Harmless when it is gone. Raises PermissionError."""
+    # By pidfd, and looked at again: since it was found the pid may have changed hands.
+    try:
+        handle = os.pidfd_open(stat.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if procfs.is_same(stat.pid, stat.start):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, number)
+    finally:
+        os.close(handle)
+
+
 def mark() -> Mark:
     """Now: for `born_since`."""
     return Mark(procfs.last_pid(), time.monotonic())
+
+
+def mark_of(pid: int) -> Mark:
+    """When this process was started, just now. Needs nothing that could be short."""
+    return Mark(pid, time.monotonic())
 
 
 def born_since(then: Mark) -> list[int]:

@@ -10,7 +10,6 @@ not recognised. Only a cgroup holds that one.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import signal
@@ -22,7 +21,7 @@ import trio
 from warren.process import procfs
 from warren.process.procfs import Stat
 from warren.process.reaper import Reaper
-from warren.process.tree import CHECK_VARIABLE, INSTANCE_VARIABLE, Mark, born_since, mark
+from warren.process.tree import CHECK_VARIABLE, INSTANCE_VARIABLE, Mark, born_since, mark_of, send
 
 _STOP_ROUNDS = 10
 _MOST_DOUBTS = 8  # 50 ms in all: nobody is that long in the middle of an exec
@@ -84,10 +83,8 @@ class WalkTree:
         return ""
 
     def add(self, pid: int) -> None:
-        self._since = Mark(pid, mark().at)
-        stat = procfs.read_stat(pid)
-        if stat is not None:
-            self.lead(pid, stat.start)
+        self._since = mark_of(pid)
+        self._learn_leader(pid)
 
     def receive(self, pid: int) -> None:
         self.add(pid)
@@ -96,6 +93,11 @@ class WalkTree:
         """The tree's main process, whose session belongs to it."""
         self._leader = (pid, start)
         self._known[pid] = start
+
+    def _learn_leader(self, pid: int) -> None:
+        stat = procfs.read_stat(pid)
+        if stat is not None:
+            self.lead(pid, stat.start)
 
     def branch(self) -> WalkTree:
         unique = f"{os.getpid()}-{time.monotonic_ns()}-{next(_check_number)}"
@@ -110,6 +112,8 @@ class WalkTree:
         """Nothing to give back."""
 
     async def kill(self) -> None:
+        if self._since is not None and self._leader is None:
+            self._learn_leader(self._since.pid)  # `add` failed; it is held, so it is still itself
         clean, doubts, pause = 0, _MOST_DOUBTS, 0.0002
         while clean < 2:
             dead = list[Stat]()
@@ -188,16 +192,7 @@ class WalkTree:
         return [self._since.pid, *born_since(self._since)]
 
     def _signal(self, stat: Stat, number: signal.Signals) -> None:
-        # By pidfd, and looked at again: between the walk and here the pid may have changed hands.
         try:
-            handle = os.pidfd_open(stat.pid)
-        except ProcessLookupError:
-            return
-        try:
-            if procfs.is_same(stat.pid, stat.start):
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(handle, number)
+            send(stat, number)
         except PermissionError:
             self._beyond.add(stat.pid)  # a set-uid program under an unprivileged supervisor
-        finally:
-            os.close(handle)

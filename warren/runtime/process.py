@@ -115,8 +115,8 @@ class ProcessRuntime:
             main = Watched.child(gated.pid, gated.pidfd, reaper=self._reaper)
         except OSError as error:
             gated.abandon()
+            await kill_surely(tree)  # while it is held: by its pid it may be found
             self._reaper.reap(gated.pid)
-            await kill_surely(tree)
             raise cannot_run(error, argv[0]) from error
         identity = self._identity(launch, main, tree, context)
         running = self._made(identity, main, tree, context)

@@ -1,0 +1,121 @@
+"""An exec check that could not be moved into its tree is ended all the same, and blocks nobody."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.processes import marked, open_handles, wait_until, zombies
+from tests.runtime.runtime_kit import SH, launch, nowhere
+from warren.model.check import Argv
+from warren.model.seams import CannotRunError, CommandResult
+from warren.process import procfs
+from warren.process.context import Context
+from warren.process.tree import INSTANCE_VARIABLE
+from warren.runtime.instance import ProcessInstance
+from warren.runtime.process import ProcessRuntime
+
+# In its session, in one of its own, and without anything but its parent to tell whose it is;
+# itself it has nothing but its pid.
+SCRIPT = """
+sleep 50 & echo $! >> $0
+setsid sleep 50 & echo $! >> $0
+setsid env -i sleep 50 & echo $! >> $0
+exec env -i sleep 50
+"""
+
+
+class Refusing:
+    """Once a check has forked all that it forks, the n-th `os.open` is refused, once or always."""
+
+    def __init__(
+        self, runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch, code: int, name: str = ""
+    ) -> None:
+        self.left = 0
+        self.is_armed = False
+        self._code = code
+        self._name = name
+        self._open = os.open
+        self._spawn = runtime.starter.spawn
+        monkeypatch.setattr(os, "open", self.open)
+        monkeypatch.setattr(runtime.starter, "spawn", self.spawn)
+
+    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+        if self.is_armed and self._name in str(path):
+            self.left -= 1
+            if self.left == 0 or (self.left < 0 and self._name):
+                raise OSError(self._code, os.strerror(self._code))
+        return self._open(path, flags, mode)
+
+    def spawn(self, argv: Sequence[str], context: Context, *, output: int) -> int:
+        pid = self._spawn(argv, context, output=output)
+        while Path(f"/proc/{pid}/comm").read_text() != "sleep\n" or procfs.read_environ(pid):
+            assert procfs.read_stat(pid) is not None
+        self.is_armed = True
+        return pid
+
+
+async def run(running: ProcessInstance, witness: Path) -> CommandResult:
+    argv = Argv((SH, "-c", SCRIPT, str(witness)))
+    with trio.fail_after(20):
+        return await running.run(argv, timeout=0.01, output_limit=10)
+
+
+async def wait_none_is_left(witness: Path) -> None:
+    pids = [int(word) for word in witness.read_text().split()]  # noqa: ASYNC240
+    assert len(pids) == 3
+    assert [stat for stat in map(procfs.read_stat, pids) if stat and not stat.is_dead] == []
+
+
+@pytest.mark.parametrize("shortage", ["EMFILE", "ENOMEM"])
+async def test_check_that_cannot_be_moved_is_ended_with_all_it_has_forked(
+    runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shortage: str
+) -> None:  # S13
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    pid = running.instance.pid
+    await wait_until(lambda: pid in marked(INSTANCE_VARIABLE, running.instance.id))
+    handles, before = open_handles(), zombies()
+    refusals = 0
+    while True:
+        witness = tmp_path / f"{refusals}"
+        with monkeypatch.context() as patch:
+            refusing = Refusing(runtime, patch, getattr(errno, shortage))
+            refusing.left = refusals + 1
+            try:
+                await run(running, witness)
+            except CannotRunError:
+                refusals += 1
+            else:
+                break
+            finally:
+                await wait_none_is_left(witness)
+        assert marked(INSTANCE_VARIABLE, running.instance.id) == [pid]
+        assert open_handles() == handles
+        assert zombies() == before
+    assert refusals >= 1
+    await running.kill()
+    assert runtime.trees.ids() == []
+
+
+async def test_check_whose_cgroup_takes_nobody_is_ended_while_it_takes_nobody(
+    runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # S13
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    handles, before = open_handles(), zombies()
+    with monkeypatch.context() as patch:
+        refusing = Refusing(runtime, patch, errno.ENOMEM, "cgroup.procs")
+        refusing.left = 1
+        if "cgroup" in running.instance.handle["cgroup"]:
+            with pytest.raises(CannotRunError, match="no memory left"):
+                await run(running, tmp_path / "witness")
+        else:
+            await run(running, tmp_path / "witness")
+    await wait_none_is_left(tmp_path / "witness")
+    assert open_handles() == handles
+    assert zombies() == before
+    await running.kill()
