@@ -205,6 +205,29 @@ def test_table_shows_trouble_first_when_there_is_no_room() -> None:
     assert [t.id.slot for t in chosen(tasks, 2)] == [8]
 
 
+def test_table_shows_what_still_runs_first_while_all_stops() -> None:
+    ends: dict[str, object] = {"phase": Phase.STOPPED, "last_end": CRASH}
+    tasks = [web(slot, **ends) for slot in range(1, 30)]
+    tasks[20] = running(tasks[20].id)
+    tasks[25] = web(26, phase=Phase.STOPPING)
+    tasks[27] = web(28)  # kept for the next supervisor: nothing of it runs
+    assert [t.id.slot for t in chosen(tasks, 7)] == [1, 2, 3]
+    assert [t.id.slot for t in chosen(tasks, 3, is_stopping=True)] == [21, 26]
+    assert [t.id.slot for t in chosen(tasks, 7, is_stopping=True)] == [1, 2, 21, 26]
+
+
+def test_table_says_which_probe_an_outcome_is_of_where_there_are_several() -> None:
+    def row(*outcomes: tuple[ProbeKind, Result, str, float]) -> str:
+        return lines(View(NOW, {"web": Health(1, 1, 0)}, [probed(*outcomes)]), 79, 24)[3].plain
+
+    live = (ProbeKind.LIVENESS, Result.PASS, "200 OK", 0.0)
+    ready = (ProbeKind.READINESS, Result.FAIL, "HTTP 500", 3.0)
+    long = (ProbeKind.READINESS, Result.FAIL, "x" * 29, 3.0)
+    assert row(live).endswith("  200 OK, now")
+    assert row(live, ready).endswith("  ready: HTTP 500, 3s ago")
+    assert row(live, long).endswith(f"  {'x' * 29}, 3s ago")  # it would not fit
+
+
 @given(
     tasks=st.integers(0, 60),
     services=st.integers(1, 40),

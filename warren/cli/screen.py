@@ -103,7 +103,8 @@ class Screen:
         """What there is to show now, chosen to fit."""
         healths = self._board.healths()
         tasks = self._board.tasks()
-        shown = chosen(tasks, room_for_tasks(healths, width, height, len(self._news)))
+        room = room_for_tasks(healths, width, height, len(self._news))
+        shown = chosen(tasks, room, is_stopping=self._is_stopping)
         return View(
             now=time.time(),
             healths=healths,

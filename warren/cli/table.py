@@ -19,6 +19,7 @@ from rich.text import Text
 
 from warren.cli.words import ago, last_sample, one_line, state_of, why
 from warren.model.check import Result
+from warren.model.probe import ProbeKind
 from warren.model.task import Phase, TaskStatus
 from warren.rules.health import Health
 
@@ -35,6 +36,11 @@ _STYLES = {
     "failed": "bold red",
     "crashed": "bold red",
 }
+_KINDS = {
+    ProbeKind.STARTUP: "start",
+    ProbeKind.LIVENESS: "live",
+    ProbeKind.READINESS: "ready",
+}
 
 
 class View(NamedTuple):
@@ -49,15 +55,21 @@ class View(NamedTuple):
     is_stopping: bool = False
 
 
-def chosen(tasks: Sequence[TaskStatus], room: int) -> list[TaskStatus]:
-    """The tasks to show in so many lines: those with trouble first, in the order given."""
+def chosen(
+    tasks: Sequence[TaskStatus], room: int, *, is_stopping: bool = False
+) -> list[TaskStatus]:
+    """The tasks to show in so many lines: those with trouble first, in the order given. Once all
+    are being stopped it is those that still run."""
     lines = [2 if _has_why(task) else 1 for task in tasks]
     if sum(lines) <= room:
         return list(tasks)
-    by_trouble = sorted(range(len(tasks)), key=lambda i: (tasks[i].ready, lines[i] == 1, i))
+
+    def by_need(i: int) -> tuple[bool, bool, bool, int]:
+        return (is_stopping and not _is_there(tasks[i]), tasks[i].ready, lines[i] == 1, i)
+
     kept = list[int]()
     left = room - 1  # one line says how many are left out
-    for index in by_trouble:
+    for index in sorted(range(len(tasks)), key=by_need):
         if lines[index] > left:
             break
         kept.append(index)
@@ -141,16 +153,25 @@ def _outcome(status: TaskStatus, now: float, width: int) -> Text:
     found = last_sample(status)
     if found is None:
         return Text()
-    _, sample = found
+    kind, sample = found
     passed = sample.outcome.result is Result.PASS
     when = f", {ago(now - sample.at)}"
     detail = Text(one_line(sample.outcome.detail), style="" if passed else "red")
+    named = Text(f"{_KINDS[kind]}: ").append_text(detail)
+    if len(status.probes) > 1 and named.cell_len + len(when) <= width:
+        detail = named
     detail.truncate(max(width - len(when), 1), overflow="ellipsis")
     return detail.append(when, style="dim")
 
 
 def _cell(text: str, width: int) -> str:
     return (text if len(text) <= width else text[: width - 1] + "…").ljust(width)
+
+
+def _is_there(status: TaskStatus) -> bool:
+    """Whether something of it runs."""
+    is_stopping = status.phase is Phase.STOPPING
+    return is_stopping or (status.instance is not None and not status.phase.is_end)
 
 
 def _has_why(status: TaskStatus) -> bool:

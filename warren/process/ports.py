@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ADDRESSES = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))  # noqa: S104  # bound, not open
 
@@ -24,6 +25,14 @@ def may_listen(port: int) -> bool:
     """Whether this process has the right to listen on the port, taken or not: the low ones are
     root's, or of who has CAP_NET_BIND_SERVICE."""
     return _bind_error(socket.AF_INET, "0.0.0.0", port) != errno.EACCES  # noqa: S104
+
+
+def lowest_for_all() -> int:
+    """The lowest port that takes no right to listen on."""
+    try:
+        return int(_UNPRIVILEGED.read_text())
+    except OSError:
+        return 1024
 
 
 def ephemeral_range() -> range:

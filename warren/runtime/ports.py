@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from warren.model.seams import PortTakenError
 from warren.model.service import ANY_PORT
-from warren.process.ports import ephemeral_range, is_port_free, may_listen
+from warren.process.ports import ephemeral_range, is_port_free, lowest_for_all, may_listen
 
 LOWEST = 10_000
 
@@ -84,8 +84,9 @@ class PortAllocator:
         if not self._is_open(number):
             owner = self._owners.get(number)
             if owner is None and not self._may_use(number):
-                wanted = "want root or CAP_NET_BIND_SERVICE for the supervisor, or a higher port"
-                raise PortTakenError(f"port {name}: no right to listen on {number}: {wanted}")
+                wanted = f"want a port from {lowest_for_all()} on, or root or CAP_NET_BIND_SERVICE"
+                said = f"port {name}: no right to listen on {number}"
+                raise PortTakenError(f"{said}: {wanted} for the supervisor")
             raise _taken(name, number, owner)
         return number
 
