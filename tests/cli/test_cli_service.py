@@ -333,6 +333,21 @@ def test_apply_says_what_became_of_every_service(person: Person, file: Path) -> 
     assert set(person.cluster.rows) == {"web", "db"}
 
 
+def test_a_name_that_no_variable_has_is_said_at_submit_and_not_refused(
+    person: Person, file: Path
+) -> None:
+    said = "warren: services.web.command: $(PRT): there is no such variable, so it stays as it is;"
+    assert person.types("service", "create", "web", "--", "run", "$(PRT)", "$(HOME)") == 0
+    assert (person.out, person.err.startswith(said)) == ("web: created\n", True)
+    assert person.types("service", "update", "web", "--replicas=2") == 0
+    assert person.err.startswith(said)
+    file.write_text("services: {web: {command: [run, $(PRT)]}}", encoding="utf-8")
+    assert person.types("apply", str(file), "--json") == 0
+    assert person.err.startswith(said)
+    assert person.types("service", "update", "web", "--env=PRT=1") == 0
+    assert person.err == ""
+
+
 def test_apply_reads_standard_input_as_if_the_file_were_here(
     person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,10 +189,11 @@ def test_up_replaces_tasks_whose_spec_has_changed(file: Path, data: Path) -> Non
 
 def test_up_ends_when_all_services_have_ended(file: Path, data: Path) -> None:
     name = unique("job")
-    spec = {"command": ["true"], "restart": {"condition": "on-failure"}, "replicas": 2}
+    spec = {"command": ["true", "$(PRT)"], "restart": {"condition": "on-failure"}, "replicas": 2}
     write_services(file, {name: spec})
     with up(file, data) as command:
         assert command.wait() == 0
+        assert f"services.{name}.command: $(PRT): there is no such variable" in command.errors
         assert any(f"{name}.1#1 complete: " in line for line in command.lines)
         assert command.lines[-1].endswith(f" {name}: 2/2 complete")
 

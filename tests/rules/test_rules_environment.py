@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warren.model.check import Argv
+from warren.model.check import Argv, ExecCheck
 from warren.model.identity import TaskId
+from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
 from warren.rules.environment import (
     DEFAULT_PATH,
@@ -16,6 +18,7 @@ from warren.rules.environment import (
     expand,
     port_variable,
     port_variables,
+    undefined,
 )
 
 WARREN = {
@@ -117,3 +120,20 @@ def test_expand_of_doubled_dollars_is_the_text_itself(
     words: list[str], env: dict[str, str]
 ) -> None:
     assert expand(Argv(word.replace("$", "$$") for word in words), env) == Argv(words)
+
+
+def test_undefined_names_are_told_by_field_and_name() -> None:
+    spec = ServiceSpec(
+        name="web",
+        command=Argv(["run", "$(PORT)$(PORT_HTTP)$(HOME)$(WARREN_TASK)$(OWN)", "$$(MEANT)"]),
+        env={"OWN": "1"},
+        ports={"http": 0},
+        liveness=Probe(exec=ExecCheck(Argv(["ask", "$(PORT)", "$(PRT)", "$(PRT)"]))),
+    )
+    (said,) = undefined(spec)
+    assert said.startswith("services.web.liveness.exec.command: $(PRT): there is no such variable")
+    script = Argv(["/bin/sh", "-c", "echo $(date) $(PRT)"])
+    (said,) = undefined(ServiceSpec(name="web", command=script))  # $(date) is the shell's
+    assert said.startswith("services.web.command: $(PRT): ")
+    bare = msgspec.structs.replace(spec, ports={}, liveness=None)
+    assert [line.split(": ")[1] for line in undefined(bare)] == ["$(PORT)", "$(PORT_HTTP)"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from warren.cli.client import ask
-from warren.cli.edit import HERE, NO_WAIT, Wait, wait_for
+from warren.cli.edit import HERE, NO_WAIT, Wait, wait_for, warn
 from warren.cli.options import SERVICE_FILE, SWITCH, AsJson, Where
 from warren.cli.out import put
 from warren.model.errors import SpecError
@@ -63,6 +63,7 @@ def apply(
             put([shapes.text(shapes.applied(parts))])
         else:
             put(_said(part, dry_run=dry_run) for part in parts)
+        warn(*specs)
         return 0
 
     status = ask(where, question)

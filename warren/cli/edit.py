@@ -102,6 +102,7 @@ def create(
         with _option_names(name):
             await cluster.create(spec)
         put([f"{name}: created"])
+        warn(spec)
         return 0
 
     return ask(where, question) or _then(where, name, wait, seconds)
@@ -137,8 +138,9 @@ def update(
 
     async def question(cluster: Cluster) -> int:
         with _option_names(name):
-            await _update(cluster, name, change)
+            updated = await _update(cluster, name, change)
         put([f"{name}: updated"])
+        warn(updated.spec)
         return 0
 
     return ask(where, question) or _then(where, name, wait, seconds)
@@ -225,6 +227,15 @@ def rm(
     if last is not None:
         raise last
     return status
+
+
+def warn(*specs: ServiceSpec) -> None:
+    """Say what is allowed and most often a slip, on standard error."""
+    from warren.rules.environment import undefined
+
+    for spec in specs:
+        for said in undefined(spec):
+            say(f"warren: {said}")
 
 
 async def _update(

@@ -6,6 +6,7 @@ That takes the node, so it comes after the node has started; nothing else waits 
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from warren.manager.program import Manager
 from warren.model.cluster import Change
 from warren.model.errors import WarrenError
 from warren.model.service import ServiceSpec
+from warren.rules.environment import undefined
 from warren.rules.world import Touched
 from warren.store.upnote import UpNote, read_note, write_note
 
@@ -49,6 +51,8 @@ class UpFile:
         self._services = before.services
         if self._specs is not None:
             self._services = tuple(spec.name for spec in self._specs)
+            for said in itertools.chain.from_iterable(map(undefined, self._specs)):
+                _log.warning("%s", said)
             await self._remove_others(before.services)
             await self._manager.operator.apply(self._in_time(self._specs))
             if before.has_ended:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from warren.model.check import Argv
 from warren.model.identity import TaskId
-from warren.model.service import ServiceSpec
+from warren.model.probe import Probe
+from warren.model.service import PROBES, ServiceSpec
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INHERITED = ("PATH", "HOME", "LANG", "TZ")
+_OWN = ("WARREN_SERVICE", "WARREN_TASK", "WARREN_INSTANCE", "WARREN_NODE")
+_SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
 
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
@@ -59,3 +62,30 @@ def expand(argv: Argv, env: Mapping[str, str]) -> Argv:
         return "$" if name is None else env.get(name, match[0])
 
     return Argv(_REFERENCE.sub(value, word) for word in argv)
+
+
+def undefined(spec: ServiceSpec) -> Iterator[str]:
+    """A sentence for every `$(NAME)` of a spec that no variable of its tasks has. It is allowed, as
+    the program may mean it so, and most often a slip."""
+    known = {*INHERITED, *_OWN, *port_variables(spec.ports), *spec.env}
+    for field, argv in _commands(spec):
+        names = (match[1] for word in argv for match in _REFERENCE.finditer(word))
+        for name in dict.fromkeys(names):
+            is_meant = name is None or name in known or (name.islower() and _is_shell(argv[0]))
+            if not is_meant:
+                said = f"services.{spec.name}.{field}: $({name}): there is no such variable"
+                yield f"{said}, so it stays as it is; want it in env, or $$({name}) if it is meant"
+
+
+def _is_shell(program: str) -> bool:
+    """Whether `$(date)` is a command to it."""
+    return program.rpartition("/")[2] in _SHELLS
+
+
+def _commands(spec: ServiceSpec) -> Iterator[tuple[str, Argv]]:
+    if spec.command is not None:
+        yield "command", spec.command
+    for kind in PROBES:
+        probe: Probe | None = getattr(spec, kind)
+        if probe is not None and probe.exec is not None:
+            yield f"{kind}.exec.command", probe.exec.command
