@@ -25,7 +25,7 @@ from warren.model.task import End, Instance, Phase, Reason, RestartHistory, Task
 from warren.store import journal as journal_module
 from warren.store.database import open_database
 from warren.store.errors import StoreError
-from warren.store.journal import JournalError, MemoryJournal, SqliteJournal
+from warren.store.journal import JournalError, MemoryJournal, SqliteJournal, known_manager
 
 SPEC = ServiceSpec(name="web", command=Argv(["web"]), env={"A": "b"}, ports={"http": 0})
 
@@ -120,6 +120,40 @@ def test_journal_that_is_none_is_refused_by_its_name(path: Path) -> None:
     path.write_bytes(b"this is no database, and long enough to be taken for one" * 20)
     with pytest.raises(JournalError, match=r"journal\.sqlite: file is not a database"):
         SqliteJournal(path)
+
+
+def test_damaged_journal_is_refused_with_what_to_do(path: Path) -> None:
+    def spoil(table: str) -> None:
+        with closing(sqlite3.connect(path)) as db:
+            asked = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+            (page,) = db.execute(asked, (table,)).fetchone()
+            (size,) = db.execute("PRAGMA page_size").fetchone()
+        with path.open("r+b") as file:
+            file.seek((page - 1) * size)
+            file.write(b"\xa5" * size)
+
+    with closing(SqliteJournal(path)) as journal:
+        journal.node_id()
+        journal.save(record())
+    wanted = (
+        f"{re.escape(str(path))}: it is damaged. Nothing was started, and what runs was left alone;"
+        r" want the file moved away \(with -wal and -shm\): the node then begins anew, as one that"
+    )
+    spoil("tasks")
+    with closing(SqliteJournal(path)) as journal, pytest.raises(JournalError, match=wanted):
+        journal.load()
+    spoil("node")
+    with closing(SqliteJournal(path)) as journal, pytest.raises(JournalError, match=wanted):
+        journal.refuse_copy()
+    with pytest.raises(JournalError, match=wanted):
+        known_manager(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(JournalError, match=wanted):
+        SqliteJournal(path)
+    path.write_bytes(b"this is no database, and long enough to be taken for one" * 20)
+    for asked in (SqliteJournal, known_manager):
+        with pytest.raises(JournalError, match=r"is not a database\. Nothing was started, and"):
+            asked(path)
 
 
 def test_journal_of_a_newer_warren_is_refused(path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import shutil
 import signal
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -182,3 +182,41 @@ def test_task_whose_row_cannot_be_read_runs_on_and_is_replaced_when_asked(place:
             assert not set(place.pids(bad)) & set(before)
             wait_until(lambda: run("status", env=place.env).returncode == 0, "all is well")
             assert node.process.poll() is None
+
+
+@pytest.mark.parametrize("how", ["up", "node run"])
+def test_damaged_journal_is_refused_and_once_it_is_moved_away_the_node_begins_anew(
+    place: Place, how: str
+) -> None:
+    name = unique("anew")
+    with ExitStack() as stack:
+        if how == "node run":
+            stack.enter_context(place.manager())
+        with place.up() if how == "up" else linked(place) as first:
+            place.ask("service", "create", name, "--wait", "--", "sleep", "99d")
+            before = place.pids()
+            place.kill(first)
+        journal = place.data / "journal.sqlite"
+        for side in ("-wal", "-shm"):
+            journal.with_name(f"{journal.name}{side}").unlink()
+        journal.write_bytes(b"\xa5" * 20_000)
+        words = [*how.split(), *(["--plain"] if how == "up" else []), "--name", place.node]
+        with Command(*words, env=place.env, cwd=place.folder) as refused:
+            assert refused.wait() == 1
+            said = [line for line in refused.errors.splitlines() if "journal.sqlite" in line]
+            assert len(said) == 1
+            assert said[0].startswith(f"warren: {journal}: file is not a database. Nothing was")
+            assert "want the file moved away" in said[0]
+            assert "Traceback" not in refused.errors
+        assert place.pids() == before
+        if how == "node run":
+            return  # the rest is the same, and takes a lease
+        journal.rename(place.folder / "damaged")
+
+        def has_begun_anew() -> bool:
+            now = place.pids()
+            return len(now) == 1 and not now.keys() & before.keys()
+
+        with Command(*words, env=place.env, cwd=place.folder):
+            wait_until(has_begun_anew, "what ran is ended, and started again")
+            place.wait_ready(name)

@@ -15,10 +15,15 @@ class StoreError(WarrenError):
     """A file of Warren's cannot be used as it is. `str()` is one line: which file, and why."""
 
 
+class DamagedError(StoreError):
+    """What is in the file is none of Warren's, or no more."""
+
+
 class StaleError(WarrenError):
     """What was to be committed was made from another generation than the last. Make it anew."""
 
 
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WHY = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "it is read-only",
@@ -29,10 +34,14 @@ _WHY = {
 
 def why(error: sqlite3.Error) -> str:
     """The reason, for people; SQLite's word for it follows where that says more."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the detail
+    code = _code(error)
     if code == sqlite3.SQLITE_IOERR:
         return f"the disk failed ({error.sqlite_errorname})"
     return _WHY.get(code, str(error))
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the detail
 
 
 @contextmanager
@@ -41,7 +50,8 @@ def explained(path: Path | None) -> Generator[None, None, None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(f"{named(path)}: {why(error)}") from None
+        kind = DamagedError if _code(error) in _DAMAGED else StoreError
+        raise kind(f"{named(path)}: {why(error)}") from None
     except DecodeError as error:
         raise StoreError(f"{named(path)}: {error.named()}") from None
     except OSError as error:

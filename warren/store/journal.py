@@ -22,7 +22,7 @@ from warren.model.decode import DecodeError, from_json, to_json
 from warren.model.identity import TaskId
 from warren.model.task import TaskRecord
 from warren.store.database import INDEX, LOG, Schema, beside, open_database, roll_back, version_of
-from warren.store.errors import StoreError
+from warren.store.errors import DamagedError, StoreError, explained
 from warren.store.text import decoded, raw, readable
 
 JOURNAL = Schema(
@@ -45,6 +45,11 @@ JOURNAL = Schema(
 )
 _VERSION_WITH_MANAGER = 3
 _PUT_NODE = "INSERT OR REPLACE INTO node (only, id, manager, place) VALUES (1, ?, ?, ?)"
+_IF_DAMAGED = (
+    ". Nothing was started, and what runs was left alone; want the file moved away (with -wal and"
+    " -shm): the node then begins anew, as one that has no tasks: what runs of it is ended, and"
+    " started again where the manager wants it"
+)
 _log = logging.getLogger("warren.store")
 
 
@@ -72,7 +77,7 @@ class SqliteJournal:
         self._is_node_due = False
         self._trouble: str | None = None
         self._is_open = False
-        with self._explained():
+        with _explained(path, _IF_DAMAGED):
             self._open()
 
     def __repr__(self) -> str:
@@ -80,7 +85,7 @@ class SqliteJournal:
 
     def load(self) -> list[TaskRecord]:
         """Every record that can be read, oldest task first. Raises JournalError."""
-        with self._explained():
+        with _explained(self._path, _IF_DAMAGED):
             rows = self._db.execute("SELECT CAST(id AS BLOB), record FROM tasks").fetchall()
         found = [self._read(decoded(key), text) for key, text in rows]
         return sorted((record for record in found if record is not None), key=lambda r: r.id)
@@ -161,7 +166,7 @@ class SqliteJournal:
         """
         if self._is_open and _identity(self._path) == self._file:
             return
-        with self._explained():
+        with _explained(self._path):
             if self._is_open:
                 self._write_anew()
             self._open()
@@ -229,9 +234,8 @@ class SqliteJournal:
         self._flush()
 
     def _written_node(self) -> _Node | None:
-        with (
-            self._explained()
-        ):  # no row is a new node; a failure is none, and it may have a manager
+        # No row is a new node; a failure is none, and it may have a manager.
+        with _explained(self._path, _IF_DAMAGED):
             row = self._db.execute("SELECT id, manager, place FROM node").fetchone()
         return row and _Node(*row)
 
@@ -265,17 +269,6 @@ class SqliteJournal:
         if self._trouble is None:
             self._trouble = f"the journal cannot be written ({error}); tasks go on"
             _log.error("%s cannot be written (%s); tasks go on", self._path, error)
-
-    @contextmanager
-    def _explained(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except StoreError as error:
-            raise JournalError(str(error)) from None
-        except OSError as error:
-            raise JournalError(f"{self._path}: {error.strerror or error}") from None
-        except (sqlite3.Error, msgspec.DecodeError, DecodeError) as error:
-            raise JournalError(f"{self._path}: {error}") from None
 
 
 class MemoryJournal:
@@ -337,16 +330,27 @@ def known_manager(path: Path) -> str:
 def _node_of(path: Path) -> _Node | None:
     if not path.exists():
         return None
+    # Not `mode=ro`: after a crash SQLite has to play its log back.
+    uri = f"file:{quote(str(path))}?mode=rw"
+    with (
+        _explained(path, _IF_DAMAGED),
+        closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db,
+    ):
+        if version_of(db, JOURNAL, path) < _VERSION_WITH_MANAGER:
+            return None
+        row = db.execute("SELECT id, manager, place FROM node").fetchone()
+        return row and _Node(*row)
+
+
+@contextmanager
+def _explained(path: Path, if_damaged: str = "") -> Generator[None, None, None]:
     try:
-        # Not `mode=ro`: after a crash SQLite has to play its log back.
-        uri = f"file:{quote(str(path))}?mode=rw"
-        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
-            if version_of(db, JOURNAL, path) < _VERSION_WITH_MANAGER:
-                return None
-            row = db.execute("SELECT id, manager, place FROM node").fetchone()
-            return row and _Node(*row)
-    except (sqlite3.Error, StoreError) as error:
-        raise JournalError(f"{path}: {error}") from None
+        with explained(path):
+            yield
+    except DamagedError as error:
+        raise JournalError(f"{error}{if_damaged}") from None
+    except StoreError as error:
+        raise JournalError(str(error)) from None
 
 
 def _is_twin(other: Path, own: Path, node: str) -> bool:
