@@ -121,15 +121,22 @@ async def test_report_of_what_is_dropped_is_trouble_no_more(autojump_clock: Mock
             assert [said.split()[4] for said in troubles(manager)] == ["web-2.1#1"]
 
 
-def broken_row(path: Path) -> None:
+def broken_row(path: Path, statement: str) -> None:
     import sqlite3
 
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute("UPDATE tasks SET status = '{' WHERE service = 'bad'")
+        other.execute(statement)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE tasks SET status = '{' WHERE service = 'bad'",
+        "UPDATE services SET spec = CAST(x'7bff' AS TEXT) WHERE name = 'bad'",
+    ],
+)
 async def test_service_whose_rows_cannot_be_read_is_left_alone(
-    autojump_clock: MockClock, tmp_path: Path
+    autojump_clock: MockClock, tmp_path: Path, statement: str
 ) -> None:
     path = tmp_path / "manager.sqlite"
     with closing(StateStore.open(path)) as store:
@@ -138,7 +145,7 @@ async def test_service_whose_rows_cannot_be_read_is_left_alone(
             await manager.operator.create(spec("bad"))
             await manager.operator.create(spec("good"))
             await wait_all_tasks_blocked()
-    broken_row(path)
+    broken_row(path, statement)
     with closing(StateStore.open(path)) as store:
         async with managed(store) as manager:
             agent = FakeAgent()
