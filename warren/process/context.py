@@ -23,6 +23,7 @@ _SHORT_OF = {
     errno.ENFILE: "file descriptors",
     errno.EAGAIN: "processes",
     errno.ENOMEM: "memory",
+    errno.ENOBUFS: "memory",
     errno.ENOSPC: "disk space",
     errno.EDQUOT: "disk space",
 }

@@ -175,9 +175,10 @@ class WalkTree:
         if parent_start is not None and procfs.is_same(stat.parent, parent_start):
             return True
         has_it = procfs.has_marker(stat.pid, self._marker)
-        if has_it is None and not stat.is_dead and stat.parent == os.getpid():
+        is_own = stat.parent == os.getpid() and stat.pid not in self._reaper.held
+        if has_it is None and not stat.is_dead and is_own:
             # In the middle of an exec, or without any environment: look again before it is over.
-            self._is_unsure = stat.pid not in self._reaper.held
+            self._is_unsure = True
         return bool(has_it)
 
     def _session(self) -> int | None:

@@ -1,0 +1,48 @@
+"""A walk over `/proc` looks again at whom it cannot tell."""
+
+from __future__ import annotations
+
+import subprocess
+
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from warren.process import procfs
+from warren.process.reaper import Reaper
+from warren.process.tree import INSTANCE_VARIABLE
+from warren.process.walk import WalkTree
+
+
+def bare(*argv: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, env={}, stdin=subprocess.PIPE)
+
+
+async def test_doubt_is_not_forgotten_for_a_process_that_is_held(mock_clock: MockClock) -> None:
+    """Who shows no environment may be in the middle of an exec; the next one, held, is not."""
+    mark = {INSTANCE_VARIABLE: "web.1-1.1-doubted"}
+    script = f"read word; exec env {INSTANCE_VARIABLE}={mark[INSTANCE_VARIABLE]} sleep 1000"
+    reaper = Reaper()
+    doubted = bare("/bin/sh", "-c", script)
+    held = bare("/bin/sleep", "1000")
+    assert doubted.stdin is not None
+    assert doubted.pid < held.pid
+    reaper.hold(held.pid)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(WalkTree(mark, reaper).kill)
+            await trio.testing.wait_all_tasks_blocked()
+            doubted.stdin.write(b"go on\n")
+            doubted.stdin.close()
+            marker = f"{INSTANCE_VARIABLE}={mark[INSTANCE_VARIABLE]}".encode()
+            while nursery.child_tasks and not procfs.has_marker(doubted.pid, marker):
+                pass  # in no time of the clock
+            while nursery.child_tasks:
+                mock_clock.jump(1)
+                await trio.testing.wait_all_tasks_blocked()
+        assert procfs.read_stat(doubted.pid) is None
+        assert held.poll() is None
+    finally:
+        for process in (doubted, held):
+            process.kill()
+            process.communicate()
