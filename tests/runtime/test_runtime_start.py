@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
@@ -21,9 +22,10 @@ from tests.processes import marked, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, kinds, launch, nowhere, runtime_in
 from tests.runtime.test_runtime_adoption import supervisor
 from warren.model.check import Argv
-from warren.model.seams import CannotRunError
+from warren.model.seams import CannotRunError, ShortageError
 from warren.model.task import Instance
 from warren.process import procfs, spawn
+from warren.process.helper import Helper
 from warren.process.spawn import Starter
 from warren.process.trees import TreeKind
 from warren.runtime.process import ProcessRuntime
@@ -153,6 +155,47 @@ async def test_helper_that_always_dies_is_a_reason_and_leaves_nothing(
     assert runtime.trees.ids() == []
 
 
+@pytest.mark.parametrize("room", range(2, 8))
+async def test_shortage_of_the_helper_or_its_child_is_told_and_ends_no_helper(
+    tmp_path: Path, kind: TreeKind, room: int
+) -> None:
+    runtime = runtime_in(tmp_path, kind)
+    runtime.starter = Starter(soft_limit=room)  # of descriptors; with 8 it starts
+    with closing(runtime.starter):
+        runtime.starter.open()
+        handles, before, helper = open_handles(), zombies(), helper_of(runtime)
+        for _ in range(3):
+            with pytest.raises(ShortageError):
+                await runtime.start(launch("sleep", "1000"), record=nowhere)
+            assert helper_of(runtime) == helper
+        assert is_alive(helper)
+        assert open_handles() == handles
+        assert zombies() == before
+        assert runtime.trees.ids() == []
+
+
+async def test_helpers_that_others_end_are_not_counted(
+    runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = list[int]()
+    honest = Helper.ask
+
+    async def ask(self: Helper, told: bytes, *handles: int) -> None:
+        if len(killed) == 5:
+            await honest(self, told, *handles)
+            return
+        os.kill(self.pid, signal.SIGSTOP)
+        await honest(self, told, *handles)
+        killed.append(self.pid)
+        runtime.starter.close()
+        runtime.starter.open()
+
+    monkeypatch.setattr(Helper, "ask", ask)
+    await starts_at_once(runtime, 1, tmp_path / "ran")
+    assert len(set(killed)) == 5
+    assert ran(tmp_path / "ran") == [0]
+
+
 async def test_helper_ends_with_its_supervisor_and_is_not_adopted(
     runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
 ) -> None:  # S21
@@ -181,6 +224,29 @@ async def test_helper_ends_with_the_runtime(kind: TreeKind, tmp_path: Path) -> N
     assert procfs.read_stat(helper) is None
     assert zombies() == before
     assert open_handles() <= handles + 2  # Trio's own for signals stay
+
+
+async def test_killed_at_its_gate_with_our_byte_unread_is_an_end_like_any_other(
+    runtime: ProcessRuntime,
+) -> None:  # S18
+    handles, gated = open_handles(), list[int]()
+
+    def stop(instance: Instance) -> None:
+        gated.append(instance.pid or 0)
+        os.kill(gated[0], signal.SIGSTOP)
+
+    async def start() -> None:
+        running = await runtime.start(launch("sleep", "1000"), record=stop)
+        assert (await running.wait()).message == "killed by SIGKILL"
+        await running.kill()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start)
+        await wait_until(lambda: gated)
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(gated[0], signal.SIGKILL)
+    assert open_handles() == handles
+    assert runtime.trees.ids() == []
 
 
 # Programs that cannot be

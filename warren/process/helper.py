@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+_DYING = 0.1  # seconds, and as many again, from a last descriptor's end to the process's
 _SCRIPT = Path(__file__).with_name("starter.py").read_bytes()
 
 
@@ -24,6 +25,7 @@ class Helper:
     """One helper, from its start to `close`. Raises OSError where there is not enough for it."""
 
     def __init__(self, *, soft_limit: int | None, options: Sequence[str] = ()) -> None:
+        self.killer: object = None
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._socket.setblocking(False)
@@ -64,9 +66,20 @@ class Helper:
         finally:
             os.close(payload)
 
-    def kill(self) -> None:
+    def kill(self, killer: object) -> None:
         """Kill it: what it was asked and has not done ends with it."""
+        self.killer = self.killer or killer
         self._process.kill()
+
+    async def has_ended(self) -> bool:
+        """Whether it has, or is about to: what it held is closed a moment before."""
+        pause = 0.001
+        while self._process.poll() is None:
+            if pause > _DYING:
+                return False
+            await trio.sleep(pause)
+            pause *= 2
+        return True
 
     def close(self) -> None:
         """End it and reap it. Harmless twice."""

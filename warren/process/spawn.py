@@ -32,7 +32,7 @@ from collections.abc import Sequence
 
 import trio
 
-from warren.model.seams import CannotRunError
+from warren.model.seams import CannotRunError, ShortageError
 from warren.process.context import Context, cannot_exec, cannot_run
 from warren.process.helper import Helper
 from warren.process.inherited import UMASK, is_plain
@@ -41,7 +41,7 @@ _ATTEMPTS = 3  # helpers that may end under one start
 _PATIENCE = 10.0  # seconds until a helper that does not answer is killed
 _LONGEST_WORD = 256
 _ONE_HANDLE = socket.CMSG_SPACE(4)
-_FAILED = re.compile(rb"E(\d+) (\w+)\Z")
+_FAILED = re.compile(rb"E(\d+) (\w+)(?: of (\d+))?\Z")
 
 
 class Gated:
@@ -62,7 +62,8 @@ class Gated:
             with contextlib.suppress(BrokenPipeError):  # it was killed at the gate; its end tells
                 self._gate.send(b"\n", socket.MSG_NOSIGNAL)
             await trio.lowlevel.wait_readable(self._gate)
-            self._program.refuse(self._gate.recv(_LONGEST_WORD))
+            with contextlib.suppress(ConnectionResetError):  # killed with our byte unread
+                self._program.refuse(self._gate.recv(_LONGEST_WORD))
 
     def close(self) -> None:
         """Shut the gate: if it was not opened, the program never runs. Harmless twice."""
@@ -122,7 +123,7 @@ class Starter:
         program = _Program(argv, context, cgroup)
         try:
             with trio.CancelScope(shield=True):
-                for _ in range(_ATTEMPTS):
+                while program.lost < _ATTEMPTS:
                     gated = await self._attempt(program, output)
                     if gated is not None:
                         return gated
@@ -131,12 +132,13 @@ class Starter:
         raise CannotRunError(f"{argv[0]}: the helper that starts programs ended {_ATTEMPTS} times")
 
     async def _attempt(self, program: _Program, output: int) -> Gated | None:
-        """Ask once; None where the helper ended before it had forked."""
+        """Ask once; None where the helper ended before it had forked. What another start or
+        somebody else ended counts for them."""
         gate, theirs = socket.socketpair()
         try:
             gate.setblocking(False)
             with theirs:
-                helper = await self._ask(program.told, theirs.fileno(), output)
+                helper = await self._ask(program, theirs.fileno(), output)
             gated = await self._answer(program, gate, helper)
         except BaseException:
             gate.close()
@@ -144,24 +146,28 @@ class Starter:
         if gated is None:
             gate.close()
             async with self._asking:
-                if self._helper is helper:
+                is_first = self._helper is helper
+                if is_first and not await helper.has_ended():
+                    raise ShortageError(program.silence())
+                program.lost += is_first if helper.killer is None else helper.killer is program
+                if is_first:
                     self._let_go()
         return gated
 
-    async def _ask(self, told: bytes, gate: int, output: int) -> Helper:
+    async def _ask(self, program: _Program, gate: int, output: int) -> Helper:
         async with self._asking:
             helper = self._living()
             with trio.move_on_after(_PATIENCE) as waiting:
-                await helper.ask(told, gate, output)
+                await helper.ask(program.told, gate, output)
             if waiting.cancelled_caught:
-                helper.kill()
+                helper.kill(program)
             return helper
 
     async def _answer(self, program: _Program, gate: socket.socket, helper: Helper) -> Gated | None:
         with trio.move_on_after(_PATIENCE) as waiting:
             await trio.lowlevel.wait_readable(gate)
         if waiting.cancelled_caught:
-            helper.kill()
+            helper.kill(program)
             await trio.lowlevel.wait_readable(gate)
         word, ancillary, _, _ = gate.recvmsg(_LONGEST_WORD, _ONE_HANDLE, socket.MSG_CMSG_CLOEXEC)
         if not word:
@@ -228,6 +234,7 @@ class _Program:
         who = context.credentials
         self._argv = argv
         self._context = context
+        self.lost = 0  # helpers that have ended under its start
         self.told: bytes = marshal.dumps(
             {
                 "path": os.fsencode(argv[0]),
@@ -240,11 +247,18 @@ class _Program:
             }
         )
 
+    def silence(self) -> str:
+        """What to say where a helper lives on that has said nothing of this start."""
+        return f"{self._argv[0]}: the helper that starts programs had no room for it"
+
     def refuse(self, word: bytes) -> None:
         """Raise CannotRunError where the word says that it could not be run."""
         failed = _FAILED.match(word)
         if failed is None:
             return
+        if failed[3]:  # a child could not tell who it is; it is in its cgroup until it has ended
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(int(failed[3]), 0)  # which is at once
         error = OSError(int(failed[1]), os.strerror(int(failed[1])))
         match failed[2]:
             case b"exec":
@@ -254,4 +268,4 @@ class _Program:
             case b"fork":
                 raise cannot_run(error, self._argv[0])
             case stage:
-                raise CannotRunError(f"{self._argv[0]}: {stage.decode()}: {error.strerror}")
+                raise cannot_run(error, f"{self._argv[0]}: {stage.decode()}")

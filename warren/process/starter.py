@@ -62,6 +62,8 @@ def main() -> None:
             handles.frombytes(data)
         if len(handles) == _DESCRIPTORS and not flags & socket.MSG_CTRUNC:
             _serve(*handles)
+        elif handles:  # the first is the start's socket; there was no room for the others
+            _tell_failure(handles[0], "fork", OSError(errno.EMFILE, "no room"))
         for handle in handles:
             os.close(handle)
 
@@ -146,11 +148,14 @@ def _become(gate: int, output: int, request: dict[str, object], *, is_born_there
     """Tell who we are, wait for our byte, become the program. Returns only where it cannot."""
     with socket.socket(fileno=gate) as start:
         pid = os.getpid()
-        itself = array.array("i", [os.pidfd_open(pid)])
         # Before it leads a session: whoever dies without having been told of is reaped as a stray.
-        start.sendmsg(
-            [b"P%d" % pid], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, itself)], socket.MSG_NOSIGNAL
-        )
+        try:
+            itself = array.array("i", [os.pidfd_open(pid)])
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, itself)]
+            start.sendmsg([b"P%d" % pid], rights, socket.MSG_NOSIGNAL)
+        except OSError as error:
+            _tell_failure(gate, f"fork of {pid}", error)
+            return
         stage = "start"
         try:
             os.setsid()
@@ -189,8 +194,10 @@ def _take_ids(ids: tuple[int, int, tuple[int, ...]] | None) -> None:
 
 def _tell_failure(gate: int, stage: str, error: OSError) -> None:
     word = b"E%d %s" % (error.errno or 0, stage.encode())
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(gate)) as start:
+    start = socket.socket(fileno=gate)  # not a copy: there may be no descriptor left for one
+    with contextlib.suppress(OSError):
         start.send(word, socket.MSG_NOSIGNAL)  # nobody may wait for it any more
+    start.detach()
 
 
 if __name__ == "__main__":
