@@ -11,6 +11,7 @@ from warren.model.check import Argv
 from warren.model.seams import CommandResult, RunInContext
 from warren.process.command import run_command
 from warren.process.context import Context, credentials_of
+from warren.process.finding import Found
 from warren.process.reaper import Reaper
 from warren.process.spawn import Starter
 from warren.process.tree import Tree
@@ -38,7 +39,7 @@ def run_here(*, cwd: Path, user: str | None, env: Mapping[str, str]) -> RunInCon
         )
         with closing(Starter()) as starter:
             return await run_command(
-                argv,
+                Found(context.resolve(argv)),
                 context,
                 branch=branch,
                 reaper=reaper,

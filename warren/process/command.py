@@ -14,7 +14,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -22,6 +22,7 @@ import trio
 from warren.model.seams import CannotRunError, CommandResult
 from warren.process.context import Context, cannot_run
 from warren.process.ending import child_status, split_status
+from warren.process.finding import Found
 from warren.process.reaper import Reaper
 from warren.process.spawn import Gated, Starter
 from warren.process.tree import Tree, kill_surely
@@ -37,7 +38,7 @@ async def kill_then(tree: Tree, then: Callable[[], None]) -> None:
 
 
 async def run_command(
-    argv: Sequence[str],
+    found: Found,
     context: Context,
     *,
     branch: Callable[[], Tree],
@@ -47,18 +48,17 @@ async def run_command(
     output_limit: int,
     kill: Kill = kill_then,
 ) -> CommandResult:
-    """Run `argv` in the tree `branch` makes. `timeout` is in seconds, from when it has started.
+    """Run what was found in the tree `branch` makes. `timeout` is in seconds, from its start.
 
     `kill` ends the tree; it may return before all is dead, where a kill has no effect for now.
     Raises CannotRunError when it cannot be started.
     """
     await trio.lowlevel.checkpoint()
-    resolved = context.resolve(argv)
     try:
         output = _Output(output_limit)
         try:
             tree = branch()
-            begun = await _begin(resolved, context, tree, starter, output.writer)
+            begun = await _begin(found, context, tree, starter, output.writer)
             pid = begun if isinstance(begun, int) else begun.pid
             reaper.hold(pid)
             began = trio.current_time()
@@ -89,7 +89,7 @@ async def run_command(
         finally:
             output.close()
     except OSError as error:
-        raise cannot_run(error, resolved[0]) from error
+        raise cannot_run(error, found.argv[0]) from error
     kept = bytes(output.kept)
     if status is None:
         return CommandResult(exit_code=None, timed_out=True, output=kept, duration=duration)
@@ -104,12 +104,14 @@ def _reap(reaper: Reaper, pid: int) -> None:
 
 
 async def _begin(
-    argv: list[str], context: Context, tree: Tree, starter: Starter, output: int
+    found: Found, context: Context, tree: Tree, starter: Starter, output: int
 ) -> int | Gated:
     """Start it, at once or behind a gate; where that fails, the tree is given back."""
+    argv = found.argv
     marked = context.with_env(tree.env)
     try:
-        if starter.may_exec(context):
+        # At once means that our event loop waits until it runs: not for a mount that may be dead.
+        if starter.may_exec(context) and not found.is_remote:
             return starter.spawn(argv, marked, output=output)
         gated = await starter.start(argv, marked, output=output, cgroup=tree.cgroup)
     except CannotRunError:

@@ -39,6 +39,7 @@ from warren.process.inherited import UMASK, is_plain
 
 _ATTEMPTS = 3  # helpers that may end under one start
 _PATIENCE = 10.0  # seconds until a helper that does not answer is killed
+OPENS_WITHIN = 10.0  # seconds until a child that does not become its program is given up
 _LONGEST_WORD = 256
 _ONE_HANDLE = socket.CMSG_SPACE(4)
 _FAILED = re.compile(rb"E(\d+) (\w+)(?: of (\d+))?\Z")
@@ -54,14 +55,18 @@ class Gated:
         self._program = program
 
     async def open(self) -> None:
-        """Let the program run; returns once it does. Raises CannotRunError where it cannot.
+        """Let the program run; returns once it does. Raises CannotRunError where it cannot, or
+        where it does not within some seconds, as its directory is on a mount that is dead.
 
-        Cancelled, it may run or not: kill its tree.
+        Unless it has returned it may run or not: kill its tree.
         """
         with self._gate:
             with contextlib.suppress(BrokenPipeError):  # it was killed at the gate; its end tells
                 self._gate.send(b"\n", socket.MSG_NOSIGNAL)
-            await trio.lowlevel.wait_readable(self._gate)
+            with trio.move_on_after(OPENS_WITHIN) as waiting:
+                await trio.lowlevel.wait_readable(self._gate)
+            if waiting.cancelled_caught:
+                self._program.refuse_silent()
             with contextlib.suppress(ConnectionResetError):  # killed with our byte unread
                 self._program.refuse(self._gate.recv(_LONGEST_WORD))
 
@@ -250,6 +255,12 @@ class _Program:
     def silence(self) -> str:
         """What to say where a helper lives on that has said nothing of this start."""
         return f"{self._argv[0]}: the helper that starts programs had no room for it"
+
+    def refuse_silent(self) -> None:
+        """Raise CannotRunError, as its child has not become it in time."""
+        where = self._context.cwd or "/"
+        said = f"it or its directory {where} does not answer: want a mount that does"
+        raise CannotRunError(f"{self._argv[0]}: {said}")
 
     def refuse(self, word: bytes) -> None:
         """Raise CannotRunError where the word says that it could not be run."""

@@ -15,11 +15,12 @@ from collections.abc import Callable
 import trio
 
 from warren.model.check import Argv
-from warren.model.seams import CannotRunError, CommandResult
+from warren.model.seams import CannotRunError, CommandResult, ShortageError
 from warren.model.task import End, Instance
 from warren.process.command import run_command
 from warren.process.context import Context
 from warren.process.ending import end_of
+from warren.process.finding import Finder, Found
 from warren.process.lingering import Lingering
 from warren.process.listeners import Listeners
 from warren.process.reaper import Reaper
@@ -27,6 +28,7 @@ from warren.process.spawn import Starter
 from warren.process.tree import Tree
 from warren.process.watched import Watched
 
+MOST_FOUND = 16  # commands: a task has three probes
 MOST_STUCK = 16  # processes nobody can kill: more than any probe needs to be judged
 
 
@@ -43,6 +45,7 @@ class ProcessInstance:
         starter: Starter,
         listeners: Listeners,
         lingering: Lingering,
+        finder: Finder,
     ) -> None:
         self._instance = instance
         self._main = main
@@ -52,6 +55,8 @@ class ProcessInstance:
         self._starter = starter
         self._listeners = listeners
         self._lingering = lingering
+        self._finder = finder
+        self._found: dict[Argv, Found] = {}  # of its checks, so that they are not sought each time
         self._stuck = list[Tree]()  # checks that no kill has ended yet
         self._end: End | None = None
         self._killing = trio.Lock()
@@ -101,20 +106,37 @@ class ProcessInstance:
         self._check_open()
         self._running += 1
         try:
-            return await run_command(
-                argv,
-                self._context,
-                branch=self._branch,
-                reaper=self._reaper,
-                starter=self._starter,
-                timeout=timeout,
-                output_limit=output_limit,
-                kill=self.kill_check,
-            )
+            return await self._find_and_run(argv, timeout, output_limit)
         finally:
             self._running -= 1
             if self._is_closing and self._running == 0:
                 self._quiet.set()
+
+    async def _find_and_run(self, argv: Argv, timeout: float, output_limit: int) -> CommandResult:
+        kept = self._found.get(argv)
+        if kept is not None:
+            try:
+                return await self._run(kept, timeout, output_limit)
+            except ShortageError:
+                raise
+            except CannotRunError:  # it may have been moved or removed: look again, and say what is
+                self._found.pop(argv, None)
+        found = await self._finder.find(self._context, argv)
+        if len(self._found) < MOST_FOUND:
+            self._found[argv] = found
+        return await self._run(found, timeout, output_limit)
+
+    async def _run(self, found: Found, timeout: float, output_limit: int) -> CommandResult:
+        return await run_command(
+            found,
+            self._context,
+            branch=self._branch,
+            reaper=self._reaper,
+            starter=self._starter,
+            timeout=timeout,
+            output_limit=output_limit,
+            kill=self.kill_check,
+        )
 
     async def kill_check(self, tree: Tree, then: Callable[[], None] = lambda: None) -> None:
         """End a check's tree; where no kill ends it, go on without waiting for it."""

@@ -26,6 +26,7 @@ from warren.model.task import End, Instance, Reason
 from warren.process import procfs
 from warren.process.context import Context, Credentials, cannot_run, credentials_of
 from warren.process.ending import end_of
+from warren.process.finding import Finder
 from warren.process.lingering import Lingering
 from warren.process.listeners import Listeners
 from warren.process.logs import Logs
@@ -68,6 +69,7 @@ class ProcessRuntime:
         self._left: dict[str, list[int]] | None = None  # whom an earlier supervisor has left
         self._conditions = conditions or Conditions()
         self._lingering = Lingering(self._conditions)
+        self._finder = Finder()
         self.logs = Logs(data_dir / "logs", limit=log_limit, keep=log_keep)
 
     def __repr__(self) -> str:
@@ -98,7 +100,7 @@ class ProcessRuntime:
             credentials=credentials_of(launch.spec.user),
             new_privileges=launch.spec.new_privileges,
         )
-        argv = context.resolve(launch.command)
+        argv = (await self._finder.find(context, launch.command)).argv
         self._reaper.prepare()
         try:
             tree = self.trees.create(launch.id)
@@ -214,7 +216,7 @@ class ProcessRuntime:
     ) -> ProcessInstance:
         running = self._instances[identity.id] = ProcessInstance(
             identity, main, tree, context, self._reaper, self.starter, self._listeners,
-            self._lingering,
+            self._lingering, self._finder,
         )  # fmt: skip
         return running
 
