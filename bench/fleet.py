@@ -20,12 +20,12 @@ from measure import cpu_seconds
 from scripted import PORT, Meter, supervision
 from section import Section, milliseconds, percentile, table
 
-from warren.cli.up import GC_THRESHOLDS
 from warren.model.check import Argv, Check, Outcome, Result, Sample, TcpCheck
 from warren.model.duration import Duration
 from warren.model.probe import Probe
 from warren.model.seams import Target
 from warren.model.service import ServiceSpec
+from warren.watch.garbage import begin_spreading
 
 REPLICAS = 100
 INTERVAL = 10.0
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=25)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    gc.set_threshold(*GC_THRESHOLDS)
+    begin_spreading()
     trio.run(measure, options.tasks, options.seconds).save(options.json)
 
 

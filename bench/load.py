@@ -10,7 +10,6 @@ Needs `go`.
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 import tempfile
 import time
@@ -23,11 +22,11 @@ from scripted import PORT, Meter, supervision
 from section import Bound, Section, milliseconds, percentile, table
 
 from warren.checks import run_check
-from warren.cli.up import GC_THRESHOLDS
 from warren.model.check import Argv, HttpCheck
 from warren.model.duration import Duration
 from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
+from warren.watch.garbage import begin_spreading
 
 SERVICES = 60
 REPLICAS = 10
@@ -44,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, go_server(build(Path(directory))) as url:
         port = int(url.rstrip("/").rpartition(":")[2])
-        gc.set_threshold(*GC_THRESHOLDS)
+        begin_spreading()
         section = trio.run(measure, port, options.seconds)
     section.save(options.json)
 

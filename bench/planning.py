@@ -23,7 +23,6 @@ import trio
 from section import Bound, Section, percentile, table
 from staging import open_staged
 
-from warren.cli.up import GC_THRESHOLDS
 from warren.model.check import Argv
 from warren.model.cluster import Change, NodeRow, PutNode, PutService, PutTask, ServiceRow, TaskRow
 from warren.model.identity import TaskId
@@ -32,6 +31,7 @@ from warren.model.task import End, Phase, Reason, TaskStatus
 from warren.rules.lint import lint
 from warren.rules.planner import plan
 from warren.rules.world import World
+from warren.watch.garbage import begin_spreading
 
 SIZES = (100, 1_000, 10_000)
 START = 1_000_000.0  # wall time
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--scales", type=int, default=20)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    gc.set_threshold(*GC_THRESHOLDS)
+    begin_spreading()
     decided = decide(options.rounds)
     done = trio.run(scale_all, options.scales)
     section(decided, done).save(options.json)

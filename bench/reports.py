@@ -12,7 +12,6 @@ row a transaction costs here: the floor that the disk sets.
 from __future__ import annotations
 
 import argparse
-import gc
 import sqlite3
 import sys
 import tempfile
@@ -26,7 +25,6 @@ import trio
 from children import child
 from section import Section, table
 
-from warren.cli.up import GC_THRESHOLDS
 from warren.manager.program import Manager, open_manager
 from warren.model.address import Address, UnixAddress
 from warren.model.check import Argv, Sample
@@ -41,6 +39,7 @@ from warren.store.state import StateStore
 from warren.transport.client import open_gate
 from warren.transport.memory import memory_gate
 from warren.transport.server import serve_gate
+from warren.watch.garbage import begin_spreading
 
 TASKS = 500
 LOADS = ((1, 1), (64, 1), (1, TASKS))  # reports in flight, tasks in each
@@ -62,7 +61,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    gc.set_threshold(*GC_THRESHOLDS)
+    begin_spreading()
     if options.serve:
         trio.run(serve, options.serve)
         return

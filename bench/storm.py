@@ -12,7 +12,6 @@ is not its own.
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 import tempfile
@@ -25,11 +24,11 @@ from section import Bound, Section, milliseconds, percentile, table
 from staging import open_staged
 
 from warren.cli.compose import open_manager_here, open_node_here
-from warren.cli.up import GC_THRESHOLDS
 from warren.model.check import Argv
 from warren.model.link import Gate
 from warren.model.service import ServiceSpec
 from warren.transport.memory import memory_gate
+from warren.watch.garbage import spread_collections
 
 STALL_BOUND = 0.1  # seconds
 ANSWER_BOUND = 1.0
@@ -57,9 +56,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    gc.set_threshold(*GC_THRESHOLDS)
-    storm = trio.run(storm_of, options.starts, options.seconds)
-    crowd = trio.run(crowd_of, options.tasks, options.seconds)
+    with spread_collections():
+        storm = trio.run(storm_of, options.starts, options.seconds)
+        crowd = trio.run(crowd_of, options.tasks, options.seconds)
     section(options.starts, storm, options.tasks, crowd).save(options.json)
 
 

@@ -17,7 +17,7 @@ from warren.model.cluster import Change, PutNode, PutService, PutTask
 from warren.model.task import Phase
 from warren.rules.lint import lint
 from warren.rules.planner import plan
-from warren.rules.world import World
+from warren.rules.world import Touched, World
 
 RULES = str(Path(warren.rules.__file__).parent)
 
@@ -113,6 +113,23 @@ def test_planner_cost_of_a_slot_in_a_change_of_spec_is_the_same_in_any_service()
         placed = msgspec.structs.replace(world.tasks[new.id], status=ready)
         costs.add(cost(world, PutTask(placed)))
     assert len(costs) == 2
+
+
+def test_planner_cost_of_a_piece_is_the_same_in_any_service() -> None:
+    costs = set[int]()
+    for replicas in (16, 1600):
+        world = World()
+        created = [PutNode(node_row("n1")), PutService(service_row(spec(replicas=replicas)))]
+        touched = world.apply(created, 1)
+
+        def step(world: World = world, touched: Touched = touched) -> None:
+            made = plan(world, touched, now=START, connected={"n1"}, lease=LEASE, most=4)
+            touched |= world.apply(made.changes, world.generation + 1)
+
+        for _ in range(replicas // 4 - 2):  # most of it is there
+            step()
+        costs.add(lines_of(step))
+    assert max(costs) < 1.1 * min(costs)
 
 
 def test_planner_cost_is_seen_where_it_grows() -> None:

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Generator
-from contextlib import contextmanager
-
 import pytest
 import trio
 from sim_world import Sim, open_sim, spec
 from trio.testing import MockClock
 
 from tests.scripted import ScriptedCheck
-from warren.cli.programs import GC_THRESHOLDS
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
 from warren.model.task import EventKind, Phase, TaskEvent, TaskRecord, TaskStatus
+from warren.watch.garbage import spread_collections
 
 SERVICES, REPLICAS = 10, 1000
 INTERVAL = 30.0
 INTERVALS = 3
 PROBE = {"tcp": {"port": 80}, "interval": INTERVAL}
-
-
-@contextmanager
-def few_collections() -> Generator[None, None, None]:
-    """As the programs have it: else the collector walks ten thousand tasks again and again."""
-    before = gc.get_threshold()
-    gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def ready(sim: Sim) -> int:
@@ -43,7 +28,7 @@ def ready(sim: Sim) -> int:
 async def test_ten_thousand_healthy_tasks_write_nothing(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with few_collections():
+    with spread_collections():
         async with open_sim(1, nodes=2) as sim:
             for machine in sim.machines:
                 monkeypatch.setattr(machine, "_check", ScriptedCheck())

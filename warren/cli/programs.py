@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -18,7 +17,6 @@ from warren.cli.logs import LogLevel, set_up_logging
 if TYPE_CHECKING:
     from warren.model.address import Address
 
-GC_THRESHOLDS = (50_000, 10, 10)
 AT_LEAST_ONE = Number(gte=1)
 DataDir = Annotated[
     Path | None, Parameter(env_var="WARREN_DATA_DIR", metavar="DIR", converter=given_data_dir)
@@ -176,9 +174,9 @@ def until_stopped(program: Callable[[Callable[[], Awaitable[None]]], Awaitable[N
 
     from warren.cli.groups import unwrapped
     from warren.cli.signals import Stopping
+    from warren.watch.garbage import spread_collections
 
-    gc.set_threshold(*GC_THRESHOLDS)
-    with unwrapped():
+    with unwrapped(), spread_collections():
         return trio.run(Stopping().run, program)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -14,7 +13,7 @@ from cyclopts import Parameter
 
 from warren.cli.logs import CallHandler, LogLevel, set_up_logging
 from warren.cli.options import SERVICE_FILE
-from warren.cli.programs import AT_LEAST_ONE, GC_THRESHOLDS, DataDir, Listen, places
+from warren.cli.programs import AT_LEAST_ONE, DataDir, Listen, places
 from warren.model.service import ServiceSpec
 
 if TYPE_CHECKING:
@@ -108,11 +107,11 @@ def _run(options: StageOptions, reporter: Reporter) -> int:
 
     from warren.cli.groups import unwrapped
     from warren.cli.session import Session
+    from warren.watch.garbage import spread_collections
 
     # At its default thresholds the cyclic collector walks every task again and again while they
     # start: two thirds of the start of 10,000, and pauses of 50 ms. A library may not set this.
-    gc.set_threshold(*GC_THRESHOLDS)
-    with unwrapped():
+    with unwrapped(), spread_collections():
         return trio.run(Session(options, reporter).run)
 
 

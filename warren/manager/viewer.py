@@ -47,7 +47,7 @@ from warren.rules.masking import masked
 from warren.rules.slots import is_as_wanted, restarts_in
 from warren.watch.conditions import Conditions
 
-SHOWN_AT_ONCE = 500  # tasks and services
+SHOWN_AT_ONCE = 1000  # tasks and services
 Fresh = dict[TaskId, TaskStatus]
 
 
