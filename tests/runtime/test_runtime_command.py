@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.processes import marked, open_handles, wait_until, zombies
+from tests.processes import marked, only_descriptors, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
 from warren.model.seams import CannotRunError, CommandResult
-from warren.process import procfs
+from warren.process import lingering, procfs
 from warren.process.context import Context
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.runtime.instance import ProcessInstance
@@ -119,3 +119,21 @@ async def test_check_whose_cgroup_takes_nobody_is_ended_while_it_takes_nobody(
     assert open_handles() == handles
     assert zombies() == before
     await running.kill()
+
+
+async def test_kill_goes_on_in_a_shortage_longer_than_its_patience(
+    runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:  # S15
+    monkeypatch.setattr(lingering, "PATIENCE", 0.01)
+    async with trio.open_nursery() as serving:
+        await serving.start(runtime.serve)
+        running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+        async with trio.open_nursery() as nursery:
+            with only_descriptors(0):
+                began = trio.current_time()
+                nursery.start_soon(running.kill)
+                await wait_until(lambda: trio.current_time() > began + 0.1)
+            assert not running.is_gone
+        assert running.is_gone
+        await wait_until(lambda: not runtime.trees.ids())
+        serving.cancel_scope.cancel()

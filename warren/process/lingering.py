@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from warren.process import procfs
-from warren.process.tree import Tree, kill_on, kill_surely
+from warren.process.tree import Tree, after_shortage, kill_on, kill_surely
 from warren.watch.conditions import Conditions
 
 PATIENCE = 5.0  # seconds: the kernel ends what it can end in milliseconds
@@ -58,8 +58,7 @@ class Lingering:
         while self._nursery is not None:
             if await kill_surely(tree, patience=PATIENCE):
                 return
-            beyond = {pid for check in checks for pid in check.pids()}
-            if not any(_lives(pid) for pid in tree.pids() if pid not in beyond):
+            if not await after_shortage(lambda: _has_more(tree, checks)):
                 self._take_over(tree, lambda: None)
                 return
         await kill_surely(tree)
@@ -84,6 +83,11 @@ class Lingering:
     def _tell(self) -> None:
         said = f"{len(self._trees)} that Warren killed: they wait for a disk or mount, most likely"
         self._conditions.hold(CONDITION, said if self._trees else None)
+
+
+def _has_more(tree: Tree, checks: Iterable[Tree]) -> bool:
+    beyond = {pid for check in checks for pid in check.pids()}
+    return any(_lives(pid) for pid in tree.pids() if pid not in beyond)
 
 
 def _lives(pid: int) -> bool:
