@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.processes import marked, open_handles, zombies
+from tests.processes import marked, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, wait_ready
 from tests.sweep import cancel_at_every_step
 from warren.model.check import Argv
@@ -85,7 +85,7 @@ async def test_kill_ends_the_exec_checks_in_flight(runtime: ProcessRuntime) -> N
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(one)
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_until(lambda: Path(log).read_text().count("in\n") == 3)
         await running.kill()
         assert left(runtime) == []
         assert open_handles() == handles - 1  # the main's own

@@ -112,8 +112,9 @@ def test_data_directory_that_goes_under_running_programs_is_said(place: Place) -
         place.ask("service", "create", name, "--wait", "--", "sleep", "99d")
         before = place.pids()
         (place.data / "journal.sqlite").unlink()
-        wait_until((place.data / "journal.sqlite").exists, "it is written anew")
-        assert "journal.sqlite was removed or replaced; it has been written anew" in up.errors
+        told = "journal.sqlite was removed or replaced; it has been written anew"
+        wait_until(lambda: told in up.errors, "it is written anew")
+        assert (place.data / "journal.sqlite").exists()
         place.kill(up)
     with place.up("--listen", f"unix:{place.folder}/aside.sock") as up:
         assert place.pids() == before
