@@ -205,6 +205,35 @@ async def test_agent_purges_the_output_of_services_that_are_no_more(
         assert ground.logs.purged == ["old", "gone"]
 
 
+async def test_agent_purges_output_with_the_last_task_that_still_ends(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground(runtime=ScriptedRuntime(Script(ignores_signal=True)))
+    ground.logs.texts = {"web": b"hello\n"}
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1"), run("web.2#1"), services=("web",)))
+        await until(lambda: len(ground.runtime.alive) == 2)
+        difference = Assignments(generation=6, base=5, removed=(WEB1, WEB2), purged=("web",))
+        await agent.assign(difference)
+        assert ground.logs.purged == []  # they write until they are killed
+        await until(lambda: agent.statuses() == [] and not ground.runtime.alive)
+        assert ground.logs.purged == ["web"]
+
+
+async def test_agent_keeps_the_output_of_a_service_made_anew_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    ground = Ground(runtime=ScriptedRuntime(Script(ignores_signal=True)))
+    ground.logs.texts = {"web": b"hello\n"}
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1"), services=("web",)))
+        await until(lambda: len(ground.runtime.alive) == 1)
+        await agent.assign(Assignments(generation=6, base=5, removed=(WEB1,), purged=("web",)))
+        await agent.assign(Assignments(generation=7, base=6, tasks=(run("web.1#2"),)))
+        await until(lambda: agent.status(WEB1) is None)
+        assert ground.logs.purged == []
+
+
 async def test_agent_gives_output_that_is_waited_for(autojump_clock: MockClock) -> None:
     ground = Ground()
     ground.logs.texts = {"web": b"one\n"}

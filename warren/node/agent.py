@@ -61,6 +61,7 @@ class NodeAgent:
         self._slots = Slots()
         self._unwanted = set[TaskId]()
         self._successors: dict[TaskId, TaskRecord] = {}
+        self._gone = set[str]()  # services whose output goes with their last task
         self._generation = 0
         self._is_closing = False
         self._assigning = trio.Lock()
@@ -124,7 +125,7 @@ class NodeAgent:
             for piece in _pieces(assignments.tasks):
                 self._hold(piece)
                 await self._give_way()
-            self._purge(assignments.purged)
+            self._purge(set(assignments.purged) - {each.task.service for each in assignments.tasks})
             self._generation = assignments.generation
         await self.resume()
 
@@ -281,13 +282,16 @@ class NodeAgent:
         if successor is not None:
             self._around.journal.save(successor)
             self._spawn(successor, after=after)
+        if task.service in self._gone:
+            self._purge(())
 
     def _purge(self, services: Iterable[str]) -> None:
         """Drop the output of services that are no more; once their tasks are over."""
+        self._gone.update(services)
         alive = {task.service for task in (*self._tasks, *self._aside.tasks())}
-        for service in services:
-            if service not in alive:
-                self._logs.purge(service)
+        for service in self._gone - alive:
+            self._gone.discard(service)
+            self._logs.purge(service)
 
     def _knows(self, assignment: Assignment) -> bool:
         """Whether the task is here; it gets other probes where that is all that differs. A manager
@@ -323,6 +327,7 @@ class NodeAgent:
             self._spawn(record)
 
     def _spawn(self, record: TaskRecord, *, after: int = 0) -> None:
+        self._gone.discard(record.id.service)
         task = self._tasks[record.id] = TaskNursery(record, self._around, after=after)
         self._nursery.start_soon(self._run, task)
 
