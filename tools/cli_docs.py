@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -99,7 +100,8 @@ def _section(name: tuple[str, ...], command: App) -> str:
     options = [one for one in own if one.name.startswith("-")]
     places.insert(-1 if places and places[-1].startswith("[--") else len(places), "[OPTIONS]")
     usage = " ".join([*name, *(place for place in places if options or place != "[OPTIONS]")])
-    text = command.help.partition("    Parameters\n")[0]  # of a docstring; they have a table
+    # Of a docstring, which Python 3.13 dedents; the parameters have a table.
+    text = inspect.cleandoc(command.help).partition("Parameters\n-")[0]
     said = _escaped("\n\n".join(" ".join(part.split()) for part in text.split("\n\n")))
     table = f"\n{_table(own)}\n" if own else ""
     return f"\n## {' '.join(name)}\n\n`{usage}`\n\n{said.strip()}\n{table}"

@@ -12,6 +12,7 @@ import signal
 from types import FrameType
 
 from warren.process.starter import UMASK as UMASK
+from warren.process.starter import default_internal_signals
 
 # Python ignores these for itself, and subprocess resets them in every child.
 _PYTHONS = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
@@ -28,6 +29,7 @@ def settle() -> int:
     for number in _ignored() - _TERMINALS:
         # To ourselves the same. But a caught signal is back at its default after an exec.
         signal.signal(number, _ignore if number != signal.SIGCHLD else signal.SIG_DFL)
+    default_internal_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

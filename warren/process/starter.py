@@ -39,6 +39,8 @@ _CLONE_PARENT = 0x8000
 _CLONE_INTO_CGROUP = 0x200000000
 _SYS_CLONE3 = 435  # on every architecture
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220}
+_SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134, "loongarch64": 134}
+_SIGACTION_SIZE = 64  # the kernel's is smaller; all zero: the default
 # Not to be had here: an old kernel, or a seccomp filter. Anything else is an error of this start.
 _REFUSALS = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.EACCES, errno.EOPNOTSUPP)
 _PR_SET_NAME = 15
@@ -79,11 +81,20 @@ def _reset(soft: str) -> None:
     for number in signal.valid_signals():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    default_internal_signals()
     os.umask(UMASK)
     os.chdir("/")
     if soft != "-":
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(soft), hard))
+
+
+def default_internal_signals() -> None:
+    """glibc's posix_spawn lets children ignore the two signals it keeps for itself, which nobody
+    can change by its functions. Python starts programs so from 3.13 on."""
+    if (call := _SYS_RT_SIGACTION.get(os.uname().machine)) is not None:
+        for number in (32, 33):
+            _libc.syscall(call, number, bytes(_SIGACTION_SIZE), None, ctypes.c_size_t(8))
 
 
 def _serve(gate: int, output: int, payload: int) -> None:
