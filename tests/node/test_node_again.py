@@ -103,9 +103,13 @@ async def test_task_stopped_or_removed_before_it_has_started_anew_does_not_start
 async def test_after_an_older_backup_and_an_apply_the_service_runs_again(
     autojump_clock: MockClock,
 ) -> None:
+    with closing(StateStore.open(None)) as first, closing(StateStore.open(None)) as second:
+        second.manager_id = first.manager_id  # the backup, of before the service was made
+        await _restored_and_applied(first, second)
+
+
+async def _restored_and_applied(first: StateStore, second: StateStore) -> None:
     ground = stubborn()
-    first, second = StateStore.open(None), StateStore.open(None)
-    second.manager_id = first.manager_id  # the backup, of before the service was made
     current: Manager | None = None
 
     @asynccontextmanager
