@@ -28,7 +28,7 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import trio
 
@@ -41,6 +41,7 @@ _ATTEMPTS = 3  # helpers that may end under one start
 _PATIENCE = 10.0  # seconds until a helper that does not answer is killed
 OPENS_WITHIN = 10.0  # seconds until a child that does not become its program is given up
 _LONGEST_WORD = 256
+_ROOM = 64  # descriptors that may be opened meanwhile, by other threads too
 _ONE_HANDLE = socket.CMSG_SPACE(4)
 _FAILED = re.compile(rb"E(\d+) (\w+)(?: of (\d+))?\Z")
 
@@ -209,27 +210,42 @@ class Starter:
 
     def spawn(self, argv: Sequence[str], context: Context, *, output: int) -> int:
         """Start a resolved argv at once; gives its pid. Raises CannotRunError."""
+        # `output` was opened last, so it says how many descriptors we have; with room below it the
+        # child is born with its limit, and else it is given it while its loader is at work.
+        soft = self._soft_limit
+        is_born_so = soft is not None and output + _ROOM < soft
         try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=context.cwd or "/",
-                env=context.env,
-                umask=UMASK,
-                start_new_session=True,
-            )
+            with _own_limit(soft) if soft is not None and is_born_so else contextlib.nullcontext():
+                process = subprocess.Popen(
+                    list(argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd=context.cwd or "/",
+                    env=context.env,
+                    umask=UMASK,
+                    start_new_session=True,
+                )
         except OSError as error:
             raise cannot_exec(error, argv, context.env) from error
         # From here on the pid is watched by pidfd and reaped by its owner, not by this object.
         process.returncode = 0
-        if self._soft_limit is not None:
-            # Its loader is at work still: a check in between would cost as much as the helper.
+        if soft is not None and not is_born_so:
             _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             with contextlib.suppress(ProcessLookupError, PermissionError):  # ended, or set-uid
-                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (self._soft_limit, hard))
+                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
         return process.pid
+
+
+@contextlib.contextmanager
+def _own_limit(soft: int) -> Generator[None, None, None]:
+    """Our own soft limit of descriptors, for as long as a child is born."""
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
 class _Program:
