@@ -81,10 +81,10 @@ async def check_with_a_daemon(directory: str) -> None:
         running = await runtime.start(launch("sleep", "1000"), record=nowhere)
         daemon = Argv((SH, "-c", "setsid env -i sleep 1234.5 > /dev/null 2>&1 & sleep 0.1"))
         await running.run(daemon, timeout=20, output_limit=100)
-        own = procfs.cgroup2_path(os.getpid())
-        inside = [s for s in procfs.all_stats() if (procfs.cgroup2_path(s.pid) or "") != own]
+        home = procfs.cgroup2_path(running.instance.pid or 0)
         say(runtime.trees.containment)
-        say(sum((procfs.cgroup2_path(s.pid) or "").startswith(f"{own}/") for s in inside))
+        paths = (procfs.cgroup2_path(stat.pid) for stat in procfs.all_stats())
+        say(sum(f"{path}/".startswith(f"{home}/") for path in paths))
         await running.kill()
         nursery.cancel_scope.cancel()
 
@@ -118,7 +118,7 @@ async def main(directory: str, kind: TreeKind, how: str, *more: str) -> None:
         say(result.output.decode())
         pid = running.instance.pid
         assert pid is not None
-        say([procfs.cgroup2_path(pid), runtime.trees.handle(launched.id)])
+        say([procfs.cgroup2_path(pid), runtime.trees.left().get(launched.id, "")])
         await running.kill()
         nursery.cancel_scope.cancel()
 

@@ -16,6 +16,7 @@ from warren.model.seams import Launch
 from warren.model.service import ServiceSpec
 from warren.model.task import Instance
 from warren.process import cgroup
+from warren.process.cgroup import Cgroups
 from warren.process.trees import TreeKind
 from warren.runtime.process import ProcessRuntime
 
@@ -69,3 +70,9 @@ async def wait_ready(runtime: ProcessRuntime, launched: Launch) -> None:
     """Wait until the program has written its first line."""
     path = runtime.logs.path(launched.task)
     await wait_until(lambda: path.exists() and path.stat().st_size > 0)
+
+
+def base_of(runtime: ProcessRuntime) -> Path:
+    """Where its instances get their cgroups."""
+    assert isinstance(runtime.trees, Cgroups)
+    return runtime.trees.base

@@ -1,4 +1,5 @@
-"""A little supervisor to be killed: `start DIR KIND COMMAND...` or `adopt DIR KIND`.
+"""A little supervisor to be killed: `start DIR KIND COMMAND...`, `serve` alike with all that a
+runtime does meanwhile, or `adopt DIR KIND`.
 
 It speaks in lines of JSON on stdout, and hears on stdin: the instance, then when to kill.
 """
@@ -27,6 +28,12 @@ async def hear() -> str:
 
 async def main(what: str, directory: str, kind: str, *command: str) -> None:
     runtime = runtime_in(Path(directory), "cgroup" if kind == "cgroup" else "walk")
+    if what == "serve":
+        async with trio.open_nursery() as nursery:
+            await nursery.start(runtime.serve)
+            await runtime.start(launch(*command), record=say)
+            await hear()
+        return
     if what == "start":
         running = await runtime.start(launch(*command), record=say)
         async with trio.open_nursery() as nursery:

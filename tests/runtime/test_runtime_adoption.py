@@ -18,7 +18,7 @@ import trio
 import trio.testing
 
 from tests.processes import marked, only_descriptors, open_handles, wait_until
-from tests.runtime.runtime_kit import SH, kinds, launch, naughty, nowhere, runtime_in
+from tests.runtime.runtime_kit import SH, base_of, kinds, launch, naughty, nowhere, runtime_in
 from warren.model.check import Argv
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
@@ -127,7 +127,7 @@ async def test_who_left_its_cgroup_for_another_is_left_there(
     runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
 ) -> None:
     instance = await start_and_die(tmp_path, "cgroup", "sleep", "1000")
-    elsewhere = Path(runtime.trees.handle("x")).parent.parent / f"elsewhere-{os.getpid()}"
+    elsewhere = base_of(runtime).parent / f"elsewhere-{os.getpid()}"
     elsewhere.mkdir()
     marks = {INSTANCE_VARIABLE: instance.id, TOKEN_VARIABLE: runtime.token}
     with bearing(marks) as other:
@@ -157,7 +157,7 @@ async def test_running_instance_is_adopted_and_killed_whole(
     assert (await adopted.wait()).message == "killed by SIGTERM"
     await adopted.kill()
     assert marked(INSTANCE_VARIABLE, instance.id) == []
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
     assert open_handles() == handles
 
 
@@ -235,7 +235,7 @@ async def test_sweep_ends_what_is_not_kept_and_only_its_own(
     assert marked(INSTANCE_VARIABLE, kept.instance.id)
     assert await runtime.sweep(frozenset()) == [kept.instance.id]
     assert kept.is_gone
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
     assert marked(INSTANCE_VARIABLE, theirs.instance.id)
     await theirs.kill()
 

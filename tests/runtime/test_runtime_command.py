@@ -99,7 +99,7 @@ async def test_check_that_cannot_be_moved_is_ended_with_all_it_has_forked(
         assert zombies() == before
     assert refusals >= 1
     await running.kill()
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
 
 
 async def test_check_whose_cgroup_takes_nobody_is_ended_while_it_takes_nobody(
@@ -128,6 +128,7 @@ async def test_kill_goes_on_in_a_shortage_longer_than_its_patience(
     async with trio.open_nursery() as serving:
         await serving.start(runtime.serve)
         running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+        await wait_until(lambda: runtime.spares.is_ready)
         async with trio.open_nursery() as nursery:
             with only_descriptors(0):
                 began = trio.current_time()
@@ -135,5 +136,5 @@ async def test_kill_goes_on_in_a_shortage_longer_than_its_patience(
                 await wait_until(lambda: trio.current_time() > began + 0.1)
             assert not running.is_gone
         assert running.is_gone
-        await wait_until(lambda: not runtime.trees.ids())
+        await wait_until(lambda: not runtime.trees.left())
         serving.cancel_scope.cancel()

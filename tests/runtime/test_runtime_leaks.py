@@ -22,7 +22,7 @@ ROUNDS = 200
 
 def left(runtime: ProcessRuntime) -> list[str]:
     """Everything of the runtime that is still there."""
-    return [str(pid) for pid in marked("WARREN_TOKEN", runtime.token)] + runtime.trees.ids()
+    return [str(pid) for pid in marked("WARREN_TOKEN", runtime.token)] + list(runtime.trees.left())
 
 
 async def test_two_hundred_rounds_of_naughty_programs_leave_nothing(
@@ -122,7 +122,8 @@ async def test_kill_cancelled_at_any_step_still_leaves_nothing(
         await victims[-1].kill()
         assert left(runtime) == []
 
-    assert await cancel_at_every_step(kill, prepare=prepare) > 1
+    steps = await cancel_at_every_step(kill, prepare=prepare)
+    assert steps > 1 or program == "exits"  # the kill of what has ended is one step
     assert all(victim.is_gone for victim in victims)
     assert zombies() <= before
     assert open_handles() == handles

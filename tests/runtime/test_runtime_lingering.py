@@ -63,6 +63,7 @@ async def test_stuck_check_is_judged_and_its_instance_stops(
         await nursery.start(runtime.serve)
         launched = launch("sleep", "1000")
         running = await runtime.start(launched, record=nowhere)
+        await wait_until(lambda: runtime.spares.is_ready)
         handles = open_handles()
         with trio.fail_after(10):
             result = await running.run(freezes(ice), timeout=SHORT, output_limit=10)
@@ -74,7 +75,7 @@ async def test_stuck_check_is_judged_and_its_instance_stops(
         assert open_handles() == handles - 1  # the main's own
         thaw(ice)
         await wait_until(lambda: procfs.read_stat(stuck) is None)  # reaped as well
-        await wait_until(lambda: launched.id not in runtime.trees.ids())
+        await wait_until(lambda: launched.id not in runtime.trees.left())
         nursery.cancel_scope.cancel()
 
 

@@ -194,7 +194,7 @@ async def test_start_refuses_and_names_what_is_wrong(
     with pytest.raises(CannotRunError) as caught:
         await runtime.start(launched, record=nowhere)
     assert str(caught.value) == message
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
     assert open_handles() == handles
 
 
@@ -224,7 +224,7 @@ async def test_without_descriptors_start_and_run_say_so_and_leave_nothing(
     assert zombies() == before
     await running.kill()
     assert marked("WARREN_TOKEN", runtime.token) == []
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
 
 
 def no_base(token: str) -> None:

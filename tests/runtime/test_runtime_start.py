@@ -19,12 +19,13 @@ import trio
 import trio.testing
 
 from tests.processes import marked, open_handles, wait_until, zombies
-from tests.runtime.runtime_kit import SH, kinds, launch, nowhere, runtime_in
+from tests.runtime.runtime_kit import SH, base_of, kinds, launch, nowhere, runtime_in
 from tests.runtime.test_runtime_adoption import supervisor
 from warren.model.check import Argv
 from warren.model.seams import CannotRunError, ShortageError
 from warren.model.task import Instance
 from warren.process import procfs, spawn
+from warren.process.cgroup import INSTANCE_NAME
 from warren.process.helper import Helper
 from warren.process.spawn import Starter
 from warren.process.trees import TreeKind
@@ -73,7 +74,7 @@ async def test_two_hundred_starts_at_once_run_once_each(
     assert open_handles() == handles
     assert zombies() == before
     assert helper_of(runtime) == helper
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
 
 
 async def test_starts_of_a_helper_that_dies_are_done_by_another_once_each(
@@ -125,7 +126,7 @@ async def test_helper_killed_at_any_step_doubles_and_loses_nothing(
     runtime.starter.open()
     assert open_handles() == handles
     assert zombies() <= before
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
 
 
 async def test_helper_that_does_not_answer_is_replaced(
@@ -147,12 +148,12 @@ async def test_helper_that_always_dies_is_a_reason_and_leaves_nothing(
     tmp_path: Path, kind: TreeKind
 ) -> None:
     runtime = runtime_in(tmp_path, kind)
-    runtime.starter = Starter(soft_limit=-2)  # which no helper can take
+    runtime.spares.starter = Starter(soft_limit=-2)  # which no helper can take
     handles = open_handles()
     with pytest.raises(CannotRunError, match="the helper that starts programs ended 3 times"):
         await runtime.start(launch("sleep", "1000"), record=nowhere)
     assert open_handles() == handles
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
 
 
 @pytest.mark.parametrize("room", range(2, 8))
@@ -160,7 +161,7 @@ async def test_shortage_of_the_helper_or_its_child_is_told_and_ends_no_helper(
     tmp_path: Path, kind: TreeKind, room: int
 ) -> None:
     runtime = runtime_in(tmp_path, kind)
-    runtime.starter = Starter(soft_limit=room)  # of descriptors; with 8 it starts
+    runtime.spares.starter = Starter(soft_limit=room)  # of descriptors; with 8 it starts
     with closing(runtime.starter):
         runtime.starter.open()
         handles, before, helper = open_handles(), zombies(), helper_of(runtime)
@@ -171,7 +172,7 @@ async def test_shortage_of_the_helper_or_its_child_is_told_and_ends_no_helper(
         assert is_alive(helper)
         assert open_handles() == handles
         assert zombies() == before
-        assert runtime.trees.ids() == []
+        assert runtime.trees.left() == {}
 
 
 async def test_helpers_that_others_end_are_not_counted(
@@ -180,12 +181,12 @@ async def test_helpers_that_others_end_are_not_counted(
     killed = list[int]()
     honest = Helper.ask
 
-    async def ask(self: Helper, told: bytes, *handles: int) -> None:
+    async def ask(self: Helper, gate: int, cgroup: str) -> None:
         if len(killed) == 5:
-            await honest(self, told, *handles)
+            await honest(self, gate, cgroup)
             return
         os.kill(self.pid, signal.SIGSTOP)
-        await honest(self, told, *handles)
+        await honest(self, gate, cgroup)
         killed.append(self.pid)
         runtime.starter.close()
         runtime.starter.open()
@@ -199,17 +200,23 @@ async def test_helpers_that_others_end_are_not_counted(
 async def test_helper_ends_with_its_supervisor_and_is_not_adopted(
     runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
 ) -> None:  # S21
-    async with supervisor("start", str(tmp_path), kind, "sleep", "1000") as other:
+    async with supervisor("serve", str(tmp_path), kind, "sleep", "1000") as other:
         instance = msgspec.json.decode(await other.hear(), type=Instance)
-        children = [s.pid for s in procfs.all_stats() if s.parent == other.process.pid]
-        helpers = [pid for pid in children if pid != instance.pid]
-        assert len(helpers) == 1
+
+        def others() -> list[int]:
+            parent = other.process.pid
+            return [
+                s.pid for s in procfs.all_stats() if s.parent == parent != s.pid != instance.pid
+            ]
+
+        await wait_until(lambda: len(others()) == 2)  # the helper and a spare
+        ended = others()
         await other.die()
-    await wait_until(lambda: not is_alive(helpers[0]))
+    await wait_until(lambda: not any(map(is_alive, ended)))
     await runtime.sweep(frozenset())  # the program, if its gate was open by then
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
     await wait_until(lambda: not is_alive(instance.pid or 0))
-    for pid in (helpers[0], instance.pid or 0):  # they have come to us, dead
+    for pid in (*ended, instance.pid or 0):  # they have come to us, dead
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222
 
@@ -224,6 +231,81 @@ async def test_helper_ends_with_the_runtime(kind: TreeKind, tmp_path: Path) -> N
     assert procfs.read_stat(helper) is None
     assert zombies() == before
     assert open_handles() <= handles + 2  # Trio's own for signals stay
+
+
+# A child born ahead
+
+
+@pytest.fixture
+async def served(runtime: ProcessRuntime, nursery: trio.Nursery) -> ProcessRuntime:
+    """A runtime that has a child ready."""
+    await nursery.start(runtime.serve)
+    await (await runtime.start(launch("true"), record=nowhere)).kill()
+    await wait_until(lambda: runtime.spares.is_ready)
+    return runtime
+
+
+async def test_start_needs_no_helper_where_a_child_was_born_ahead(
+    served: ProcessRuntime, tmp_path: Path
+) -> None:
+    helper = helper_of(served)
+    os.kill(helper, signal.SIGSTOP)
+    await starts_at_once(served, 1, tmp_path / "ran")
+    assert ran(tmp_path / "ran") == [0]
+    os.kill(helper, signal.SIGCONT)
+    await wait_until(lambda: served.spares.is_ready)  # and then there is another
+
+
+async def test_child_born_ahead_that_somebody_has_killed_is_not_used(
+    served: ProcessRuntime, tmp_path: Path
+) -> None:
+    handles, before = open_handles(), zombies()
+    (ahead,) = set(procfs.own_children()) - {helper_of(served)} - before
+    os.kill(ahead, signal.SIGKILL)
+    await wait_until(lambda: not is_alive(ahead))
+    await starts_at_once(served, 1, tmp_path / "ran")
+    assert ran(tmp_path / "ran") == [0]
+    assert procfs.read_stat(ahead) is None
+    await wait_until(lambda: served.spares.is_ready)
+    assert open_handles() == handles
+    assert zombies() <= before
+
+
+async def test_child_born_ahead_is_no_stray_and_ends_with_the_runtime(
+    kind: TreeKind, tmp_path: Path
+) -> None:
+    runtime = runtime_in(tmp_path, kind)
+    handles, before = open_handles(), zombies()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime.serve)
+        running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+        await wait_until(lambda: runtime.spares.is_ready)
+        assert await runtime.sweep(frozenset({running.instance.id})) == []
+        assert runtime.spares.is_ready
+        await starts_at_once(runtime, 1, tmp_path / "ran")
+        await running.kill()
+        nursery.cancel_scope.cancel()
+    assert ran(tmp_path / "ran") == [0]
+    assert zombies() == before
+    assert open_handles() <= handles + 2  # Trio's own for signals stay
+    if kind == "cgroup":
+        assert not base_of(runtime).exists()
+
+
+@pytest.mark.parametrize("kind", kinds()[:1])
+async def test_cgroup_says_whose_it_is_and_an_old_one_is_swept(
+    runtime: ProcessRuntime,
+) -> None:
+    launched = launch("sleep", "1000")
+    running = await runtime.start(launched, record=nowhere)
+    assert list(runtime.trees.left()) == [launched.id]
+    path = runtime.trees.left()[launched.id]
+    assert os.getxattr(path, INSTANCE_NAME) == launched.id.encode()
+    old = base_of(runtime) / "0123abcd-1"  # in which an earlier supervisor had a child ready
+    old.mkdir()
+    assert await runtime.sweep(frozenset({launched.id})) == [old.name]
+    assert not old.exists()
+    await running.kill()
 
 
 async def test_killed_at_its_gate_with_our_byte_unread_is_an_end_like_any_other(
@@ -246,7 +328,7 @@ async def test_killed_at_its_gate_with_our_byte_unread_is_an_end_like_any_other(
         await trio.testing.wait_all_tasks_blocked()
         os.kill(gated[0], signal.SIGKILL)
     assert open_handles() == handles
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
 
 
 # Programs that cannot be
@@ -281,7 +363,7 @@ async def test_script_that_cannot_run_says_why_and_leaves_nothing(
     assert str(caught.value).startswith(f"{path}: {said}")
     assert open_handles() == handles
     await running.kill()
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
 
 
 async def test_what_execve_takes_is_taken_and_what_not_is_said(runtime: ProcessRuntime) -> None:
@@ -298,7 +380,7 @@ async def test_what_execve_takes_is_taken_and_what_not_is_said(runtime: ProcessR
     with pytest.raises(CannotRunError, match="each < 128 KiB"):
         await runtime.start(launch("echo", "x" * 140_000), record=nowhere)
     assert marked("WARREN_TOKEN", runtime.token) == []
-    assert runtime.trees.ids() == []
+    assert runtime.trees.left() == {}
 
 
 async def test_variables_are_never_options_of_anybody(runtime: ProcessRuntime) -> None:
@@ -320,8 +402,7 @@ async def test_variables_are_never_options_of_anybody(runtime: ProcessRuntime) -
 @pytest.mark.parametrize("kind", [k for k in kinds() if k != "walk"])
 def test_a_cgroup_of_its_user_is_enough(kind: TreeKind, tmp_path: Path) -> None:
     """Without root, in a part of the tree that is the user's own, as under `systemd --user`."""
-    handle = runtime_in(tmp_path, kind).trees.handle("x")
-    own = Path(handle).parent.parent / f"test-{os.getpid()}"
+    own = base_of(runtime_in(tmp_path, kind)).parent / f"test-{os.getpid()}"
     own.mkdir()
     try:
         for path in (own, *(own / f"cgroup.{name}" for name in ("procs", "threads"))):

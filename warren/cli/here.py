@@ -29,7 +29,7 @@ def run_here(*, cwd: Path, user: str | None, env: Mapping[str, str]) -> RunInCon
         trees = choose_trees("walk", token="check", reaper=reaper)  # noqa: S106
 
         def branch() -> Tree:
-            return trees.create(f"check-{os.getpid()}")
+            return trees.create()
 
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         context = Context(

@@ -46,8 +46,12 @@ class Ledger:
 
     def write(self, **changes: object) -> None:
         """Change the record, on disk too."""
-        self.record = msgspec.structs.replace(self.record, **changes)
+        self._change(**changes)
         self._around.journal.save(self.record)
+
+    def _change(self, **changes: object) -> None:
+        """Change the record, on disk with what is written next."""
+        self.record = msgspec.structs.replace(self.record, **changes)
 
     def announce(self, kind: EventKind, message: str, reason: Reason | None = None) -> None:
         """Tell of a transition."""
@@ -91,19 +95,24 @@ class Ledger:
 
     def ready_for(self) -> float:
         """Seconds of readiness up to now; where they amount to good running, the slate is
-        wiped (S17)."""
+        wiped (S17), on disk with what is written next."""
         if self._ready_at is None:
             return 0.0
         seconds = trio.current_time() - self._ready_at
         if seconds >= self.record.spec.restart.reset_after:
             history = msgspec.structs.replace(self.record.history, streak=0)
-            self.write(history=history, failed_before=0)
+            self._change(history=history, failed_before=0)
         return seconds
 
     def launch(self, ports: Mapping[str, int]) -> Launch:
-        """The next start of the task, counted and written down."""
-        phase = max(self.record.phase, Phase.STARTING)
-        self.write(starts=self.record.starts + 1, phase=phase, restart_at=None, restart_delay=None)
+        """The next start of the task, counted. It is written down with its instance, before the
+        program runs."""
+        self._change(
+            starts=self.record.starts + 1,
+            phase=max(self.record.phase, Phase.STARTING),
+            restart_at=None,
+            restart_delay=None,
+        )
         task, spec = self.record.id, self.record.spec
         token = f"{self._around.chance.getrandbits(32):08x}"
         name = instance_id(task, self.record.starts, token)

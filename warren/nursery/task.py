@@ -376,6 +376,9 @@ class TaskNursery:
 
     def _set_alarm(self, delay: float) -> None:
         assert self._nursery is not None
+        if not delay and self._place.take_nowait():
+            self._send.send_nowait(Event.DUE)
+            return
         self._nursery.start_soon(self._sleep, delay)
 
     async def _sleep(self, delay: float) -> None:

@@ -1,10 +1,12 @@
 """Trees kept by cgroup2: nobody leaves, and one write kills all.
 
-    <mount>/<our own cgroup>/warren-<token>/<instance id>/          the instance
-                                                        /check-3    a check, idle or running
+    <mount>/<our own cgroup>/warren-<token>/5f3a9c01-7/             an instance
+                                                      /check-3      a check, idle or running
 
-No controller is needed, so this works beside v1 (a hybrid mount) and without delegation of
-controllers. Directories of ended checks are kept for the next one and go with the instance.
+A directory is made before it is known for whom, so that a child may wait in it; the instance's id
+is in its attribute INSTANCE_NAME (`getfattr -n user.warren.instance`). No controller is
+needed, so this works beside v1 (a hybrid mount) and without delegation of controllers. Directories
+of ended checks are kept for the next one and go with the instance.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import itertools
 import os
+import secrets
 import signal
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +28,7 @@ from warren.process.procfs import Stat
 from warren.process.reaper import Reaper
 from warren.process.tree import INSTANCE_VARIABLE, Mark, born_since, mark, mark_of, send
 
+INSTANCE_NAME = "user.warren.instance"  # an attribute of the directory: cgroup2 renames none
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -58,6 +63,8 @@ class Cgroups:
         self.base = base
         self._reaper = reaper
         self._inside = f"{_inner(base)}/"
+        self._prefix = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
         reaper.add_owner(self._owns)
 
     def __repr__(self) -> str:
@@ -67,18 +74,17 @@ class Cgroups:
     def containment(self) -> str:
         return "cgroup"
 
-    def create(self, instance: str) -> CgroupTree:
-        path = self.base / instance
+    def create(self) -> CgroupTree:
+        path = self.base / f"{self._prefix}-{next(self._numbers)}"
         path.mkdir(parents=True)
-        return CgroupTree(path, instance, self._reaper)
+        return CgroupTree(path, path.name, self._reaper)
 
-    def handle(self, instance: str) -> str:
-        return str(self.base / instance)
-
-    def ids(self) -> list[str]:
+    def left(self) -> dict[str, str]:
+        paths = list[Path]()
         with contextlib.suppress(FileNotFoundError):
-            return sorted(entry.name for entry in self.base.iterdir() if entry.is_dir())
-        return []
+            paths = [path for path in self.base.iterdir() if path.is_dir()]
+        found = {_instance_of(path) or path.name: str(path) for path in paths}
+        return {k: v for k, v in found.items() if not k.startswith(f"{self._prefix}-")}
 
     def _owns(self, stat: Stat) -> bool:
         path = procfs.cgroup2_path(stat.pid)
@@ -117,6 +123,10 @@ class CgroupTree:
     @property
     def handle(self) -> str:
         return str(self._path)
+
+    def assign(self, instance: str) -> None:
+        os.setxattr(self._path, INSTANCE_NAME, os.fsencode(instance))
+        self._instance = instance
 
     def add(self, pid: int) -> None:
         self._since = since = mark_of(pid)
@@ -182,10 +192,9 @@ class CgroupTree:
 
     def was_out_of_memory(self) -> bool:
         """Whether the kernel killed for memory here; unknown, hence False, without controller."""
-        with contextlib.suppress(OSError):
-            text = (self._path / "memory.events").read_text()
-            counts = dict(line.split() for line in text.splitlines())
-            return counts.get("oom_kill", "0") != "0"
+        with contextlib.suppress(OSError), open(f"{self._path}/memory.events", "rb") as events:  # noqa: PTH123
+            counts = dict(line.split() for line in events)
+            return counts.get(b"oom_kill", b"0") != b"0"
         return False
 
     async def _end_loose(self, since: Mark, main: int) -> None:
@@ -291,6 +300,9 @@ async def _remove(path: Path) -> None:
 
 
 def _is_removed(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # most have nothing below them
+        path.rmdir()
+        return True
     for directory in _below(path):
         with contextlib.suppress(OSError):
             directory.rmdir()
@@ -301,6 +313,13 @@ def _below(path: Path) -> Iterator[Path]:
     """The directory's tree, children before their parents."""
     for name, _, _ in os.walk(path, topdown=False):
         yield Path(name)
+
+
+def _instance_of(path: Path) -> str | None:
+    try:
+        return os.fsdecode(os.getxattr(path, INSTANCE_NAME))
+    except OSError:  # there is none, or the directory is gone
+        return None
 
 
 def _pids_of(path: Path) -> list[int]:

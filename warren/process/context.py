@@ -55,32 +55,43 @@ class Context:
         """The same context with more variables."""
         return dataclasses.replace(self, env={**self.env, **extra}) if extra else self
 
-    def resolve(self, argv: Sequence[str]) -> list[str]:
-        """The argv with the program's full path, sought in the context's PATH and directory."""
+    def check(self, argv: Sequence[str]) -> None:
+        """Raise CannotRunError where no program can be given that argv."""
         if not argv or not argv[0]:
             raise CannotRunError("the command is empty: want a program to run")
         if any("\0" in part for part in argv):
             raise CannotRunError(f"{argv[0]}: a NUL character in an argument")
+
+    def candidates(self, name: str) -> list[str]:
+        """Where a program of that name may be, the first first: by the context's PATH and
+        directory."""
+        directories = [""] if "/" in name else self._search.split(":")
+        return [os.path.join(self.cwd or "/", directory, name) for directory in directories]  # noqa: PTH118
+
+    def resolve(self, argv: Sequence[str]) -> list[str]:
+        """The argv with the program's full path, sought in the context's PATH and directory."""
+        self.check(argv)
         if self.cwd is not None and not os.path.isdir(self.cwd):  # noqa: PTH112
             raise CannotRunError(f"{self.cwd}: no such directory to run {argv[0]} in")
         return [self._find(argv[0]), *argv[1:]]
 
+    @property
+    def _search(self) -> str:
+        return self.env.get("PATH", DEFAULT_PATH)
+
     def _find(self, name: str) -> str:
-        if "/" in name:
-            path = os.path.join(self.cwd or "/", name)  # noqa: PTH118
-            if os.path.isdir(path):  # noqa: PTH112
-                raise CannotRunError(f"{name}: is a directory")
-            if os.access(path, os.X_OK):
-                return path
-            found = os.path.exists(path)  # noqa: PTH110
-            raise CannotRunError(f"{name}: {'not executable' if found else 'no such file'}")
-        search = self.env.get("PATH", DEFAULT_PATH)
-        for directory in search.split(":"):
-            path = os.path.join(self.cwd or "/", directory, name)  # noqa: PTH118
+        candidates = self.candidates(name)
+        for path in candidates:
             if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112
                 return path
-        said = search if len(search) <= PATH_SHOWN else f"{search[: PATH_SHOWN - 3]}..."
-        raise CannotRunError(f"{name}: not found in PATH {said}")
+        if "/" not in name:
+            search = self._search
+            said = search if len(search) <= PATH_SHOWN else f"{search[: PATH_SHOWN - 3]}..."
+            raise CannotRunError(f"{name}: not found in PATH {said}")
+        if os.path.isdir(candidates[0]):  # noqa: PTH112
+            raise CannotRunError(f"{name}: is a directory")
+        found = os.path.exists(candidates[0])  # noqa: PTH110
+        raise CannotRunError(f"{name}: {'not executable' if found else 'no such file'}")
 
 
 def credentials_of(user: str | None) -> Credentials | None:

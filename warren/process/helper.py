@@ -43,28 +43,22 @@ class Helper:
         """Its pid."""
         return self._process.pid
 
-    async def ask(self, told: bytes, *handles: int) -> None:
-        """Ask for a start. Where the helper has ended, nobody has the handles then but us.
+    async def ask(self, gate: int, cgroup: str) -> None:
+        """Ask for a child, which is to have this end of its start's socket. Where the helper has
+        ended, nobody has that end then but us.
 
-        One task at a time. In a file of its own what is told may be as long as execve takes.
-        Raises OSError.
+        One task at a time. Raises OSError.
         """
-        payload = os.memfd_create("warren-start", os.MFD_CLOEXEC)
-        try:
-            os.write(payload, told)
-            given = array.array("i", [*handles, payload])
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)]
-            while True:
-                try:
-                    self._socket.sendmsg([b"S"], ancillary, socket.MSG_NOSIGNAL)
-                except BlockingIOError:
-                    await trio.lowlevel.wait_writable(self._socket)
-                except (BrokenPipeError, ConnectionResetError):
-                    return
-                else:
-                    return
-        finally:
-            os.close(payload)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [gate]))]
+        while True:
+            try:
+                self._socket.sendmsg([b"S", os.fsencode(cgroup)], ancillary, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._socket)
+            except (BrokenPipeError, ConnectionResetError):
+                return
+            else:
+                return
 
     def kill(self, killer: object) -> None:
         """Kill it: what it was asked and has not done ends with it."""

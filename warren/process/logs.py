@@ -51,6 +51,7 @@ class Logs:
         self.followers = Followers()
         self._slots: dict[str, SlotFiles] = {}
         self._troubled = set[str]()  # told of already
+        self._is_prepared = False
 
     def __repr__(self) -> str:
         return f"<Logs {self.directory}, {self.keep} times {self.limit} bytes>"
@@ -63,18 +64,25 @@ class Logs:
         """Make the directories. Raises OSError."""
         for directory in (self.directory, self.directory / "index"):
             os.makedirs(directory, 0o750, exist_ok=True)  # noqa: PTH103
+        self._is_prepared = True
 
     def open(self, task: TaskId, instance: str = "") -> int:
         """A descriptor to append to, for an instance that begins now. The caller closes it.
         Raises OSError."""
-        self.prepare()
         path = self.path(task)
-        handle = os.open(path, _FLAGS, _MODE)
+        try:
+            if not self._is_prepared:
+                self.prepare()
+            handle = os.open(path, _FLAGS, _MODE)
+        except FileNotFoundError:  # it was removed meanwhile
+            self.prepare()
+            handle = os.open(path, _FLAGS, _MODE)
         if instance:
             try:
                 self._note_start(self.slot(path.name), handle, task, instance)
             except OSError as error:  # it is not worth an instance
                 self.note_trouble(path.name, error)
+                self._is_prepared = False
         return handle
 
     def _note_start(self, slot: SlotFiles, handle: int, task: TaskId, instance: str) -> None:

@@ -140,8 +140,8 @@ async def serve_reaping(
         async for _ in deaths:
             while True:  # until a look has not failed: there may be no other death for long
                 async with boundary:
-                    reaper.reap_strays()
-                    # Many deaths are one look: a zombie may wait, our event loop may not.
+                    # Many deaths are one look, and what a death sets off goes first: a zombie may
+                    # wait, our event loop may not.
                     await trio.sleep(0.25)
                     reaper.reap_strays()
                     break

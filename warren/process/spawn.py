@@ -1,6 +1,7 @@
 """Start programs: gated (instances, and checks as another user) or at once (other exec checks).
 
-    gated:   the helper forks -> born in its cgroup, waits -> [ written down ] -> byte -> exec
+    gated:   the helper forks -> born in its cgroup -> told what to become, waits at its gate
+                 -> [ written down ] -> byte -> exec
     at once: exec -> moved into its tree -> whoever it forked before that moved too
 
 The helper (`starter.py`) is asked, and then only waited for: neither a fork nor the kernel's wait
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import dataclasses
 import errno
 import marshal
 import os
@@ -32,7 +34,7 @@ from collections.abc import Generator, Sequence
 
 import trio
 
-from warren.model.seams import CannotRunError, ShortageError
+from warren.model.seams import CannotRunError
 from warren.process.context import Context, cannot_exec, cannot_run
 from warren.process.helper import Helper
 from warren.process.inherited import UMASK, is_plain
@@ -46,25 +48,50 @@ _ONE_HANDLE = socket.CMSG_SPACE(4)
 _FAILED = re.compile(rb"E(\d+) (\w+)(?: of (\d+))?\Z")
 
 
+class NotFoundError(CannotRunError):
+    """There is no such program, or no such directory to run it in."""
+
+
 class Gated:
     """A child that waits at its gate: our child. Whoever has it reaps it and closes `pidfd`."""
 
-    def __init__(self, pid: int, pidfd: int, gate: socket.socket, program: _Program) -> None:
+    def __init__(self, pid: int, pidfd: int, gate: socket.socket) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self._gate = gate
-        self._program = program
+        self._program: _Program | None = None
 
-    async def open(self) -> None:
+    def tell(self, argv: Sequence[str], context: Context, *, output: int) -> None:
+        """Tell it once what to become, which it prepares. Raises OSError, and CannotRunError where
+        no program can be given that argv."""
+        context.check(argv)
+        self._program = _Program(argv, context)
+        # In a file of its own what is told may be as long as execve takes.
+        payload = os.memfd_create("warren-start", os.MFD_CLOEXEC)
+        try:
+            os.write(payload, self._program.told())
+            given = array.array("i", [output, payload])
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)]
+            with contextlib.suppress(BrokenPipeError):  # it was killed; its end tells
+                self._gate.sendmsg([b"R"], ancillary, socket.MSG_NOSIGNAL)
+        finally:
+            os.close(payload)
+
+    async def open(self, *, settle: float = 0.0) -> None:
         """Let the program run; returns once it does. Raises CannotRunError where it cannot, or
         where it does not within some seconds, as its directory is on a mount that is dead.
 
-        Unless it has returned it may run or not: kill its tree.
+        It returns after `settle` seconds at the earliest: woken by the exec we would take the
+        processor from a program that has just begun. Unless it has returned the program may run or
+        not: kill its tree.
         """
+        assert self._program is not None, "it is told first"
         with self._gate:
             with contextlib.suppress(BrokenPipeError):  # it was killed at the gate; its end tells
                 self._gate.send(b"\n", socket.MSG_NOSIGNAL)
             with trio.move_on_after(OPENS_WITHIN) as waiting:
+                if settle:
+                    await trio.sleep(settle)
                 await trio.lowlevel.wait_readable(self._gate)
             if waiting.cancelled_caught:
                 self._program.refuse_silent()
@@ -126,26 +153,39 @@ class Starter:
 
         Is not cut short when cancelled: the answer takes a millisecond, and is needed to end it.
         """
-        program = _Program(argv, context, cgroup)
+        gated = await self.bear(argv[0], cgroup=cgroup)
+        try:
+            gated.tell(argv, context, output=output)
+        except OSError as error:
+            gated.abandon()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(gated.pid, 0)  # noqa: ASYNC222  # it ends at once
+            raise cannot_run(error, argv[0]) from error
+        return gated
+
+    async def bear(self, name: str, *, cgroup: str = "") -> Gated:
+        """Have a child in that cgroup, to be told what to become. Raises CannotRunError, which
+        says that it is for `name`. Is not cut short when cancelled either."""
+        birth = _Birth(cgroup)
         try:
             with trio.CancelScope(shield=True):
-                while program.lost < _ATTEMPTS:
-                    gated = await self._attempt(program, output)
+                while birth.lost < _ATTEMPTS:
+                    gated = await self._attempt(birth)
                     if gated is not None:
                         return gated
         except OSError as error:
-            raise cannot_run(error, argv[0]) from error
-        raise CannotRunError(f"{argv[0]}: the helper that starts programs ended {_ATTEMPTS} times")
+            raise cannot_run(error, name) from error
+        raise CannotRunError(f"{name}: the helper that starts programs ended {_ATTEMPTS} times")
 
-    async def _attempt(self, program: _Program, output: int) -> Gated | None:
+    async def _attempt(self, birth: _Birth) -> Gated | None:
         """Ask once; None where the helper ended before it had forked. What another start or
         somebody else ended counts for them."""
         gate, theirs = socket.socketpair()
         try:
             gate.setblocking(False)
             with theirs:
-                helper = await self._ask(program, theirs.fileno(), output)
-            gated = await self._answer(program, gate, helper)
+                helper = await self._ask(birth, theirs.fileno())
+            gated = await self._answer(birth, gate, helper)
         except BaseException:
             gate.close()
             raise
@@ -154,31 +194,33 @@ class Starter:
             async with self._asking:
                 is_first = self._helper is helper
                 if is_first and not await helper.has_ended():
-                    raise ShortageError(program.silence())
-                program.lost += is_first if helper.killer is None else helper.killer is program
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # it had no room for it
+                birth.lost += is_first if helper.killer is None else helper.killer is birth
                 if is_first:
                     self._let_go()
         return gated
 
-    async def _ask(self, program: _Program, gate: int, output: int) -> Helper:
+    async def _ask(self, birth: _Birth, gate: int) -> Helper:
         async with self._asking:
             helper = self._living()
             with trio.move_on_after(_PATIENCE) as waiting:
-                await helper.ask(program.told, gate, output)
+                await helper.ask(gate, birth.cgroup)
             if waiting.cancelled_caught:
-                helper.kill(program)
+                helper.kill(birth)
             return helper
 
-    async def _answer(self, program: _Program, gate: socket.socket, helper: Helper) -> Gated | None:
+    async def _answer(self, birth: _Birth, gate: socket.socket, helper: Helper) -> Gated | None:
         with trio.move_on_after(_PATIENCE) as waiting:
             await trio.lowlevel.wait_readable(gate)
         if waiting.cancelled_caught:
-            helper.kill(program)
+            helper.kill(birth)
             await trio.lowlevel.wait_readable(gate)
         word, ancillary, _, _ = gate.recvmsg(_LONGEST_WORD, _ONE_HANDLE, socket.MSG_CMSG_CLOEXEC)
         if not word:
             return None
-        program.refuse(word)
+        if failed := _Failure.of(word):
+            failed.reap()
+            raise failed.error
         pid = int(word[1:])
         if not ancillary:  # there was no room for it among our descriptors
             gate.close()  # which ends the child
@@ -186,7 +228,7 @@ class Starter:
                 os.waitpid(pid, 0)  # noqa: ASYNC222  # it ends at once
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         pidfd = array.array("i", ancillary[0][2])[0]
-        return Gated(pid, pidfd, gate, program)
+        return Gated(pid, pidfd, gate)
 
     def _living(self) -> Helper:
         if self._is_closed:
@@ -248,29 +290,60 @@ def _own_limit(soft: int) -> Generator[None, None, None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
-class _Program:
-    """What the helper is told of a program, and what its words mean."""
+@dataclasses.dataclass(eq=False)
+class _Birth:
+    """One child to be had. `lost` counts the helpers that have ended under it."""
 
-    def __init__(self, argv: Sequence[str], context: Context, cgroup: str) -> None:
-        who = context.credentials
+    cgroup: str
+    lost: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Failure:
+    """What went wrong in the helper or a child, and at which stage; the child's pid where it could
+    not tell who it is."""
+
+    stage: str
+    error: OSError
+    pid: int | None
+
+    @classmethod
+    def of(cls, word: bytes) -> _Failure | None:
+        """What a word says; None where it says something else."""
+        failed = _FAILED.match(word)
+        if failed is None:
+            return None
+        number = int(failed[1])
+        pid = int(failed[3]) if failed[3] else None
+        return cls(failed[2].decode(), OSError(number, os.strerror(number)), pid)
+
+    def reap(self) -> None:
+        """Reap a child that nobody was told of: it is in its cgroup until it has ended."""
+        if self.pid is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)  # which is at once
+
+
+class _Program:
+    """What a child is told of its program, and what its words mean."""
+
+    def __init__(self, argv: Sequence[str], context: Context) -> None:
         self._argv = argv
         self._context = context
-        self.lost = 0  # helpers that have ended under its start
-        self.told: bytes = marshal.dumps(
+
+    def told(self) -> bytes:
+        """What a child is told."""
+        who = self._context.credentials
+        return marshal.dumps(
             {
-                "path": os.fsencode(argv[0]),
-                "argv": [os.fsencode(word) for word in argv],
-                "env": {os.fsencode(k): os.fsencode(v) for k, v in context.env.items()},
-                "cwd": os.fsencode(context.cwd or "/"),
+                "paths": [os.fsencode(path) for path in self._context.candidates(self._argv[0])],
+                "argv": [os.fsencode(word) for word in self._argv],
+                "env": {os.fsencode(k): os.fsencode(v) for k, v in self._context.env.items()},
+                "cwd": os.fsencode(self._context.cwd or "/"),
                 "ids": None if who is None else (who.uid, who.gid, tuple(who.groups)),
-                "new_privileges": who is None or context.new_privileges,
-                "cgroup": cgroup,
+                "new_privileges": who is None or self._context.new_privileges,
             }
         )
-
-    def silence(self) -> str:
-        """What to say where a helper lives on that has said nothing of this start."""
-        return f"{self._argv[0]}: the helper that starts programs had no room for it"
 
     def refuse_silent(self) -> None:
         """Raise CannotRunError, as its child has not become it in time."""
@@ -280,19 +353,17 @@ class _Program:
 
     def refuse(self, word: bytes) -> None:
         """Raise CannotRunError where the word says that it could not be run."""
-        failed = _FAILED.match(word)
+        failed = _Failure.of(word)
         if failed is None:
             return
-        if failed[3]:  # a child could not tell who it is; it is in its cgroup until it has ended
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(int(failed[3]), 0)  # which is at once
-        error = OSError(int(failed[1]), os.strerror(int(failed[1])))
-        match failed[2]:
-            case b"exec":
+        name, where, error = self._argv[0], self._context.cwd or "/", failed.error
+        match failed.stage:
+            case "exec":
                 raise cannot_exec(error, self._argv, self._context.env)
-            case b"cwd":
-                raise cannot_run(error, self._context.cwd or "/")
-            case b"fork":
-                raise cannot_run(error, self._argv[0])
+            case "find" | "cwd" if error.errno == errno.ENOENT:
+                missing = where if failed.stage == "cwd" else name
+                raise NotFoundError(f"{missing}: {error.strerror}")
+            case "cwd":
+                raise cannot_run(error, where)
             case stage:
-                raise cannot_run(error, f"{self._argv[0]}: {stage.decode()}")
+                raise cannot_run(error, f"{name}: {stage}")

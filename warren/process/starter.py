@@ -1,17 +1,18 @@
 """The helper that starts programs: a process with one thread, which imports nothing of Warren.
 
-    supervisor --- request, descriptors ---> helper --- clone3 ---> child: the supervisor's own,
-         ^                                                            |    born in its cgroup
-         `--- its start's own socket: pid and pidfd; its byte; why it cannot become its program
+    supervisor --- a start's own socket ---> helper --- clone3 ---> child: the supervisor's own,
+         |                                                            |    born in its cgroup
+         `--- that socket: pid and pidfd; what to become; its byte; why it cannot become that
 
 Run by `helper.py` as `python -I -S /dev/fd/N SOFT_LIMIT`, its socket as stdin. Whoever has threads
 may not clone and then run Python, and whoever moves a process into a cgroup waits some 10 ms for
 the kernel; a child born there does not. Where the kernel refuses that, the child joins by itself:
 it is not our event loop that waits.
 
-Once forked, the child tells who it is, becomes all that its program shall be, and waits at its
-gate. A gate whose far end is closed ends the child, so that a program never runs unrecorded; and a
-start's socket that ends without a word means that there is no child, and will not be.
+Once forked, the child tells who it is and waits to be told what to become, which may be long after.
+It finds its program, becomes all that this shall be, and waits at its gate. A socket whose far end
+is closed ends the child, so that a program never runs unrecorded; and one that ends without a word
+means that there is no child, and will not be.
 
 The helper ends with its socket. What it was started with (ignored signals, a mask, a umask) goes no
 further: its children get what `docs/service-file.md` promises.
@@ -33,8 +34,8 @@ import sys
 
 UMASK = 0o022
 _NAME = b"warren-starter"
-_DESCRIPTORS = 3  # a request's: the start's socket, the output, the payload
-_ROOM = socket.CMSG_SPACE(_DESCRIPTORS * 4)
+_DESCRIPTORS = 2  # what a child is told: the output, the payload
+_LONGEST = 8192  # bytes of a request: a path
 _CLONE_PARENT = 0x8000
 _CLONE_INTO_CGROUP = 0x200000000
 _SYS_CLONE3 = 435  # on every architecture
@@ -56,18 +57,22 @@ def main() -> None:
     _reset(sys.argv[1])
     control = socket.socket(fileno=0)
     while True:
-        word, ancillary, flags, _ = control.recvmsg(16, _ROOM, socket.MSG_CMSG_CLOEXEC)
-        if not word:
+        cgroup, handles = _receive(control, _LONGEST, 1)
+        if not cgroup:
             return
-        handles = array.array("i")
-        for _level, _kind, data in ancillary:
-            handles.frombytes(data)
-        if len(handles) == _DESCRIPTORS and not flags & socket.MSG_CTRUNC:
-            _serve(*handles)
-        elif handles:  # the first is the start's socket; there was no room for the others
-            _tell_failure(handles[0], "fork", OSError(errno.EMFILE, "no room"))
-        for handle in handles:
-            os.close(handle)
+        for gate in handles:
+            _serve(gate, cgroup[1:])
+            os.close(gate)
+
+
+def _receive(connection: socket.socket, size: int, count: int) -> tuple[bytes, array.array[int]]:
+    """A message with its descriptors; fewer than `count` where there is no room for them."""
+    room = socket.CMSG_SPACE(count * 4)
+    word, ancillary, _, _ = connection.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
+    handles = array.array("i")
+    for _level, _kind, data in ancillary:
+        handles.frombytes(data)
+    return word, handles
 
 
 def _reset(soft: str) -> None:
@@ -97,22 +102,21 @@ def default_internal_signals() -> None:
             _libc.syscall(call, number, bytes(_SIGACTION_SIZE), None, ctypes.c_size_t(8))
 
 
-def _serve(gate: int, output: int, payload: int) -> None:
+def _serve(gate: int, cgroup: bytes) -> None:
     """Fork one child. What goes wrong is told on its start's own socket."""
     try:
-        request = marshal.loads(os.pread(payload, os.fstat(payload).st_size, 0))  # noqa: S302
-        is_born_there, pid = _fork(request["cgroup"])
+        is_born_there, pid = _fork(cgroup)
     except OSError as error:
         _tell_failure(gate, "fork", error)
         return
     if pid == 0:
         try:
-            _become(gate, output, request, is_born_there=is_born_there)
+            _become(gate, b"" if is_born_there else cgroup)
         finally:
             os._exit(125)
 
 
-def _fork(cgroup: str) -> tuple[bool, int]:
+def _fork(cgroup: bytes) -> tuple[bool, int]:
     """A child of the supervisor's; whether it was born in the cgroup, and its pid, 0 in itself."""
     if not cgroup:
         return True, _clone()
@@ -155,28 +159,41 @@ def _checked(result: int) -> int:
 # In the child
 
 
-def _become(gate: int, output: int, request: dict[str, object], *, is_born_there: bool) -> None:
-    """Tell who we are, wait for our byte, become the program. Returns only where it cannot."""
+def _become(gate: int, cgroup: bytes) -> None:
+    """Tell who we are, hear what to become, wait for our byte, be it. Returns only where that
+    cannot be. `cgroup` is one to join."""
     with socket.socket(fileno=gate) as start:
         pid = os.getpid()
         # Before it leads a session: whoever dies without having been told of is reaped as a stray.
         try:
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, 0)  # which was the helper's socket: it must end with the helper
+            os.close(nothing)
             itself = array.array("i", [os.pidfd_open(pid)])
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, itself)]
             start.sendmsg([b"P%d" % pid], rights, socket.MSG_NOSIGNAL)
+            os.close(itself[0])
         except OSError as error:
             _tell_failure(gate, f"fork of {pid}", error)
             return
         stage = "start"
         try:
             os.setsid()
-            for handle, source in enumerate((os.open("/dev/null", os.O_RDONLY), output, output)):
-                os.dup2(source, handle)
             stage = "cgroup"
-            if not is_born_there:
-                _join(str(request["cgroup"]))
+            if cgroup:
+                _join(cgroup)
+            stage = "start"
+            _rehearse()
+            word, handles = _receive(start, 1, _DESCRIPTORS)
+            if not word:
+                return
+            output, request = _read(handles)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
             stage = "cwd"
             os.chdir(request["cwd"])  # type: ignore[arg-type]
+            stage = "find"
+            path = _find(request)
             stage = "user"
             _take_ids(request["ids"])  # type: ignore[arg-type]
             if not request["new_privileges"]:
@@ -184,15 +201,66 @@ def _become(gate: int, output: int, request: dict[str, object], *, is_born_there
             if not start.recv(1):
                 return
             stage = "exec"
-            os.execve(request["path"], request["argv"], request["env"])  # type: ignore[arg-type]  # noqa: S606
+            _exec(path, request)
         except OSError as error:
             _tell_failure(start.fileno(), stage, error)
 
 
-def _join(cgroup: str) -> None:
-    handle = os.open(f"{cgroup}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+_EXAMPLE: dict[str, object] = {
+    "paths": [b"/bin/sh"],
+    "argv": [b"sh"],
+    "env": {b"PATH": b"/bin"},
+}
+
+
+def _rehearse() -> None:
+    """Do once what is to come, with nothing: pages that are shared since the fork are copied at the
+    first touch, which takes as long as all the rest."""
+    here, there = socket.socketpair()
+    with here, there:
+        payload = os.memfd_create("warren-start", os.MFD_CLOEXEC)
+        os.write(payload, marshal.dumps(_EXAMPLE))
+        given = array.array("i", [payload, payload])
+        there.sendmsg([b"R"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
+        os.close(payload)
+        _, handles = _receive(here, 1, _DESCRIPTORS)
+        _, request = _read(handles)
+        os.dup2(1, 1)
+        os.chdir("/")
+        _find(request)
+        there.send(b"\n")
+        here.recv(1)
+        with contextlib.suppress(OSError):
+            _exec(b"/", request)
+        for handle in handles:
+            os.close(handle)
+
+
+def _read(handles: array.array[int]) -> tuple[int, dict[str, object]]:
+    """The output, and what to become."""
+    if len(handles) < _DESCRIPTORS:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    output, payload = handles
+    size = os.fstat(payload).st_size
+    return output, marshal.loads(os.pread(payload, size, 0))  # noqa: S302
+
+
+def _join(cgroup: bytes) -> None:
+    handle = os.open(cgroup + b"/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
     os.write(handle, b"0")
     os.close(handle)
+
+
+def _find(request: dict[str, object]) -> bytes:
+    paths: list[bytes] = request["paths"]  # type: ignore[assignment]
+    for path in paths:
+        if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112
+            return path
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _exec(path: bytes, request: dict[str, object]) -> None:
+    os.execve(path, request["argv"], request["env"])  # type: ignore[arg-type]  # noqa: S606
 
 
 def _take_ids(ids: tuple[int, int, tuple[int, ...]] | None) -> None:

@@ -55,6 +55,13 @@ class Tree(Protocol):
         """What `trees.find_tree` needs to find it again."""
         ...
 
+    def assign(self, instance: str) -> None:
+        """Make it that instance's, once, before anything but a child at its gate is in it.
+
+        Raises OSError.
+        """
+        ...
+
     def add(self, pid: int) -> None:
         """Take in a process just spawned, with whatever it has forked by now. The caller holds it.
 
@@ -104,16 +111,12 @@ class Trees(Protocol):
         """How trees are kept, and what is weaker for it: a line for people."""
         ...
 
-    def create(self, instance: str) -> Tree:
-        """The tree of a new instance. Raises OSError."""
+    def create(self) -> Tree:
+        """A tree that is nobody's yet. Raises OSError."""
         ...
 
-    def handle(self, instance: str) -> str:
-        """The handle of that instance's tree, as `Tree.handle`."""
-        ...
-
-    def ids(self) -> list[str]:
-        """The instances that have left a trace of their own, running or not."""
+    def left(self) -> Mapping[str, str]:
+        """The instances that have left a trace of their own, running or not, with their handles."""
         ...
 
 

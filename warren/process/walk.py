@@ -25,7 +25,7 @@ from warren.process.tree import CHECK_VARIABLE, INSTANCE_VARIABLE, Mark, born_si
 
 _STOP_ROUNDS = 10
 _MOST_DOUBTS = 8  # 50 ms in all: nobody is that long in the middle of an exec
-_check_number = itertools.count(1)
+_numbers = itertools.count(1)
 
 
 class Walks:
@@ -44,22 +44,23 @@ class Walks:
             "clears its environment and outlives its parent is not ended with its task or check"
         )
 
-    def create(self, instance: str) -> WalkTree:
-        return WalkTree({INSTANCE_VARIABLE: instance}, self._reaper)
+    def create(self) -> WalkTree:
+        # Until it is assigned it has a marker that nobody has: its main and that one's session.
+        return WalkTree({INSTANCE_VARIABLE: _unique()}, self._reaper)
 
-    def handle(self, instance: str) -> str:
-        return ""
+    def left(self) -> dict[str, str]:
+        return {}
 
-    def ids(self) -> list[str]:
-        return []
+
+def _unique() -> str:
+    return f"{os.getpid()}-{time.monotonic_ns()}-{next(_numbers)}"
 
 
 class WalkTree:
     """The processes with one marker, their session and their descendants."""
 
     def __init__(self, env: Mapping[str, str], reaper: Reaper) -> None:
-        self._env = env
-        self._marker = b"\0".join(os.fsencode(f"{k}={v}") for k, v in env.items())
+        self._mark(env)
         self._reaper = reaper
         self._leader: tuple[int, int] | None = None
         self._since: Mark | None = None
@@ -82,6 +83,13 @@ class WalkTree:
     def handle(self) -> str:
         return ""
 
+    def assign(self, instance: str) -> None:
+        self._mark({INSTANCE_VARIABLE: instance})
+
+    def _mark(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self._marker = b"\0".join(os.fsencode(f"{k}={v}") for k, v in env.items())
+
     def add(self, pid: int) -> None:
         self._since = mark_of(pid)
         self._learn_leader(pid)
@@ -100,8 +108,7 @@ class WalkTree:
             self.lead(pid, stat.start)
 
     def branch(self) -> WalkTree:
-        unique = f"{os.getpid()}-{time.monotonic_ns()}-{next(_check_number)}"
-        return WalkTree({CHECK_VARIABLE: unique}, self._reaper)
+        return WalkTree({CHECK_VARIABLE: _unique()}, self._reaper)
 
     def branches(self, found: Iterable[int]) -> list[WalkTree]:
         members = [pid for pid in found if procfs.has_marker(pid, self._marker)]

@@ -85,7 +85,6 @@ class Watched:
 
     async def wait(self) -> int | None:
         """Wait for its end; its wait status, None when nobody can tell."""
-        await trio.lowlevel.checkpoint()
         async with self._looking:
             while not self.look():
                 await ending.wait_ended(self._pidfd)

@@ -157,7 +157,8 @@ class ProcessInstance:
         if self._main.look():
             self._told()  # how it ended by itself is known only while its tree is there
         await self._lingering.kill_but(self._tree, self._stuck)
-        await self._main.wait()
+        if not self._main.look():
+            await self._main.wait()
         if self._running:
             await self._quiet.wait()
         self._told()

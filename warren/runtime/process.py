@@ -1,6 +1,6 @@
 """The `process` runtime: instances are process trees on this machine, without any isolation.
 
-Start:  find program, user, directory -> tree -> a child at its gate -> record -> open the gate
+Start:  a child in a tree, mostly born ahead -> told what to become -> record -> open the gate
 Adopt:  boot, pid and start time agree -> watch it; else it has ended, and its tree is killed
 Sweep:  whatever carries this node's token and is not to be kept is killed, recorded or not
 
@@ -32,8 +32,9 @@ from warren.process.listeners import Listeners
 from warren.process.logs import Logs
 from warren.process.logwatch import serve_logs
 from warren.process.reaper import Reaper, serve_reaping
-from warren.process.spawn import Gated, Starter
-from warren.process.tree import INSTANCE_VARIABLE, Tree, after_shortage, kill_surely
+from warren.process.spares import Beginning, Spares
+from warren.process.spawn import NotFoundError, Starter
+from warren.process.tree import INSTANCE_VARIABLE, Tree, after_shortage
 from warren.process.trees import TreeKind, choose_trees, find_tree
 from warren.process.watched import Watched
 from warren.runtime.instance import ProcessInstance
@@ -41,6 +42,7 @@ from warren.watch.boundary import Boundary
 from warren.watch.conditions import Conditions
 
 TOKEN_VARIABLE = "WARREN_TOKEN"
+_FIRST_STEPS = 0.005  # seconds that an exec and what a program does first take, about
 
 
 class ProcessRuntime:
@@ -61,7 +63,7 @@ class ProcessRuntime:
         self.token = _token(data_dir, node)
         self._reaper = Reaper()
         self.trees = choose_trees(trees, token=self.token, reaper=self._reaper)
-        self.starter = Starter(soft_limit=soft_limit)
+        self.spares = Spares(self.trees, Starter(soft_limit=soft_limit), self._reaper)
         self._listeners = Listeners()
         self._boot = procfs.boot_id()
         # Weak: an instance belongs to its task's nursery, and is kept by that alone.
@@ -74,6 +76,11 @@ class ProcessRuntime:
 
     def __repr__(self) -> str:
         return f"<ProcessRuntime {self.trees!r}, {len(self._instances)} instances>"
+
+    @property
+    def starter(self) -> Starter:
+        """Who starts programs."""
+        return self.spares.starter
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Reap orphans and watch the logs, until cancelled; then the starting helper ends as well.
@@ -89,6 +96,7 @@ class ProcessRuntime:
                 watching = Boundary("watching logs", self._conditions)
                 await nursery.start(serve_logs, self.logs, watching)
                 await nursery.start(self._lingering.serve)
+                await nursery.start(self.spares.serve)
                 task_status.started()
 
     async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> ProcessInstance:
@@ -100,33 +108,20 @@ class ProcessRuntime:
             credentials=credentials_of(launch.spec.user),
             new_privileges=launch.spec.new_privileges,
         )
-        argv = (await self._finder.find(context, launch.command)).argv
         self._reaper.prepare()
+        begun = await self.spares.take(launch.command[0])
+        identity = self._identity(launch, begun, context)
+        running = self._made(identity, begun.main, begun.tree, context)
         try:
-            tree = self.trees.create(launch.id)
-        except OSError as error:
-            raise cannot_run(error, launch.id) from error
-        try:
-            gated = await self._begin(launch, argv, context, tree)
-        except CannotRunError:
-            tree.discard()
+            self._tell(begun, launch, context)
+            record(identity)
+            await begun.gated.open(settle=_FIRST_STEPS)
+        except NotFoundError:
+            await running.kill()
+            await self._finder.find(context, launch.command)  # which says why
             raise
-        self._reaper.hold(gated.pid)
-        try:
-            tree.receive(gated.pid)
-            main = Watched.child(gated.pid, gated.pidfd, reaper=self._reaper)
-        except OSError as error:
-            gated.abandon()
-            await kill_surely(tree)  # while it is held: by its pid it may be found
-            self._reaper.reap(gated.pid)
-            raise cannot_run(error, argv[0]) from error
-        identity = self._identity(launch, main, tree, context)
-        running = self._made(identity, main, tree, context)
-        try:
-            record(running.instance)
-            await gated.open()
         except BaseException:
-            gated.close()
+            begun.gated.close()
             await running.kill()
             raise
         return running
@@ -180,13 +175,14 @@ class ProcessRuntime:
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
     ) -> list[str]:
         await trio.lowlevel.checkpoint()
-        found = {*self.trees.ids(), *self._instances, *self._marked()} - keep
+        handles = self.trees.left()
+        found = {*handles, *self._instances, *self._marked()} - keep
         found = {name for name in found if name.startswith(only) and not name.startswith(spare)}
         for name in sorted(found):
             running = self._instances.get(name)
             if running is not None:
                 await running.kill()
-            for handle in ("", self.trees.handle(name)):
+            for handle in ("", handles.get(name, "")):
                 tree = find_tree(name, handle, pid=0, start=0, reaper=self._reaper)
                 await self._lingering.kill(tree)
         return sorted(found)
@@ -201,15 +197,19 @@ class ProcessRuntime:
                 found.setdefault(name, []).append(pid)
         return found
 
-    async def _begin(self, launch: Launch, argv: list[str], context: Context, tree: Tree) -> Gated:
+    def _tell(self, begun: Beginning, launch: Launch, context: Context) -> None:
+        what = launch.id
         try:
+            begun.tree.assign(launch.id)
+            what = str(self.logs.path(launch.task))
             output = self.logs.open(launch.task, launch.id)
+            try:
+                what = launch.command[0]
+                begun.gated.tell(launch.command, context, output=output)
+            finally:
+                os.close(output)
         except OSError as error:
-            raise cannot_run(error, str(self.logs.path(launch.task))) from error
-        try:
-            return await self.starter.start(argv, context, output=output, cgroup=tree.cgroup)
-        finally:
-            os.close(output)
+            raise cannot_run(error, what) from error
 
     def _made(
         self, identity: Instance, main: Watched, tree: Tree, context: Context
@@ -220,11 +220,11 @@ class ProcessRuntime:
         )  # fmt: skip
         return running
 
-    def _identity(self, launch: Launch, main: Watched, tree: Tree, context: Context) -> Instance:
+    def _identity(self, launch: Launch, begun: Beginning, context: Context) -> Instance:
         handle = {
             "boot": self._boot,
-            "start": str(main.start),
-            "cgroup": tree.handle,
+            "start": str(begun.main.start),
+            "cgroup": begun.tree.handle,
             # What checks in an adopted instance need: many servers overwrite their environment.
             "env": msgspec.json.encode(dict(context.env)).decode(),
         }
@@ -237,7 +237,7 @@ class ProcessRuntime:
         return Instance(
             id=launch.id,
             task=launch.task,
-            pid=main.pid,
+            pid=begun.main.pid,
             started_at=time.time(),
             address=launch.spec.address,
             ports=launch.ports,

@@ -135,9 +135,14 @@ class Place:
         short = self._starts.short_of()
         return START_WAITS if short is None else f"waits for its turn to start: {short}"
 
+    def take_nowait(self) -> bool:
+        """Take it if one is free and nobody waits."""
+        self._is_held = self._is_held or self._starts.take_nowait()
+        return self._is_held
+
     async def take(self) -> None:
         """Wait for it. No checkpoint where one is free."""
-        if not self._starts.take_nowait():
+        if not self.take_nowait():
             self._is_waiting = True
             try:
                 await self._starts.take(self._service)

@@ -1,0 +1,106 @@
+"""One child born ahead, so that what is started next need not wait for a birth.
+
+    take ---> the spare, or one born now ---> a start's
+      `-----> CALM later: another is born
+
+A birth (a cgroup, a fork, the child's first steps) takes longer than all else of a start, and all
+of it can be had before it is known what will be started. Many starts at once are born one by one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import NamedTuple
+
+import trio
+
+from warren.model.seams import CannotRunError
+from warren.process.context import cannot_run
+from warren.process.reaper import Reaper
+from warren.process.spawn import Gated, Starter
+from warren.process.tree import Tree, Trees, kill_surely
+from warren.process.watched import Watched
+
+CALM = 0.05  # seconds without a start until another child is born ahead
+
+
+class Beginning(NamedTuple):
+    """A child at its gate, under watch, in a tree that is nobody's yet."""
+
+    tree: Tree
+    gated: Gated
+    main: Watched
+
+
+class Spares:
+    """Hands out beginnings. Whoever takes one ends it."""
+
+    def __init__(self, trees: Trees, starter: Starter, reaper: Reaper) -> None:
+        self._trees = trees
+        self.starter = starter
+        self._reaper = reaper
+        self._spare: Beginning | None = None
+        self._taken = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Spares {self._spare!r}>"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next start need not wait."""
+        return self._spare is not None
+
+    async def take(self, name: str) -> Beginning:
+        """A child for the program of that name. Raises CannotRunError."""
+        self._taken.set()
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            if not spare.main.look():
+                return spare
+            await _end(spare)  # somebody has killed it
+        return await self._bear(name)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Have a spare again after each start, until cancelled."""
+        task_status.started()
+        try:
+            while True:
+                await self._taken.wait()
+                self._taken = trio.Event()
+                await trio.sleep(CALM)
+                if self._spare is None and not self._taken.is_set():
+                    with contextlib.suppress(CannotRunError):  # the next start tells
+                        self._spare = await self._bear("a program")
+        finally:
+            if self._spare is not None:
+                await _end(self._spare)
+                self._spare = None
+
+    async def _bear(self, name: str) -> Beginning:
+        try:
+            tree = self._trees.create()
+        except OSError as error:
+            raise cannot_run(error, name) from error
+        try:
+            gated = await self.starter.bear(name, cgroup=tree.cgroup)
+        except CannotRunError:
+            tree.discard()
+            raise
+        self._reaper.hold(gated.pid)
+        try:
+            tree.receive(gated.pid)
+            main = Watched.child(gated.pid, gated.pidfd, reaper=self._reaper)
+        except OSError as error:
+            gated.abandon()
+            await kill_surely(tree)  # while it is held: by its pid it may be found
+            self._reaper.reap(gated.pid)
+            raise cannot_run(error, name) from error
+        return Beginning(tree, gated, main)
+
+
+async def _end(spare: Beginning) -> None:
+    with trio.CancelScope(shield=True):
+        spare.gated.close()
+        await kill_surely(spare.tree)
+        await spare.main.wait()
+        spare.main.close()
