@@ -157,8 +157,7 @@ class ProcessInstance:
         if self._main.look():
             self._told()  # how it ended by itself is known only while its tree is there
         await self._lingering.kill_but(self._tree, self._stuck)
-        if not self._main.look():
-            await self._main.wait()
+        await self._main.wait()  # after whoever waits for it too: its descriptor is closed next
         if self._running:
             await self._quiet.wait()
         self._told()
