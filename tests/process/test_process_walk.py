@@ -8,6 +8,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from tests.processes import wait_until
 from warren.process import procfs
 from warren.process.reaper import Reaper
 from warren.process.tree import INSTANCE_VARIABLE
@@ -46,3 +47,31 @@ async def test_doubt_is_not_forgotten_for_a_process_that_is_held(mock_clock: Moc
         for process in (doubted, held):
             process.kill()
             process.communicate()
+
+
+class _Counting(Reaper):
+    """Counts how often all that it holds is copied."""
+
+    copies = 0
+
+    @property
+    def held(self) -> frozenset[int]:
+        self.copies += 1
+        return super().held
+
+
+async def test_children_that_show_their_environment_cost_no_copy_of_all_that_is_held() -> None:
+    """A node has thousands of them, and a walk looks at each."""
+    reaper = _Counting()
+    others = [subprocess.Popen(["/bin/sleep", "1000"]) for _ in range(3)]
+    try:
+        for other in others:
+            reaper.hold(other.pid)
+            await wait_until(lambda pid=other.pid: procfs.has_marker(pid, b"") is not None)
+        await WalkTree({INSTANCE_VARIABLE: "web.1-1.1-nobody"}, reaper).kill()
+        assert all(other.poll() is None for other in others)
+        assert reaper.copies == 0
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()

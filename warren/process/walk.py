@@ -182,8 +182,8 @@ class WalkTree:
         if parent_start is not None and procfs.is_same(stat.parent, parent_start):
             return True
         has_it = procfs.has_marker(stat.pid, self._marker)
-        is_own = stat.parent == os.getpid() and stat.pid not in self._reaper.held
-        if has_it is None and not stat.is_dead and is_own:
+        is_unseen = has_it is None and not stat.is_dead and stat.parent == os.getpid()
+        if is_unseen and stat.pid not in self._reaper.held:  # last: it is a copy of thousands
             # In the middle of an exec, or without any environment: look again before it is over.
             self._is_unsure = True
         return bool(has_it)
