@@ -21,12 +21,12 @@ class Unkillable:
     def __init__(self, *inside: int) -> None:
         self.dies = trio.Event()
         self.inside = inside
-        self.fails = False
+        self.fails = 0
 
     async def kill(self) -> None:
         await self.dies.wait()
         if self.fails:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+            raise OSError(self.fails, os.strerror(self.fails))
 
     def pids(self) -> Sequence[int]:
         return self.inside
@@ -86,12 +86,51 @@ async def _kill_and_cancel(
 async def test_what_may_not_be_killed_ends_no_serving(autojump_clock: MockClock) -> None:
     conditions = Conditions()
     lingering = Lingering(conditions)
-    victim = tree()
-    victim.fails = True
+    victim, dead = tree(), list[str]()
+    victim.fails = errno.EPERM
     async with trio.open_nursery() as nursery:
         await nursery.start(lingering.serve)
-        assert not await lingering.kill(victim)
+        assert not await lingering.kill(victim, lambda: dead.append("victim"))
         victim.dies.set()
         await trio.testing.wait_all_tasks_blocked()
         assert not conditions.has(CONDITION)
+        assert dead == ["victim"]  # it holds up its owner no longer
+        nursery.cancel_scope.cancel()
+
+
+async def test_letting_go_that_fails_ends_no_serving(autojump_clock: MockClock) -> None:
+    lingering = Lingering(Conditions())
+    victim = tree()
+
+    def fail() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lingering.serve)
+        assert not await lingering.kill(victim, fail)
+        victim.dies.set()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+
+async def test_condition_says_what_a_kill_was_refused_for(autojump_clock: MockClock) -> None:
+    conditions = Conditions()
+    lingering = Lingering(conditions)
+
+    def said() -> str:
+        (one,) = conditions.current()
+        return one.message
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lingering.serve)
+        stuck, short = tree(), tree()
+        assert not await lingering.kill(stuck)
+        assert said() == "1 that Warren killed: they wait for a disk or mount, most likely"
+        short.fails = errno.EMFILE
+        short.dies.set()
+        assert not await lingering.kill(short)
+        assert said() == "2 that Warren cannot kill now: Too many open files"
+        short.fails = 0
+        await trio.sleep(1)
+        assert said() == "1 that Warren killed: they wait for a disk or mount, most likely"
         nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@
 Whoever has waited that long goes on without it, so that one such check holds up neither its task
 nor others. What is not over when this process ends is found by the next supervisor's sweep.
 Invariant: nothing is taken over that nobody kills on; while nothing is served, patience is endless.
+What was taken over and may not be killed at all is logged, and let go as if it were dead.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import trio
 
 from warren.process import procfs
 from warren.process.tree import Tree, after_shortage, kill_on, kill_surely
+from warren.watch.boundary import survived
 from warren.watch.conditions import Conditions
 
 PATIENCE = 5.0  # seconds: the kernel ends what it can end in milliseconds
@@ -32,6 +34,7 @@ class Lingering:
         self._conditions = conditions
         self._nursery: trio.Nursery | None = None
         self._trees = list[Tree]()
+        self._refused: str | None = None  # why the last kill could not even be tried
 
     def __repr__(self) -> str:
         return f"<Lingering {len(self._trees)}>"
@@ -47,7 +50,7 @@ class Lingering:
 
     async def kill(self, tree: Tree, then: Callable[[], None] = lambda: None) -> bool:
         """Kill a tree, whatever is cancelled; `then` is called when it is dead. False: not yet."""
-        if await kill_surely(tree, patience=math.inf if self._nursery is None else PATIENCE):
+        if await self._kill(tree, math.inf if self._nursery is None else PATIENCE):
             then()
             return True
         self._take_over(tree, then)
@@ -56,12 +59,17 @@ class Lingering:
     async def kill_but(self, tree: Tree, checks: Iterable[Tree]) -> None:
         """Kill a tree; once nothing lives in it but in these branches, it may be taken over too."""
         while self._nursery is not None:
-            if await kill_surely(tree, patience=PATIENCE):
+            if await self._kill(tree, PATIENCE):
                 return
             if not await after_shortage(lambda: _has_more(tree, checks)):
                 self._take_over(tree, lambda: None)
                 return
         await kill_surely(tree)
+
+    async def _kill(self, tree: Tree, patience: float) -> bool:
+        is_dead = await kill_surely(tree, patience=patience, hear=self._hear)
+        self._refused = None if is_dead else self._refused
+        return is_dead
 
     def _take_over(self, tree: Tree, then: Callable[[], None]) -> None:
         if self._nursery is None:  # the serving has ended meanwhile: so does this process
@@ -72,16 +80,24 @@ class Lingering:
 
     async def _kill_on(self, tree: Tree, then: Callable[[], None]) -> None:
         try:
-            await kill_on(tree)
-            then()
+            await kill_on(tree, self._hear)
+            self._refused = None
         except OSError:
             _log.exception("%r cannot be killed", tree)
         finally:
             self._trees.remove(tree)
             self._tell()
+        with survived(f"letting go of {tree!r}"):
+            then()
+
+    def _hear(self, error: OSError) -> None:
+        self._refused = error.strerror
+        self._tell()
 
     def _tell(self) -> None:
         said = f"{len(self._trees)} that Warren killed: they wait for a disk or mount, most likely"
+        if self._refused is not None:
+            said = f"{len(self._trees)} that Warren cannot kill now: {self._refused}"
         self._conditions.hold(CONDITION, said if self._trees else None)
 
 

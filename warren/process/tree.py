@@ -120,23 +120,31 @@ class Trees(Protocol):
         ...
 
 
-async def kill_surely(tree: Tree, *, patience: float = math.inf) -> bool:
+def _unheard(error: OSError) -> None:
+    """What is short is nobody's business."""
+
+
+async def kill_surely(
+    tree: Tree, *, patience: float = math.inf, hear: Callable[[OSError], None] = _unheard
+) -> bool:
     """Kill a tree, whatever is cancelled, and however short the system is of anything. False after
     `patience` seconds in which it has not died (see `lingering.py`)."""
     with trio.move_on_after(patience, shield=True):
-        await kill_on(tree)
+        await kill_on(tree, hear)
         return True
     return False
 
 
-async def kill_on(tree: Tree) -> None:
-    """Kill a tree, however short the system is of anything, until cancelled."""
+async def kill_on(tree: Tree, hear: Callable[[OSError], None] = _unheard) -> None:
+    """Kill a tree, however short the system is of anything, until cancelled. `hear` is told what
+    an attempt has failed for."""
     while True:
         try:
             return await tree.kill()
         except OSError as error:
             if error.errno not in PASSING:
                 raise
+            hear(error)
         await trio.sleep(RETRY_PAUSE)
 
 
