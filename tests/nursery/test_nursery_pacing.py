@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -82,20 +83,24 @@ async def test_places_come_back_from_starts_that_fail_and_tasks_that_are_stopped
     assert places == [True] * STARTS_AT_ONCE + [False]
 
 
+class Short(ScriptedRuntime):
+    """A runtime that lacks something, for one reason after the other, round and round."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__()
+        self.is_short = True
+        self._reasons = itertools.cycle(reasons)
+
+    async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> RunningInstance:
+        if self.is_short:
+            raise ShortageError(next(self._reasons))
+        return await super().start(launch, record=record)
+
+
 async def test_shortage_is_told_once_as_what_its_task_waits_for(
     world: World, autojump_clock: MockClock
 ) -> None:  # S26
-    class Short(ScriptedRuntime):
-        is_short = True
-
-        async def start(
-            self, launch: Launch, *, record: Callable[[Instance], None]
-        ) -> RunningInstance:
-            if self.is_short:
-                raise ShortageError("web: no processes left")
-            return await super().start(launch, record=record)
-
-    runtime = world.runtime = Short()
+    runtime = world.runtime = Short("web: no processes left")
     async with world.open() as supervisor:
         service = supervisor.start(spec())
         await world.wait_for(EventKind.PENDING)
@@ -105,3 +110,23 @@ async def test_shortage_is_told_once_as_what_its_task_waits_for(
         runtime.is_short = False
         await service.wait_ready()
         assert service.statuses()[0].pending_reason is None
+
+
+async def test_shortages_that_take_turns_are_told_once_a_minute(
+    world: World, autojump_clock: MockClock
+) -> None:
+    runtime = world.runtime = Short("web: no memory left", "web: no processes left")
+    async with world.open() as supervisor:
+        service = supervisor.start(spec())
+        await trio.sleep(600)  # tried every second
+        told = world.messages(EventKind.PENDING)
+        assert set(told) == {"pending: web: no memory left", "pending: web: no processes left"}
+        assert len(told) <= 11
+        assert service.statuses()[0].pending_reason in {message[9:] for message in told}
+        runtime.is_short = False
+        await service.wait_ready()
+        assert service.statuses()[0].pending_reason is None
+        runtime.is_short = True
+        count = len(told)
+        await runtime.started[0].kill()
+        await world.wait_for(EventKind.PENDING, count + 1)  # it waits anew, and says so at once

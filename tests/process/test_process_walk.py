@@ -19,6 +19,10 @@ def bare(*argv: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, env={}, stdin=subprocess.PIPE)
 
 
+def sleeping() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["/bin/sleep", "1000"])
+
+
 async def test_doubt_is_not_forgotten_for_a_process_that_is_held(mock_clock: MockClock) -> None:
     """Who shows no environment may be in the middle of an exec; the next one, held, is not."""
     mark = {INSTANCE_VARIABLE: "web.1-1.1-doubted"}
@@ -63,7 +67,7 @@ class _Counting(Reaper):
 async def test_children_that_show_their_environment_cost_no_copy_of_all_that_is_held() -> None:
     """A node has thousands of them, and a walk looks at each."""
     reaper = _Counting()
-    others = [subprocess.Popen(["/bin/sleep", "1000"]) for _ in range(3)]
+    others = [sleeping() for _ in range(3)]
     try:
         for other in others:
             reaper.hold(other.pid)

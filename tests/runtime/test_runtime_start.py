@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -306,6 +307,30 @@ async def test_cgroup_says_whose_it_is_and_an_old_one_is_swept(
     assert await runtime.sweep(frozenset({launched.id})) == [old.name]
     assert not old.exists()
     await running.kill()
+
+
+def fill(directory: Path) -> None:
+    """Leave no room for another attribute of that cgroup."""
+    with contextlib.suppress(OSError):
+        for number in itertools.count():
+            os.setxattr(directory, f"user.filler{number}", b"x" * 1000)
+
+
+@pytest.mark.parametrize("kind", kinds()[:1])
+async def test_shortage_at_the_cgroup_is_said_alike_at_every_try(served: ProcessRuntime) -> None:
+    """Or each try of each task that waits would be news (S26)."""
+    launched = launch("sleep", "1000")
+    said = set[str]()
+    for token in ("first", "second"):
+        await wait_until(lambda: served.spares.is_ready)
+        for path in base_of(served).iterdir():
+            if path.is_dir():
+                fill(path)
+        again = msgspec.structs.replace(launched, id=f"{launched.id}{token}")
+        with pytest.raises(ShortageError) as caught:
+            await served.start(again, record=nowhere)
+        said.add(str(caught.value))
+    assert said == {f"{launched.task}: no disk space left (No space left on device)"}
 
 
 async def test_killed_at_its_gate_with_our_byte_unread_is_an_end_like_any_other(

@@ -36,6 +36,7 @@ from warren.nursery.adoption import adopt as adopt_instance
 from warren.nursery.instance import InstanceLife, News
 from warren.nursery.judgement import Judgement
 from warren.nursery.ledger import Ledger
+from warren.nursery.pending import Pending
 from warren.nursery.surroundings import Surroundings
 from warren.rules.ends import settle
 from warren.rules.lifecycle import Effect, Event, State, step
@@ -62,7 +63,7 @@ class TaskNursery:
         self._ledger = Ledger(record, surroundings, self.status, after=after)
         self._state = State.WAITING
         self._wait = BLOCKED_RETRY
-        self._pending_reason: str | None = None
+        self._pending = Pending()
         self._cause: End | None = None  # why the instance is being ended, where we end it
         self._stop_message: str | None = None
         self._is_left = False
@@ -143,7 +144,7 @@ class TaskNursery:
             failed_before=record.failed_before,
             instance=record.instance,
             last_end=record.last_end,
-            pending_reason=self._place.why_waiting() or self._pending_reason,
+            pending_reason=self._place.why_waiting() or self._pending.reason,
             restart_at=record.restart_at,
             probes=self._judgement.statuses(),
             revision=record.revision,
@@ -254,9 +255,7 @@ class TaskNursery:
         self._nursery.start_soon(self._live, self._life)
 
     def _note_pending(self, why: str) -> None:
-        """Say why it waits, once however often it is tried (S26)."""
-        if self._pending_reason != why:
-            self._pending_reason = why
+        if self._pending.note(why):
             self._ledger.announce(EventKind.PENDING, f"pending: {why}")
 
     def _record_instance(self, instance: Instance) -> None:
@@ -285,7 +284,7 @@ class TaskNursery:
     def _begin_probes(self) -> None:
         running = self._the_life.running
         assert running is not None
-        self._pending_reason = None
+        self._pending.clear()
         phase = max(self.record.phase, Phase.RUNNING)
         self._ledger.write(phase=phase, instance=running.instance)
         kind = EventKind.ADOPTED if self._the_life.is_adopted else EventKind.STARTED
@@ -320,7 +319,7 @@ class TaskNursery:
         self._ledger.announce(EventKind.STOPPING, self._stop_message or "", Reason.STOP_ASKED)
 
     def _decide(self) -> None:
-        self._pending_reason = None
+        self._pending.clear()
         end = settle(self._cause, self._life.end if self._life else None)
         decision = decide(
             self.spec.restart,

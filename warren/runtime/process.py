@@ -198,7 +198,7 @@ class ProcessRuntime:
         return found
 
     def _tell(self, begun: Beginning, launch: Launch, context: Context) -> None:
-        what = launch.id
+        what = str(launch.task)  # not the instance: each try would be news
         try:
             begun.tree.assign(launch.id)
             what = str(self.logs.path(launch.task))
