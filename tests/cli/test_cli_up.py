@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 from support_up import TRAPPING, marked, run, unique, up, wait_until, write_services
 
-from tests.store.staterows import SPEC, service_row, task_row
+from tests.store.staterows import service_row, task_row
 from warren.cli.session import is_over
 from warren.manager.books import Books
-from warren.model.check import Argv
-from warren.model.cluster import PutService, PutTask
-from warren.model.service import ServiceSpec
+from warren.model.cluster import DropService, PutService, PutTask
 from warren.model.task import Phase
 from warren.store.state import StateStore
 
@@ -275,16 +273,33 @@ def test_up_goes_on_where_the_rows_of_a_service_cannot_be_read(
         assert command.wait() == 0
 
 
-def test_up_is_not_over_while_a_service_is_set_aside_or_missing() -> None:
+def test_up_ends_when_the_last_of_its_services_is_removed(file: Path, data: Path) -> None:
+    first, last = unique("first"), unique("last")
+    write_services(file, {name: {"command": ["sleep", "1000"]} for name in (first, last)})
+    with up(file, data) as command:
+        for name in (first, last):
+            command.wait_for(f"{name}: 1/1 healthy")
+        assert run("service", "rm", first, "--data-dir", data).returncode == 0
+        assert run("status", "--data-dir", data).returncode == 0  # there is another
+        assert run("service", "rm", last, "--data-dir", data).returncode == 0
+        assert command.wait() == 0
+        assert any(f"{last}.1#1 stopped: " in line for line in command.lines)
+    assert not marked(last)
+
+
+def test_up_is_not_over_while_a_service_is_set_aside_or_being_removed() -> None:
     with closing(StateStore.open(None)) as store:
         books = Books(store, now=lambda: 1.0)
         books.commit([PutService(service_row()), PutTask(task_row(phase=Phase.COMPLETE))])
-        assert is_over(books, [SPEC])
-        assert not is_over(books, [SPEC, ServiceSpec(name="other", command=Argv(["x"]))])
+        assert is_over(books)
         books.quarantine.add_service("web", "OverflowError")
-        assert not is_over(books, [SPEC])
+        assert not is_over(books)
         books.quarantine.release_service("web")
-        assert is_over(books, [SPEC])
+        assert is_over(books)
+        books.commit([PutService(service_row(is_removing=True))])
+        assert not is_over(books)
+        books.commit([DropService("web")])
+        assert is_over(books)
 
 
 def test_up_says_that_its_data_directory_is_in_use(file: Path, data: Path) -> None:

@@ -36,8 +36,17 @@ SPEC = ServiceSpec(name="web", command=Argv(["web"]), env={"A": "b"}, ports={"ht
 _KEPT = 5  # tasks of the numbered writer
 
 
-def service_row(spec: ServiceSpec = SPEC, *, version: int = 1) -> ServiceRow:
-    return ServiceRow(spec=spec, version=version, revision=1, created_at=1.0, updated_at=2.0)
+def service_row(
+    spec: ServiceSpec = SPEC, *, version: int = 1, is_removing: bool = False
+) -> ServiceRow:
+    return ServiceRow(
+        spec=spec,
+        version=version,
+        revision=1,
+        created_at=1.0,
+        updated_at=2.0,
+        is_removing=is_removing,
+    )
 
 
 def task_row(

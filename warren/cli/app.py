@@ -39,8 +39,8 @@ STATUSES = {
 _UP = (
     "A first Ctrl-C stops every task, a second one kills them. With a file its services are made "
     "so, and those of the last file that it no longer has are removed; what was created by command "
-    "stays. It ends by itself when every service of the file has ended for good: with 0 if all are "
-    "complete, else 1."
+    "stays. It then ends by itself when every service has ended for good or was removed: with 0 if "
+    "all that are left are complete, else 1."
 )
 _MANAGER = "It listens at DATA_DIR/warren.sock. Tasks go on without it."
 _NODE = "Its tasks go on when it stops, and the next one on the same data directory adopts them."

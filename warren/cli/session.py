@@ -1,7 +1,7 @@
 """One `warren up`, from its first task to its last.
 
 running --- Ctrl-C, TERM, HUP, or nobody reads the output ---> stopping --- again ---> killed
-   `----------- every service of the file has ended for good ----^
+   `--- every service has ended for good, or was removed --------^
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from warren.cli.reporter import Reporter
 from warren.cli.signals import FORCING, STOPPING
 from warren.cli.stage import Stage, StageOptions, open_stage
 from warren.manager.books import Books
-from warren.model.cluster import Change, PutTask, ServiceRow, TaskRow
+from warren.model.cluster import Change, DropService, PutTask, ServiceRow, TaskRow
 from warren.model.plural import counted
-from warren.model.service import Condition, ServiceSpec
+from warren.model.service import Condition
 from warren.model.task import Phase
 from warren.rules.slots import is_as_wanted
 from warren.rules.world import Touched, World
@@ -27,7 +27,7 @@ Cause = Literal["asked", "ended", "unheard"]
 
 
 class Session:
-    """Runs a stage until its file's services have ended or a signal comes."""
+    """Runs a stage until its services have ended or are gone, or a signal comes."""
 
     def __init__(self, options: StageOptions, reporter: Reporter) -> None:
         self._options = options
@@ -64,19 +64,21 @@ class Session:
 
     async def _watch(self, stage: Stage) -> None:
         def look(changes: Sequence[Change], _touched: Touched) -> None:
-            if any(isinstance(c, PutTask) and c.row.has_ended for c in changes):
+            if any(map(_may_be_last, changes)):
                 self._end_if_over(stage)
 
         stage.manager.books.on_commit.append(look)
         self._end_if_over(stage)
         await self._over.wait()
+        if self._cause == "ended":
+            await stage.callers.wait_heard()
         left = stage.node.agent.unended()
         if left:
             self._reporter.note_stopping(f"stopping {counted(left, 'task')}, Ctrl-C again forces")
 
     def _end_if_over(self, stage: Stage) -> None:
-        specs = self._options.specs
-        if specs is not None and stage.file.is_applied and is_over(stage.manager.books, specs):
+        is_from_file = self._options.specs is not None and stage.file.is_applied
+        if is_from_file and is_over(stage.manager.books):
             self._end("ended")
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
@@ -101,11 +103,11 @@ class Session:
         return 0 if all(row.phase is Phase.COMPLETE for row in _current(world)) else 1
 
 
-def is_over(books: Books, specs: Sequence[ServiceSpec]) -> bool:
+def is_over(books: Books) -> bool:
     """Whether every slot of every service is filled by a task that has ended for good. Of what is
-    set aside nobody knows, and a file's service that is not there has not ended."""
+    set aside nobody knows; a service that was removed is over once it is gone."""
     world, aside = books.world, books.quarantine
-    if aside.unread or aside.services or any(s.name not in world.services for s in specs):
+    if aside.unread or aside.services:
         return False
     for service in world.services.values():
         current = world.current(service.name)
@@ -114,6 +116,11 @@ def is_over(books: Books, specs: Sequence[ServiceSpec]) -> bool:
         if not all(_has_ended_for_good(row, service) for row in current):
             return False
     return True
+
+
+def _may_be_last(change: Change) -> bool:
+    is_end = isinstance(change, PutTask) and change.row.has_ended
+    return is_end or isinstance(change, DropService)
 
 
 def _has_ended_for_good(row: TaskRow, service: ServiceRow) -> bool:

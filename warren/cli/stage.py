@@ -16,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from warren.cli.callers import Callers
 from warren.cli.compose import (
     NETWORK_CHECKS,
     open_manager_here,
@@ -51,11 +52,12 @@ class StageOptions:
 
 @dataclass(frozen=True)
 class Stage:
-    """A manager and its node, and the file they were started with."""
+    """A manager and its node, the file they were started with, and who is connected."""
 
     manager: Manager
     node: Node
     file: UpFile
+    callers: Callers
 
 
 @asynccontextmanager
@@ -68,10 +70,11 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
         file = UpFile(manager, options.specs, options.data_dir)
         await file.apply()
         feed.begin()
+        callers = Callers(manager)
         for address in options.addresses:
             serve = partial(
                 serve_gate,
-                manager.gate,
+                callers.gate,
                 address,
                 insecure=options.insecure,
                 conditions=manager.conditions,
@@ -94,6 +97,6 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
         ) as node:
             reporter.attach(node.agent.status)
             nursery.start_soon(file.serve)
-            yield Stage(manager, node, file)
+            yield Stage(manager, node, file, callers)
         file.close()
         nursery.cancel_scope.cancel()

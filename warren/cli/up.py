@@ -40,7 +40,7 @@ def up(
 
     With a file its services are made so; those of the last file that it no longer has are removed,
     and what was created by command stays. It then ends by itself when every service has ended for
-    good: with 0 if all are complete, else 1.
+    good or was removed: with 0 if all that are left are complete, else 1.
 
     Parameters
     ----------
