@@ -109,6 +109,8 @@ class ScriptedRuntime:
         self.starts: list[float] = []
         self.lost: dict[str, End] = {}
         self.set_back = 0.0  # seconds that the wall clock has been set back by
+        self.knows_age = True
+        self._began: dict[str, float] = {}
 
     def wall(self) -> float:
         """Wall time that follows Trio's clock."""
@@ -132,6 +134,7 @@ class ScriptedRuntime:
             ports=launch.ports,
         )
         running = ScriptedInstance(instance, script, [], self)
+        self._began[launch.id] = trio.current_time()
         self.alive[launch.id] = running
         self.started.append(running)
         record(instance)
@@ -144,6 +147,11 @@ class ScriptedRuntime:
             return self.alive[instance.id]
         lost = End(reason=Reason.LOST, message="ended unseen", at=self.wall())
         return self.lost.get(instance.id, lost)
+
+    def age(self, instance: Instance) -> float | None:
+        """By Trio's clock, of what was started here."""
+        began = self._began.get(instance.id) if self.knows_age else None
+        return None if began is None else trio.current_time() - began
 
     async def sweep(
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""

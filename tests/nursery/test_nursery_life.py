@@ -580,6 +580,37 @@ async def test_adopted_instance_stays_ready_and_joins_its_grid(
         assert world.check.asked[0] != begun  # S7: at its grid point
 
 
+@pytest.mark.parametrize("set_back", [-3600.0, 3600.0])
+@pytest.mark.parametrize("knows_age", [True, False])
+async def test_periods_of_an_adopted_instance_go_by_no_wall_clock_where_its_age_is_known(
+    world: World, autojump_clock: MockClock, set_back: float, knows_age: bool
+) -> None:
+    """A clock that is set while no supervisor runs moves no start period."""
+    probe = {**HTTP, "interval": "1s", "timeout": "1s", "retries": 1, "start_period": "60s"}
+    world.check = ScriptedCheck(FAIL)
+    begun = trio.current_time()
+    async with world.open() as supervisor:
+        supervisor.start(spec(startup=probe))
+        await world.wait_for(EventKind.STARTED)
+        records, alive = world.journal.load(), dict(world.runtime.alive)
+        await trio.sleep(30)
+    for record in records:  # as after kill -9
+        world.journal.save(record)
+    for one in alive.values():
+        revived = ScriptedInstance(one.instance, Script(), [], world.runtime)
+        world.runtime.alive[one.instance.id] = revived
+    world.runtime.set_back = set_back
+    world.runtime.knows_age = knows_age
+    async with world.open() as supervisor:
+        supervisor.start(spec(startup=probe))
+        await world.wait_for(EventKind.PROBE_FAILED)
+        waited = trio.current_time() - begun
+    if knows_age:
+        assert 60 <= waited <= 61.01
+    else:  # nothing better is known: at once, or a whole period from now
+        assert waited == pytest.approx(30 if set_back < 0 else 90, abs=1.01)
+
+
 async def test_backoff_that_an_earlier_supervisor_began_is_no_longer_for_a_clock_set_back(
     world: World, autojump_clock: MockClock
 ) -> None:

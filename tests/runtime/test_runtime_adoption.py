@@ -9,6 +9,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -359,3 +360,25 @@ async def test_adoption_needs_no_name_of_the_user(
     result = await adopted.run(Argv(("id", "-u")), timeout=10, output_limit=100)
     assert result.output == f"{os.geteuid()}\n".encode()
     await adopted.kill()
+
+
+async def test_age_of_an_instance_is_by_a_clock_that_nobody_sets(tmp_path: Path) -> None:
+    runtime = runtime_in(tmp_path, "walk")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime.serve)
+        before = time.monotonic()
+        running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+        started = time.monotonic()
+        await wait_until(lambda: time.monotonic() >= started + 0.05)
+        one = running.instance
+        moved = msgspec.structs.replace(one, started_at=one.started_at - 3600.0)  # a clock was set
+        age = runtime_in(tmp_path, "walk").age(moved)
+        assert age is not None
+        assert 0.05 <= age <= time.monotonic() - before
+        for handle in (
+            {**one.handle, "boot": "another"},
+            {name: value for name, value in one.handle.items() if name != "began"},
+        ):
+            assert runtime.age(msgspec.structs.replace(one, handle=handle)) is None
+        await running.kill()
+        nursery.cancel_scope.cancel()

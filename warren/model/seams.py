@@ -151,6 +151,11 @@ class Runtime(Protocol):
         """Take over an instance recorded by an earlier supervisor, or tell how it ended (S21)."""
         ...
 
+    def age(self, instance: Instance) -> float | None:
+        """Seconds since a recorded instance was started, by a clock that nobody sets; None where
+        that cannot be known."""
+        ...
+
     async def sweep(
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
     ) -> list[str]:

@@ -25,6 +25,13 @@ async def adopt(around: Surroundings, record: TaskRecord, instance: Instance) ->
     return found
 
 
+def age_of(around: Surroundings, instance: Instance) -> float:
+    """Seconds since the instance of a record was started: what periods are measured by. The wall
+    clock, which may have been set meanwhile, is asked only where the runtime does not know."""
+    known = around.runtime.age(instance)
+    return max(0.0, around.wall() - instance.started_at) if known is None else known
+
+
 def left_to_wait(record: TaskRecord, wall: float) -> float:
     """Seconds that are left of a backoff that an earlier supervisor had begun (S17): at most the
     whole of it, where the clock has been set back since."""

@@ -31,7 +31,7 @@ from warren.model.task import (
     TaskRecord,
     TaskStatus,
 )
-from warren.nursery.adoption import EndedError, left_to_wait
+from warren.nursery.adoption import EndedError, age_of, left_to_wait
 from warren.nursery.adoption import adopt as adopt_instance
 from warren.nursery.instance import InstanceLife, News
 from warren.nursery.judgement import Judgement
@@ -240,7 +240,7 @@ class TaskNursery:
         assert self._nursery is not None
         self._cause = None
         probing = self._judgement.begin({} if adopt is None else self.record.proven)
-        age = None if adopt is None else max(0.0, self._around.wall() - adopt.started_at)
+        age = None if adopt is None else age_of(self._around, adopt)
 
         async def acquire() -> RunningInstance:
             if adopt is not None:

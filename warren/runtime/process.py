@@ -165,6 +165,12 @@ class ProcessRuntime:
         main.close()
         return end_of(main.status)
 
+    def age(self, instance: Instance) -> float | None:
+        began = instance.handle.get("began")
+        if began is None or instance.handle.get("boot") != self._boot:
+            return None
+        return max(0.0, time.monotonic() - float(began))
+
     async def _left_checks(self, instance: Instance, tree: Tree) -> Sequence[Tree]:
         if self._left is None:
             self._left = await after_shortage(self._marked)
@@ -224,6 +230,8 @@ class ProcessRuntime:
         handle = {
             "boot": self._boot,
             "start": str(begun.main.start),
+            # Its process may have been born long before; one clock for all until the next boot.
+            "began": str(time.monotonic()),
             "cgroup": begun.tree.handle,
             # What checks in an adopted instance need: many servers overwrite their environment.
             "env": msgspec.json.encode(dict(context.env)).decode(),
