@@ -2,64 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import shutil
 import signal
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.processes import marked, open_handles, wait_until
+from tests.processes import marked, open_handles
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
 from warren.model.seams import CannotRunError
 from warren.model.task import Instance
 from warren.process import finding, spawn
 from warren.process.context import Context
-from warren.process.finding import Finder
-from warren.process.spawn import Starter
+from warren.process.spawn import NotFoundError, Starter
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.runtime.process import ProcessRuntime
 
 SHORT = 0.2  # seconds of patience
-
-
-@dataclasses.dataclass(frozen=True)
-class Dead(Context):
-    """Plays a context whose directory is on a dead mount: who looks there waits."""
-
-    answers: threading.Event = dataclasses.field(default_factory=threading.Event)
-    looks: list[str] = dataclasses.field(default_factory=list[str])
-
-    def resolve(self, argv: Sequence[str]) -> list[str]:
-        self.looks.append(argv[0])
-        self.answers.wait()
-        return Context.resolve(self, argv)
-
-
-async def test_directory_that_does_not_answer_is_refused_while_others_are_found(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(finding, "PATIENCE", SHORT)
-    finder = Finder()
-    dead = Dead(env={}, cwd="/tmp")
-    try:
-        with pytest.raises(CannotRunError, match="its directory /tmp does not answer"):
-            await finder.find(dead, ["true"])
-        with pytest.raises(CannotRunError, match="does not answer"):
-            await finder.find(dead, ["true"])
-        assert dead.looks == ["true"]  # one thread waits, however often it is tried
-        found = await finder.find(Context(env={}), ["true"])
-        assert found.argv == [shutil.which("true")]
-    finally:
-        dead.answers.set()
-    monkeypatch.setattr(finding, "PATIENCE", 10.0)
-    await wait_until(lambda: "<Finder 0" in repr(finder))
-    assert (await finder.find(dead, ["true"])).argv[0].endswith("/true")
 
 
 async def test_child_that_does_not_become_its_program_is_given_up(
@@ -120,4 +82,21 @@ async def test_check_on_a_network_mount_is_started_by_the_helper(
     monkeypatch.setattr(Starter, "spawn", never)
     running = await runtime.start(launch("sleep", "1000"), record=nowhere)
     assert (await running.run(Argv(("true",)), timeout=10, output_limit=9)).exit_code == 0
+    await running.kill()
+
+
+async def test_start_says_that_there_is_no_program_where_nobody_can_look_why(
+    runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "MOST", 0)
+    with pytest.raises(NotFoundError, match="no-such-program: No such file"):
+        await runtime.start(launch("no-such-program"), record=nowhere)
+
+
+async def test_check_that_is_a_pipe_is_refused(runtime: ProcessRuntime, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o755)
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    with pytest.raises(CannotRunError, match="Permission denied"):
+        await running.run(Argv((str(pipe),)), timeout=10, output_limit=9)
     await running.kill()

@@ -336,8 +336,5 @@ def _inner(path: Path) -> str:
 
 @functools.cache
 def _mount() -> Path | None:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields, _, rest = line.partition(" - ")
-        if rest.startswith("cgroup2 "):
-            return Path(fields.split()[4])
-    return None
+    found = (Path(mount.point) for mount in procfs.mounts() if mount.kind == "cgroup2")
+    return next(found, None)

@@ -125,7 +125,7 @@ def cannot_exec(error: OSError, argv: Sequence[str], env: Mapping[str, str]) -> 
     """What to say when the system refused to make a process into a program that is there."""
     program = argv[0]
     match error.errno:
-        case errno.ENOENT | errno.EACCES if interpreter := _interpreter(program):
+        case errno.ENOENT | errno.EACCES if interpreter := interpreter_of(program):
             return CannotRunError(f"{program}: its interpreter {interpreter}: {error.strerror}")
         case errno.ENOENT if os.path.exists(program):  # noqa: PTH110
             return CannotRunError(f"{program}: the loader it is linked with is missing")
@@ -141,16 +141,17 @@ def cannot_exec(error: OSError, argv: Sequence[str], env: Mapping[str, str]) -> 
             return cannot_run(error, program)
 
 
-def _interpreter(path: str) -> str | None:
-    """Whom the first line of a script names."""
+def interpreter_of(path: str) -> str | None:
+    """Whom the first line of a script names; None where it is no script, or cannot be read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A pipe may be called executable too: nobody waits for who writes to it.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            first = os.read(handle, 256).partition(b"\n")[0]
+        finally:
+            os.close(handle)
     except OSError:
         return None
-    try:
-        first = os.read(handle, 256).partition(b"\n")[0]
-    finally:
-        os.close(handle)
     words = first[2:].split() if first.startswith(b"#!") else []
     return os.fsdecode(words[0]) if words else None
 

@@ -1,34 +1,39 @@
-"""Find a program off the event loop: a mount that does not answer holds up nobody else.
+"""Find programs off the event loop: a mount that does not answer holds up nobody else.
 
-Whoever looks at a file of a dead mount waits in the kernel, for as long as that takes. So a thread
-looks, and is left to itself where it is not back in time. Invariant: of the same program in the
-same directory one such thread waits at most, and of all together no more than the limiter lets in.
+    ask --- nobody looks yet ---> a thread looks ---> is back: all who ask are told
+     `----- one looks already ---------^       `---> not in time: refused, whoever asks, until it is
+
+Whoever looks at a file of a dead mount waits in the kernel, for as long as that takes, and no
+cancellation ends it. Invariants: for the same program in the same directory one thread looks at
+most, whatever becomes of those who ask; and of all together no more than `MOST`. Who finds that
+many under way is told of our own shortage: it is no fault of his program.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import trio
 
 from warren.model.seams import CannotRunError, ShortageError
-from warren.process.context import Context, cannot_run
+from warren.process import procfs
+from warren.process.context import Context, cannot_run, interpreter_of
 
 PATIENCE = 10.0  # seconds
+MOST = 512  # threads: a dead mount may have hundreds of programs and directories
 REMOTE = (
     "9p", "afs", "ceph", "cifs", "fuse", "gfs", "gpfs", "lustre", "ncp", "nfs", "ocfs", "smb",
     "virtiofs",
 )  # fmt: skip
-_AT_ONCE = 64
+_NESTED = 5  # scripts that are run by scripts: the kernel follows no more
 _Key = tuple[str | None, ...]
 
 
 class Found(NamedTuple):
-    """A resolved argv. `is_remote`: it or its directory is on a mount that may stop answering."""
+    """A resolved argv. `is_remote`: what its start opens is on a mount that may stop answering."""
 
     argv: list[str]
     is_remote: bool = False
@@ -38,51 +43,103 @@ class Finder:
     """Finds programs for all instances of a runtime."""
 
     def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(_AT_ONCE)
-        self._silent: dict[_Key, threading.Event] = {}  # set when the thread is back after all
+        self._looks: dict[_Key, _Look] = {}  # under way
 
     def __repr__(self) -> str:
-        return f"<Finder {self._limiter.borrowed_tokens} looking>"
+        return f"<Finder {len(self._looks)} looking>"
 
     async def find(self, context: Context, argv: Sequence[str]) -> Found:
         """The argv with the program's full path. Raises CannotRunError."""
-        key = (context.cwd, context.env.get("PATH"), *argv[:1])
-        self._silent = {k: back for k, back in self._silent.items() if not back.is_set()}
-        if key not in self._silent:
-            has_begun, is_back = threading.Event(), threading.Event()
+        context.check(argv)
+        look = self._look_for(context, argv[0])
+        with trio.move_on_at(look.until):
+            await look.is_over.wait()
+        program, is_remote = look.told()
+        return Found([program, *argv[1:]], is_remote)
 
-            def look() -> Found:
-                has_begun.set()
-                try:
-                    return _look(context, argv)
-                finally:
-                    is_back.set()
+    def _look_for(self, context: Context, name: str) -> _Look:
+        """The look that is under way, or one that begins now."""
+        key = (context.cwd, context.env.get("PATH"), name)
+        if key not in self._looks:
+            if len(self._looks) >= MOST:
+                raise ShortageError(
+                    f"{name}: no thread left to look for it: {MOST} looks have not ended"
+                )
+            look = _Look(context, name)
+            token = trio.lowlevel.current_trio_token()
 
-            with trio.move_on_after(PATIENCE):
-                return await self._aside(look, argv)
-            if has_begun.is_set():
-                self._silent[key] = is_back
-        where = "" if context.cwd is None else f" or its directory {context.cwd}"
-        raise CannotRunError(f"{argv[0]}: it{where} does not answer: want a mount that does")
+            def note_back(_: object) -> None:
+                with suppress(trio.RunFinishedError):  # nobody waits any more
+                    token.run_sync_soon(self._note_back, key)
 
-    async def _aside(self, look: Callable[[], Found], argv: Sequence[str]) -> Found:
+            try:
+                trio.lowlevel.start_thread_soon(look.look, note_back)
+            except RuntimeError as error:
+                raise ShortageError(f"{name}: no threads left ({error})") from error
+            self._looks[key] = look
+        return self._looks[key]
+
+    def _note_back(self, key: _Key) -> None:
+        self._looks.pop(key).is_over.set()
+
+
+class _Look:
+    """One look for a program: a thread's, and of all who ask meanwhile."""
+
+    def __init__(self, context: Context, name: str) -> None:
+        self.until = trio.current_time() + PATIENCE
+        self.is_over = trio.Event()
+        self._context = context
+        self._name = name
+        self._told: tuple[str, bool] | BaseException | None = None
+
+    def look(self) -> None:
+        """Look, in a thread."""
         try:
-            return await trio.to_thread.run_sync(
-                look, abandon_on_cancel=True, limiter=self._limiter
-            )
-        except OSError as error:
-            raise cannot_run(error, argv[0]) from error
-        except RuntimeError as error:
-            raise ShortageError(f"{argv[0]}: no threads left ({error})") from error
+            self._told = _look(self._context, self._name)
+        except (OSError, CannotRunError) as error:
+            self._told = error.with_traceback(None)  # which would be a cycle
+        except BaseException as error:
+            self._told = error
+            raise
+
+    def told(self) -> tuple[str, bool]:
+        """The program's full path, and whether it is remote. Raises CannotRunError."""
+        match self._told:
+            case None:
+                cwd = self._context.cwd
+                where = "" if cwd is None else f" or its directory {cwd}"
+                said = f"it{where} does not answer: want a mount that does"
+                raise CannotRunError(f"{self._name}: {said}")
+            case CannotRunError() as error:  # everybody raises his own
+                raise CannotRunError(str(error)) from error
+            case OSError() as error:
+                raise cannot_run(error, self._name) from error
+            case BaseException() as error:
+                raise error
+            case found:
+                return found
 
 
-def _look(context: Context, argv: Sequence[str]) -> Found:
-    resolved = context.resolve(argv)
-    paths = [resolved[0]] if context.cwd is None else [resolved[0], context.cwd]
-    devices = [os.stat(path).st_dev for path in paths]  # noqa: PTH116
+def _look(context: Context, name: str) -> tuple[str, bool]:
+    program = context.resolve([name])[0]
+    cwd = context.cwd or "/"
+    devices = {os.stat(path).st_dev for path in (program, cwd)}  # noqa: PTH116
+    devices |= _interpreters(program, cwd)
     numbers = {f"{os.major(device)}:{os.minor(device)}" for device in devices}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        mount, _, kind = line.partition(" - ")
-        if kind.startswith(REMOTE) and mount.split()[2] in numbers:
-            return Found(resolved, is_remote=True)
-    return Found(resolved)
+    is_remote = any(
+        mount.device in numbers and mount.kind.startswith(REMOTE) for mount in procfs.mounts()
+    )
+    return program, is_remote
+
+
+def _interpreters(program: str, cwd: str) -> set[int]:
+    """The devices of those who run a script. One that is not there is told of by the exec."""
+    devices = set[int]()
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        for _ in range(_NESTED):
+            if (interpreter := interpreter_of(program)) is None:
+                break
+            program = os.path.join(cwd, interpreter)  # noqa: PTH118
+            devices.add(os.stat(program).st_dev)  # noqa: PTH116
+    return devices

@@ -1,4 +1,4 @@
-"""What `/proc` tells of processes.
+"""What `/proc` tells of processes, and of what is mounted where.
 
 A pid alone names nobody for long: everywhere a process is remembered it is a `Stat` whose
 `start` (field 22, clock ticks since boot) tells it from a later process with the same pid.
@@ -7,6 +7,7 @@ A pid alone names nobody for long: everywhere a process is remembered it is a `S
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,14 @@ class Stat(NamedTuple):
     def is_dead(self) -> bool:
         """Whether it is a zombie: it runs no more and waits to be reaped."""
         return self.state in DEAD_STATES
+
+
+class Mount(NamedTuple):
+    """A line of `/proc/self/mountinfo`. `device` is `MAJOR:MINOR`, `kind` such as `fuse.sshfs`."""
+
+    device: str
+    point: str
+    kind: str
 
 
 def read_stat(pid: int) -> Stat | None:
@@ -125,6 +134,22 @@ def cgroup2_path(pid: int) -> str | None:
 def boot_id() -> str:
     """Which boot of the machine this is: pids and start times mean nothing in another."""
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def mounts() -> Iterator[Mount]:
+    """What is mounted, as this process sees it."""
+    # Anybody may mount something at a path of odd bytes, of which four are escaped and no others.
+    # It comes in pieces that are shorter than what was asked for: read it to its end.
+    for line in (_PROC / "self/mountinfo").read_bytes().split(b"\n"):
+        fields, _, rest = line.partition(b" - ")
+        if rest:
+            device, _root, point = fields.split(b" ")[2:5]
+            kind = rest.partition(b" ")[0]
+            yield Mount(os.fsdecode(device), os.fsdecode(_unescaped(point)), os.fsdecode(kind))
+
+
+def _unescaped(path: bytes) -> bytes:
+    return re.sub(rb"\\([0-3][0-7]{2})", lambda code: bytes([int(code[1], 8)]), path)
 
 
 def _read(path: str) -> bytes:

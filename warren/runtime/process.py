@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from warren.model.seams import CannotRunError, Launch
+from warren.model.seams import CannotRunError, Launch, ShortageError
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
 from warren.process.context import Context, Credentials, cannot_run, credentials_of
@@ -118,7 +118,8 @@ class ProcessRuntime:
             await begun.gated.open(settle=_FIRST_STEPS)
         except NotFoundError:
             await running.kill()
-            await self._finder.find(context, launch.command)  # which says why
+            with suppress(ShortageError):  # what the child says is true all the same
+                await self._finder.find(context, launch.command)  # which says why
             raise
         except BaseException:
             begun.gated.close()
