@@ -2,7 +2,7 @@
 
     gated:   the helper forks -> born in its cgroup -> told what to become, waits at its gate
                  -> [ written down ] -> byte -> exec
-    at once: exec -> moved into its tree -> whoever it forked before that moved too
+    at once: exec (`forking.py`) -> moved into its tree -> whoever it forked before that moved too
 
 The helper (`starter.py`) is asked, and then only waited for: neither a fork nor the kernel's wait
 at a cgroup's door happens in the event loop. Every start has a socket of its own, whose far end
@@ -25,25 +25,23 @@ import errno
 import marshal
 import os
 import re
-import resource
 import socket
-import subprocess
 import sys
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import trio
 
 from warren.model.seams import CannotRunError
 from warren.process.context import Context, cannot_exec, cannot_run
+from warren.process.forking import fork_and_exec
 from warren.process.helper import Helper
-from warren.process.inherited import UMASK, is_plain
+from warren.process.inherited import is_plain
 
 _ATTEMPTS = 3  # helpers that may end under one start
 _PATIENCE = 10.0  # seconds until a helper that does not answer is killed
 OPENS_WITHIN = 10.0  # seconds until a child that does not become its program is given up
 _LONGEST_WORD = 256
-_ROOM = 64  # descriptors that may be opened meanwhile, by other threads too
 _ONE_HANDLE = socket.CMSG_SPACE(4)
 _FAILED = re.compile(rb"E(\d+) (\w+)(?: of (\d+))?\Z")
 
@@ -252,42 +250,10 @@ class Starter:
 
     def spawn(self, argv: Sequence[str], context: Context, *, output: int) -> int:
         """Start a resolved argv at once; gives its pid. Raises CannotRunError."""
-        # `output` was opened last, so it says how many descriptors we have; with room below it the
-        # child is born with its limit, and else it is given it while its loader is at work.
-        soft = self._soft_limit
-        is_born_so = soft is not None and output + _ROOM < soft
         try:
-            with _own_limit(soft) if soft is not None and is_born_so else contextlib.nullcontext():
-                process = subprocess.Popen(
-                    list(argv),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    cwd=context.cwd or "/",
-                    env=context.env,
-                    umask=UMASK,
-                    start_new_session=True,
-                )
+            return fork_and_exec(argv, context, output=output, soft_limit=self._soft_limit)
         except OSError as error:
             raise cannot_exec(error, argv, context.env) from error
-        # From here on the pid is watched by pidfd and reaped by its owner, not by this object.
-        process.returncode = 0
-        if soft is not None and not is_born_so:
-            _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # ended, or set-uid
-                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
-        return process.pid
-
-
-@contextlib.contextmanager
-def _own_limit(soft: int) -> Generator[None, None, None]:
-    """Our own soft limit of descriptors, for as long as a child is born."""
-    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
 @dataclasses.dataclass(eq=False)
