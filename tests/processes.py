@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import pytest
 import trio
 
 from warren.process import procfs
@@ -56,3 +58,13 @@ def only_descriptors(spare: int) -> Generator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         for handle in fillers:
             os.close(handle)
+
+
+def fill_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Trio have no room to watch a descriptor: over fs.epoll.max_user_watches, which is the
+    whole machine's."""
+
+    def full(_descriptor: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", full)

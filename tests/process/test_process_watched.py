@@ -8,8 +8,10 @@ import subprocess
 from collections.abc import Generator
 
 import pytest
+import trio
+import trio.testing
 
-from tests.processes import only_descriptors, open_handles, wait_until
+from tests.processes import fill_epoll, only_descriptors, open_handles, wait_until
 from warren.process import procfs
 from warren.process.reaper import Reaper
 from warren.process.watched import Watched
@@ -58,4 +60,19 @@ async def test_strangers_end_is_told_as_it_was(stranger: procfs.Stat) -> None:  
     assert await main.wait() == signal.SIGTERM
     assert main.status == signal.SIGTERM
     await wait_until(main.look)
+    main.close()
+
+
+async def test_end_is_heard_of_where_there_is_no_room_to_watch_for_it(
+    stranger: procfs.Stat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_epoll(monkeypatch)
+    main = Watched.stranger(stranger.pid, stranger.start, reaper=Reaper())
+    assert main is not None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(main.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not main.look()
+        main.send(signal.SIGTERM)
+    assert main.look()
     main.close()

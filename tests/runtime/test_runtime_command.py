@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+import select
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.processes import marked, only_descriptors, open_handles, wait_until, zombies
+from tests.processes import fill_epoll, marked, only_descriptors, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
-from warren.model.seams import CannotRunError, CommandResult
+from warren.model.seams import CannotRunError, CommandResult, ShortageError
 from warren.process import lingering, procfs
 from warren.process.context import Context
 from warren.process.tree import INSTANCE_VARIABLE
@@ -138,3 +140,51 @@ async def test_kill_goes_on_in_a_shortage_longer_than_its_patience(
         assert running.is_gone
         await wait_until(lambda: not runtime.trees.left())
         serving.cancel_scope.cancel()
+
+
+async def test_start_stop_and_checks_need_no_room_in_the_epoll_of_the_loop(
+    runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_epoll(monkeypatch)
+    handles = open_handles()
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    result = await running.run(Argv(("echo", "yes")), timeout=10, output_limit=10)
+    assert (result.exit_code, result.output) == (0, b"yes\n")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.wait)
+        await running.kill()
+    assert open_handles() == handles
+    assert runtime.trees.left() == {}
+
+
+async def test_check_without_room_to_watch_it_is_no_full_disk(
+    runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:  # S1
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    handles, before = open_handles(), zombies()
+    for room in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(select, "epoll", partial(_Full, select.epoll, room))
+            with pytest.raises(ShortageError) as caught:
+                await running.run(Argv(("true",)), timeout=10, output_limit=10)
+        wanted = "no room to watch a command: fs.epoll.max_user_watches is reached"
+        assert str(caught.value) == wanted
+        assert open_handles() == handles
+        assert zombies() == before
+    await running.kill()
+    assert runtime.trees.left() == {}
+
+
+class _Full:
+    """An epoll with room for so many."""
+
+    def __init__(self, epoll: Callable[[], select.epoll], room: int) -> None:
+        self._epoll = epoll()
+        self._room = room
+        self.close = self._epoll.close
+
+    def register(self, descriptor: int, events: int) -> None:
+        self._room -= 1
+        if self._room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._epoll.register(descriptor, events)

@@ -11,6 +11,7 @@ as a grandchild may hold the pipe, and a command may close it and live on.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -19,10 +20,11 @@ from functools import partial
 
 import trio
 
-from warren.model.seams import CannotRunError, CommandResult
+from warren.model.seams import CannotRunError, CommandResult, ShortageError
 from warren.process.context import Context, cannot_run
 from warren.process.ending import child_status, split_status
 from warren.process.finding import Found
+from warren.process.readable import wait_readable
 from warren.process.reaper import Reaper
 from warren.process.spawn import Gated, Starter
 from warren.process.tree import Tree, kill_surely
@@ -146,21 +148,25 @@ class _Output:
         try:
             os.set_blocking(self._reader, False)
             self._events = select.epoll()
-            self._events.register(self._reader, select.EPOLLIN)
         except OSError:
             self._close_handles()
             raise
+        try:
+            self._register(self._reader)
+        except (OSError, ShortageError):
+            self.close()
+            raise
 
     def watch(self, pid: int) -> int:
-        """Wake at the child's end too; gives its pidfd. Raises OSError."""
+        """Wake at the child's end too; gives its pidfd. Raises OSError, ShortageError."""
         pidfd = os.pidfd_open(pid)
         self._handles.append(pidfd)
-        self._events.register(pidfd, select.EPOLLIN)
+        self._register(pidfd)
         return pidfd
 
     async def read_until(self, pidfd: int) -> bool:
         """Wait and read once; whether the process has ended."""
-        await trio.lowlevel.wait_readable(self._events.fileno())
+        await wait_readable(self._events.fileno())
         ready = self._events.poll(0)
         if any(handle == pidfd for handle, _ in ready):
             return True
@@ -176,6 +182,15 @@ class _Output:
         """Let go of every descriptor. Harmless twice."""
         self._events.close()
         self._close_handles()
+
+    def _register(self, handle: int) -> None:
+        try:
+            self._events.register(handle, select.EPOLLIN)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # which here is no full disk
+                raise
+            said = "no room to watch a command: fs.epoll.max_user_watches is reached"
+            raise ShortageError(said) from error
 
     def _read(self) -> int:
         try:

@@ -11,10 +11,9 @@ import select
 import signal
 import time
 
-import trio
-
 from warren.model.task import End, Reason
 from warren.process import kernel, procfs
+from warren.process.readable import wait_readable
 
 _LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
@@ -57,7 +56,7 @@ def stranger_status(pidfd: int, pid: int, start: int) -> int | None:
 
 async def wait_ended(pidfd: int) -> None:
     """Wait until the process is a zombie or gone."""
-    await trio.lowlevel.wait_readable(pidfd)
+    await wait_readable(pidfd)
 
 
 def end_of(status: int | None, *, out_of_memory: bool = False) -> End:

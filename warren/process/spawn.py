@@ -37,6 +37,7 @@ from warren.process.context import Context, cannot_exec, cannot_run
 from warren.process.forking import fork_and_exec
 from warren.process.helper import Helper
 from warren.process.inherited import is_plain
+from warren.process.readable import wait_readable
 
 _ATTEMPTS = 3  # helpers that may end under one start
 _PATIENCE = 10.0  # seconds until a helper that does not answer is killed
@@ -90,7 +91,7 @@ class Gated:
             with trio.move_on_after(OPENS_WITHIN) as waiting:
                 if settle:
                     await trio.sleep(settle)
-                await trio.lowlevel.wait_readable(self._gate)
+                await wait_readable(self._gate.fileno())
             if waiting.cancelled_caught:
                 self._program.refuse_silent()
             with contextlib.suppress(ConnectionResetError):  # killed with our byte unread
@@ -209,10 +210,10 @@ class Starter:
 
     async def _answer(self, birth: _Birth, gate: socket.socket, helper: Helper) -> Gated | None:
         with trio.move_on_after(_PATIENCE) as waiting:
-            await trio.lowlevel.wait_readable(gate)
+            await wait_readable(gate.fileno())
         if waiting.cancelled_caught:
             helper.kill(birth)
-            await trio.lowlevel.wait_readable(gate)
+            await wait_readable(gate.fileno())
         word, ancillary, _, _ = gate.recvmsg(_LONGEST_WORD, _ONE_HANDLE, socket.MSG_CMSG_CLOEXEC)
         if not word:
             return None

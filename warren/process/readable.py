@@ -1,0 +1,36 @@
+"""Wait until a descriptor can be read, also where the event loop has no room to watch it.
+
+Trio watches by epoll, and how much may be watched so is limited for a user as a whole
+(fs.epoll.max_user_watches): others may use it up. A look at one descriptor needs no room.
+"""
+
+from __future__ import annotations
+
+import select
+
+import trio
+
+from warren.process.tree import PASSING, RETRY_PAUSE
+
+_LONGEST_PAUSE = 1.0  # seconds: thousands may have to look
+
+
+async def wait_readable(descriptor: int) -> None:
+    """As Trio's, and by looking again and again where that is refused."""
+    pause = RETRY_PAUSE
+    while True:
+        try:
+            return await trio.lowlevel.wait_readable(descriptor)
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+        if _is_readable(descriptor):
+            return await trio.lowlevel.checkpoint()
+        await trio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _is_readable(descriptor: int) -> bool:
+    asked = select.poll()
+    asked.register(descriptor, select.POLLIN)
+    return bool(asked.poll(0))
