@@ -305,6 +305,61 @@ async def test_adoption_waits_out_a_shortage_at_any_step(
     assert open_handles() <= handles
 
 
+@pytest.mark.parametrize("shortage", ["EMFILE", "ENFILE", "ENOMEM"])
+async def test_sweep_waits_out_a_shortage_at_any_step(
+    runtime: ProcessRuntime,
+    kind: TreeKind,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shortage: str,
+) -> None:  # it may be one among running tasks
+    code, refused_at = getattr(errno, shortage), 0
+    async with of_another(tmp_path, kind, "sleep", "1000") as kept:
+        refusing = Refusing(str(kept.pid), code)
+        monkeypatch.setattr(os, "open", refusing.open)
+        monkeypatch.setattr(os, "pidfd_open", refusing.pidfd_open)
+        while True:
+            refused_at += 1
+            refusing.left = refused_at
+            assert await runtime.sweep(frozenset({kept.id})) == []
+            if refusing.left > 0:
+                break
+        assert refused_at > 2
+        listing = Listing(code)
+        monkeypatch.setattr(os, "listdir", listing.listdir)
+        monkeypatch.setattr(os, "getxattr", listing.getxattr)
+        for listing.left in range(1, 4):
+            assert await runtime.sweep(frozenset({kept.id})) == []
+        assert kept.pid in marked(INSTANCE_VARIABLE, kept.id)
+        listing.left = 1
+        assert await runtime.sweep(frozenset()) == [kept.id]
+    assert marked(INSTANCE_VARIABLE, kept.id) == []
+    assert runtime.trees.left() == {}
+
+
+class Listing:
+    """`os.listdir` and `os.getxattr`, of whose calls the n-th is refused, once."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+        self._listdir = os.listdir
+        self._getxattr = os.getxattr
+        self.left = 0
+
+    def listdir(self, path: str) -> list[str]:
+        self._count()
+        return self._listdir(path)
+
+    def getxattr(self, path: Path, name: str) -> bytes:
+        self._count()
+        return self._getxattr(path, name)
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise OSError(self._code, os.strerror(self._code))
+
+
 async def test_adoption_cancelled_in_a_shortage_keeps_no_descriptor(
     runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from tests.processes import marked, open_handles, wait_until
+from tests.processes import marked, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
 from warren.model.seams import CannotRunError
 from warren.model.task import End
 from warren.process import lingering, procfs
-from warren.process.tree import INSTANCE_VARIABLE
+from warren.process.tree import INSTANCE_VARIABLE, Tree
 from warren.runtime import instance
 from warren.runtime.process import ProcessRuntime
 
@@ -34,7 +36,13 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def ice(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
     monkeypatch.setattr(lingering, "PATIENCE", SHORT)
-    path = FREEZER / f"warren-test-{os.getpid()}"
+    with freezer("checks") as path:
+        yield path
+
+
+@contextmanager
+def freezer(name: str) -> Generator[Path]:
+    path = FREEZER / f"warren-test-{os.getpid()}-{name}"
     path.mkdir()
     try:
         yield path
@@ -111,4 +119,42 @@ async def test_check_that_an_earlier_supervisor_left_stuck_delays_no_adoption(
             assert not isinstance(adopted, End)
             await adopted.kill()
         thaw(ice)
+        nursery.cancel_scope.cancel()
+
+
+async def test_end_of_what_nobody_holds_waits_for_its_main_and_not_for_its_checks(
+    runtime: ProcessRuntime, ice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # or what takes its place would meet its ports and files
+    rounds, honest, done = list[Tree](), lingering.kill_surely, trio.Event()
+
+    async def counted(tree: Tree, **options: Any) -> bool:
+        rounds.append(tree)
+        return await honest(tree, **options)
+
+    async def end() -> None:
+        assert await runtime.sweep(frozenset(), only=launched.id) == [launched.id]
+        done.set()
+
+    monkeypatch.setattr(lingering, "kill_surely", counted)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runtime.serve)
+        launched = launch("sleep", "1000")
+        running = await runtime.start(launched, record=nowhere)
+        assert (await running.run(freezes(ice), timeout=SHORT, output_limit=10)).timed_out
+        running.leave()
+        with freezer("main") as other:
+            (other / "tasks").write_text(str(running.instance.pid))
+            (other / "freezer.state").write_text("FROZEN")
+            rounds.clear()
+            nursery.start_soon(end)
+            await wait_until(lambda: len(rounds) > 5 or done.is_set())
+            assert not done.is_set()
+            thaw(other)
+            await wait_until(done.is_set)
+            assert frozen(ice)
+            await wait_until(lambda: not frozen(other))
+        thaw(ice)
+        await wait_until(lambda: marked(INSTANCE_VARIABLE, launched.id) == [])
+        assert running.instance.pid in zombies()
+        os.waitpid(running.instance.pid, 0)  # noqa: ASYNC222  # it has ended
         nursery.cancel_scope.cancel()

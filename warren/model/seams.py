@@ -160,7 +160,8 @@ class Runtime(Protocol):
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
     ) -> list[str]:
         """End every instance of this node whose id is not in `keep`, begins with none of `spare`
-        and begins with `only`; returns their ids."""
+        and begins with `only`; returns their ids. A shortage delays it; with `only` each is waited
+        for until it is gone."""
         ...
 
 

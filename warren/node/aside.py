@@ -46,7 +46,7 @@ class Aside:
         return task in self._ending
 
     async def end(self, task: TaskId) -> None:
-        """End what runs of it, and drop its record."""
+        """End what runs of it, for as long as that takes, and drop its record."""
         await self._kill(task)
         self._ending.discard(task)
         if self._tasks.pop(task, None) is not None:

@@ -26,7 +26,15 @@ from warren.process import procfs
 from warren.process.pauses import Pauses
 from warren.process.procfs import Stat
 from warren.process.reaper import Reaper
-from warren.process.tree import INSTANCE_VARIABLE, Mark, born_since, mark, mark_of, send
+from warren.process.tree import (
+    INSTANCE_VARIABLE,
+    PASSING,
+    Mark,
+    born_since,
+    mark,
+    mark_of,
+    send,
+)
 
 INSTANCE_NAME = "user.warren.instance"  # an attribute of the directory: cgroup2 renames none
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
@@ -318,8 +326,10 @@ def _below(path: Path) -> Iterator[Path]:
 def _instance_of(path: Path) -> str | None:
     try:
         return os.fsdecode(os.getxattr(path, INSTANCE_NAME))
-    except OSError:  # there is none, or the directory is gone
-        return None
+    except OSError as error:
+        if error.errno in PASSING:  # whose it is cannot be told now
+            raise
+        return None  # there is none, or the directory is gone
 
 
 def _pids_of(path: Path) -> list[int]:

@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -182,17 +183,32 @@ class ProcessRuntime:
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
     ) -> list[str]:
         await trio.lowlevel.checkpoint()
-        handles = self.trees.left()
-        found = {*handles, *self._instances, *self._marked()} - keep
+        # Whatever we are short of: it may be asked for among running tasks.
+        handles = await after_shortage(self.trees.left)
+        marked = await after_shortage(self._marked)
+        found = {*handles, *self._instances, *marked} - keep
         found = {name for name in found if name.startswith(only) and not name.startswith(spare)}
         for name in sorted(found):
             running = self._instances.get(name)
             if running is not None:
                 await running.kill()
-            for handle in ("", handles.get(name, "")):
-                tree = find_tree(name, handle, pid=0, start=0, reaper=self._reaper)
-                await self._lingering.kill(tree)
+            sought = partial(self._trees_of, name, handles.get(name, ""), marked.get(name, ()))
+            trees, checks = await after_shortage(sought)
+            for tree in trees:
+                if only:  # somebody waits to take its place
+                    await self._lingering.kill_but(tree, checks)
+                else:
+                    await self._lingering.kill(tree)
         return sorted(found)
+
+    def _trees_of(
+        self, name: str, handle: str, found: Sequence[int]
+    ) -> tuple[list[Tree], list[Tree]]:
+        """The trees an instance may be in, and those of its checks."""
+        trees = [
+            find_tree(name, each, pid=0, start=0, reaper=self._reaper) for each in ("", handle)
+        ]
+        return trees, [branch for tree in trees for branch in tree.branches(found)]
 
     def _marked(self) -> dict[str, list[int]]:
         """Who runs for this node, by instance, as their environment says."""
