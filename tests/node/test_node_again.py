@@ -6,6 +6,7 @@ and the next `apply` gives the same ids to the same specs.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
@@ -19,7 +20,7 @@ from trio.testing import MockClock
 from tests.scripted import Script, ScriptedRuntime
 from warren.manager.program import Manager, open_manager
 from warren.model.cluster import TaskRow
-from warren.model.errors import LinkLostError
+from warren.model.errors import LinkLostError, NotFoundError
 from warren.model.identity import TaskId
 from warren.model.link import Gate
 from warren.model.report import Assignment, Assignments
@@ -57,6 +58,38 @@ async def test_task_assigned_again_while_it_is_ended_starts_anew(
         (kept,) = ground.journal.load()
         assert (kept.spec.command, kept.phase) == ((command,), Phase.RUNNING)
         assert told(agent)["web.1#1"].sequence > last  # or the manager would take it for old
+
+
+async def test_task_of_a_lower_number_waits_for_what_is_being_ended_in_its_slot(
+    autojump_clock: MockClock,
+) -> None:
+    ground = stubborn()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#5")))
+        await until(lambda: ground.runtime.alive)
+        await agent.assign(whole(3, run("web.1#3")))  # of a manager put back from a backup
+        await until(lambda: phase(agent, "web.1#3") is Phase.RUNNING)
+        assert ground.runtime.started[0].log == ["signal 15", "kill"]
+        assert [str(i.instance.task) for i in ground.runtime.alive.values()] == ["web.1#3"]
+
+
+async def test_predecessor_that_is_being_ended_is_not_shown_for_the_new_task_of_its_id(
+    autojump_clock: MockClock,
+) -> None:
+    ground = stubborn()
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1")))
+        await until(lambda: phase(agent, "web.1#1") is Phase.RUNNING)
+        assert [status.id for status in await agent.look([WEB])] == [WEB]
+        await agent.assign(Assignments(generation=6, base=5, removed=(WEB,)))
+        await agent.assign(Assignments(generation=7, base=6, tasks=(run("web.1#1"),)))
+        assert ground.runtime.alive  # the old one
+        assert await agent.look([WEB]) == []
+        with pytest.raises(NotFoundError, match="is not on node n1"):
+            await agent.samples(WEB)
+        await until(lambda: phase(agent, "web.1#1") is Phase.RUNNING)
+        assert [status.id for status in await agent.look([WEB])] == [WEB]
+        await agent.samples(WEB)
 
 
 async def test_end_of_a_task_that_is_to_start_anew_is_told_as_an_event_and_not_as_its_status(
@@ -149,12 +182,16 @@ class _Sweeping(ScriptedRuntime):
         super().__init__()
         self.may = trio.Event()
         self.sweeps = 0
+        self.fails = 0  # so often, once it may
 
     async def sweep(
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
     ) -> list[str]:
         self.sweeps += 1
         await self.may.wait()
+        if self.fails:
+            self.fails -= 1
+            raise PermissionError(errno.EACCES, "Permission denied")
         return await super().sweep(keep, spare=spare, only=only)
 
 
@@ -187,3 +224,50 @@ async def test_task_with_an_unreadable_row_assigned_again_while_it_is_ended_star
             assert [record.phase for record in journal.load()] == [Phase.RUNNING]
             assert not journal.set_aside()
             assert len(runtime.started) == 1
+
+
+async def test_end_of_a_task_with_an_unreadable_row_that_fails_ends_nothing_and_is_tried_again(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    runtime = _Sweeping()
+    runtime.fails = 3
+    runtime.may.set()
+    path = tmp_path / "journal.sqlite"
+    other = TaskId("web", 2, 1)
+    with closing(SqliteJournal(path)) as journal:
+        journal.save_all(TaskRecord(id=t, spec=spec(), phase=Phase.RUNNING) for t in (WEB, other))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE tasks SET record = x'7b' WHERE id = ?", (str(WEB),))
+    with closing(SqliteJournal(path)) as journal:
+        ground = Ground(runtime=runtime, journal=journal)
+        async with ground.agent() as agent:
+            await agent.assign(whole(5, run("web.1#1"), run("web.2#1")))
+            await agent.assign(Assignments(generation=6, base=5, removed=(WEB,)))
+            await until(lambda: runtime.sweeps == 3)
+            (said,) = [c for c in agent.conditions.current() if c.kind.startswith("ending")]
+            assert said.kind == "ending task web.1#1 fails"
+            assert said.message == "PermissionError: Permission denied"
+            await until(lambda: not journal.set_aside())
+            assert phase(agent, "web.2#1") is Phase.RUNNING
+            assert not [c for c in agent.conditions.current() if c.kind.startswith("ending")]
+
+
+async def test_shutdown_goes_on_where_the_end_of_a_task_with_an_unreadable_row_fails(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = _Sweeping()
+    runtime.fails = 1
+    runtime.may.set()
+    path = tmp_path / "journal.sqlite"
+    with closing(SqliteJournal(path)) as journal:
+        journal.save(TaskRecord(id=WEB, spec=spec(), phase=Phase.RUNNING))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE tasks SET record = x'7b'")
+    with closing(SqliteJournal(path)) as journal:
+        ground = Ground(runtime=runtime, journal=journal)
+        async with ground.agent() as agent:
+            await agent.assign(whole(5, run("web.1#1"), run("web.2#1")))
+            await until(lambda: phase(agent, "web.2#1") is Phase.RUNNING)
+            await agent.stop_all("the supervisor shuts down")
+            assert ground.runtime.started[0].log == ["signal 15", "kill"]
+    assert "ending task web.1#1 failed" in caplog.text

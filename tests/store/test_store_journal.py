@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from warren.model.check import Argv
@@ -401,6 +402,21 @@ def test_row_that_cannot_be_read_is_told_by_task_and_field_and_kept(
         journal.forget(record(1).id)
     with closing(SqliteJournal(path)) as journal:
         assert (journal.load(), dict(journal.set_aside())) == ([record(2), record(3)], {})
+
+
+def test_row_whose_key_is_no_text_goes_where_its_task_has_a_newer_one(path: Path) -> None:
+    with closing(SqliteJournal(path)) as journal:
+        journal.save(record(1))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE tasks SET id = CAST(x'77ff' AS TEXT)")
+    newer = msgspec.structs.replace(record(1), starts=7)
+    with closing(SqliteJournal(path)) as journal:
+        journal.save(newer)
+    for _ in range(2):
+        with closing(SqliteJournal(path)) as journal:
+            assert journal.load() == [newer]
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT id FROM tasks").fetchall() == [(str(record(1).id),)]
 
 
 def test_row_whose_key_is_no_text_is_read_by_its_record_and_written_anew(path: Path) -> None:

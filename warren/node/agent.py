@@ -141,15 +141,16 @@ class NodeAgent:
         await trio.lowlevel.checkpoint()
         found = list[TaskStatus]()
         for number, task in enumerate(tasks, 1):
-            if task in self._tasks:
-                found.append(self._outward(self._tasks[task]))
+            held = self._current(task)
+            if held is not None:
+                found.append(self._outward(held))
             if number % LOOKED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
         return found
 
     async def samples(self, task: TaskId) -> Mapping[ProbeKind, tuple[Sample, ...]]:
         await trio.lowlevel.checkpoint()
-        held = self._tasks.get(task)
+        held = self._current(task)
         if held is None:
             raise NotFoundError(f"task {task} is not on node {self._around.node}")
         return {kind: tuple(samples) for kind, samples in held.samples().items()}
@@ -200,6 +201,10 @@ class NodeAgent:
     async def _wait_ended(self) -> None:
         for task in list(self._tasks.values()):
             await task.ended.wait()
+
+    def _current(self, task: TaskId) -> TaskNursery | None:
+        """A task that is the node's still: one that is being ended is none of its id (any more)."""
+        return None if task in self._unwanted else self._tasks.get(task)
 
     # Holding
 

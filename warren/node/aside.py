@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from warren.model.identity import TaskId, instance_prefix
 from warren.nursery.surroundings import Surroundings
+from warren.watch.boundary import Boundary, survived
 
 CONDITION = "journal rows"
 
@@ -47,16 +48,21 @@ class Aside:
 
     async def end(self, task: TaskId) -> None:
         """End what runs of it, for as long as that takes, and drop its record."""
-        await self._kill(task)
-        self._ending.discard(task)
+        boundary = Boundary(f"ending task {task}", self._around.conditions)
+        while task in self._ending:
+            async with boundary:
+                await self._kill(task)
+                self._ending.discard(task)
         if self._tasks.pop(task, None) is not None:
             self._around.journal.forget(task)
             self._tell()
 
     async def stop_all(self) -> None:
-        """End what runs of them; their records stay."""
+        """End what runs of them; their records stay. What cannot be ended is the next
+        supervisor's."""
         for task in self.tasks():
-            await self._kill(task)
+            with survived(f"ending task {task}"):
+                await self._kill(task)
 
     async def _kill(self, task: TaskId) -> None:
         await self._around.runtime.sweep(frozenset(), only=instance_prefix(task))

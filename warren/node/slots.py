@@ -1,7 +1,8 @@
 """The slots of one node: none is filled twice at a time.
 
 A task that was replaced elsewhere while the node was away is still being ended when its slot comes
-back: what has a slot after it waits for its end.
+back: what has a slot after it waits for its end. After it is what has a higher number; and, as a
+manager whose state was put back from a backup gives lower ones again, whatever comes while it ends.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ class Slots:
         return f"<Slots {len(self._held)} taken>"
 
     async def enter(self, task: TaskNursery) -> None:
-        """Wait until the tasks of lower numbers that have the slot are over."""
+        """Wait until the tasks that have the slot and are of lower numbers, or are being ended, are
+        over."""
         held = self._held.setdefault(_slot(task), [])
-        older = [each for each in held if each.id.number < task.id.number]
+        older = [e for e in held if e.id.number < task.id.number or e.is_stopping]
         held.append(task)
         for each in older:
             await each.ended.wait()

@@ -92,6 +92,11 @@ class TaskNursery:
         return self._judgement.is_ready
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether its end has been asked for."""
+        return self._stop_message is not None
+
+    @property
     def spec(self) -> ServiceSpec:
         return self.record.spec
 

@@ -4,7 +4,8 @@
              `--------> taken over: killed on in the background, for as long as it takes
 
 Whoever has waited that long goes on without it, so that one such check holds up neither its task
-nor others. What is not over when this process ends is found by the next supervisor's sweep.
+nor others. What is not over when this process ends is found by the next supervisor: with the
+instance that it adopts, or in its sweep.
 Invariant: nothing is taken over that nobody kills on; while nothing is served, patience is endless.
 What was taken over and may not be killed at all is logged, and let go as if it were dead.
 """

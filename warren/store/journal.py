@@ -87,7 +87,9 @@ class SqliteJournal:
         """Every record that can be read, oldest task first. Raises JournalError."""
         with _explained(self._path, _IF_DAMAGED):
             rows = self._db.execute("SELECT CAST(id AS BLOB), record FROM tasks").fetchall()
-        found = [self._read(decoded(key), text) for key, text in rows]
+        rows = [(decoded(key), text) for key, text in rows]
+        sound = {key for key, _ in rows if raw(key) is key}
+        found = [self._read(key, text, sound) for key, text in rows]
         return sorted((record for record in found if record is not None), key=lambda r: r.id)
 
     def set_aside(self) -> Mapping[TaskId, str]:
@@ -202,16 +204,22 @@ class SqliteJournal:
         self._file, self._log = _identity(self._path), _identity(beside(self._path, LOG))
         self._is_open = True
 
-    def _read(self, key: str, text: bytes) -> TaskRecord | None:
-        """A row; None where it cannot be read: it stays in the file, and the others go on."""
+    def _read(self, key: str, text: bytes, sound: set[str]) -> TaskRecord | None:
+        """A row; None where it cannot be read: it stays in the file, and the others go on. Of
+        those that can, one whose key is none of the `sound` goes where there is a newer one."""
         try:
             record = from_json(text, TaskRecord)
         except DecodeError as error:
             said = str(error.named("record"))
         else:
-            if raw(key) is not key:  # the record says itself of which task it is
-                self._pending = {key: None, str(record.id): text, **self._pending}
-            return record
+            if raw(key) is key:
+                return record
+            self._pending = {key: None, **self._pending}
+            if (name := str(record.id)) in sound:  # saved after the damage
+                return None
+            sound.add(name)
+            self._pending = {name: text, **self._pending}
+            return record  # which says itself of which task it is
         if key not in self._told:
             self._told.add(key)
             _log.error("%s: task %s: its row cannot be read: %s", self._path, readable(key), said)
