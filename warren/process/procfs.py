@@ -122,10 +122,10 @@ def own_children() -> list[int]:
 def cgroup2_path(pid: int) -> str | None:
     """The process's path in the cgroup2 hierarchy; a zombie's too."""
     try:
-        text = (_PROC / str(pid) / "cgroup").read_text()
+        text = _read(f"/proc/{pid}/cgroup")
     except _GONE:
         return None
-    for line in text.splitlines():
+    for line in os.fsdecode(text).split("\n"):  # a name may hold any other byte
         if line.startswith("0::"):
             return line[3:].removesuffix(" (deleted)")
     return None
