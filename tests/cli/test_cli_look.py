@@ -11,6 +11,7 @@ import pytest
 from fake_cluster import BORN, FakeCluster, Person, sample
 
 from warren.cli import columns
+from warren.cli.words import stamp
 from warren.model.check import Argv, ExecCheck, HttpCheck, Result, TcpCheck
 from warren.model.cluster import Desired
 from warren.model.condition import NodeCondition
@@ -62,6 +63,25 @@ def web(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     )  # fmt: skip
     cluster.put_task("web", 3, node=None, pending_reason="n1: port 80 is taken by db.1")
     return cluster
+
+
+def test_wait_for_a_moment_is_shown_by_how_long_is_left_of_it(
+    person: Person, web: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.put_task(
+        "web", 4, number=2, node=None, pending_reason="web.4#1 failed", restart_at=BORN + 235
+    )
+    for since, said in ((60, "; starts in 2m55s"), (130, "; starts in 1m45s"), (240, "")):
+        monkeypatch.setattr(time, "time", lambda at=BORN + since: at)
+        assert person.types("task", "inspect", "web.4#2") == 0
+        assert f"Pending: web.4#1 failed{said}\n" in person.out
+        assert person.types("service", "ps", "web") == 0
+        (line,) = (line for line in person.out.splitlines() if line.startswith("web.4#2"))
+        assert line.endswith(f"pending: web.4#1 failed{said}")
+        assert person.types("task", "inspect", "web.4#2", "--json") == 0
+        shown = json.loads(person.out)
+        assert shown["pending_reason"] == "web.4#1 failed"
+        assert shown["restart_at"] == stamp(BORN + 235)
 
 
 def test_service_inspect_shows_config_health_and_a_line_a_task(
@@ -169,6 +189,7 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
         "restarts": 0,
         "slot_restarts": 0,
         "pending_reason": None,
+        "restart_at": None,
         "last_end": None,
         "instance": {
             "id": "web.1-1.1-ab",

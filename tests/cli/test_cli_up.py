@@ -137,7 +137,8 @@ def test_up_tells_again_of_a_task_that_waits(file: Path, data: Path) -> None:
     name = unique("crash")
     restart = {"max_attempts": 1, "delay": "9m", "max_delay": "10m"}
     write_services(file, {name: {"command": ["sh", "-c", "exit 3"], "restart": restart}})
-    waits = re.compile(rf"[\d:]{{8}} {name}\.1#\d+ pending: {name}\.1#\d+ failed: starts .*\d\ds")
+    said = rf"[\d:]{{8}} {name}\.1#\d+ pending: {name}\.1#\d+ failed; starts in \d+s"
+    waits = re.compile(said)
     with up(file, data) as command:
         command.read_until(lambda line: waits.fullmatch(line) is not None)
         command.send(signal.SIGKILL)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from warren.cli.reporter import Reporter
-from warren.cli.words import ago
+from warren.cli.words import ago, waits_for
 from warren.manager.books import Books
 from warren.model.cluster import (
     Change,
@@ -75,9 +75,9 @@ class Feed:
 
     def _tell_waiting(self, row: TaskRow) -> None:
         """A task that is on no node yet, and why: no node tells of it."""
-        if row.node is None and row.status.pending_reason:
-            message = f"pending: {row.status.pending_reason}"
-            self._tell(row, EventKind.PENDING, message)
+        waits = waits_for(row.status, self._books.now())
+        if row.node is None and waits:
+            self._tell(row, EventKind.PENDING, f"pending: {waits}")
 
     def _tell_old(self, row: TaskRow) -> None:
         """A task that had ended before: of it there is no other news."""

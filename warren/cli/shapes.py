@@ -94,6 +94,7 @@ def task(view: TaskView, now: float) -> Shape:
         "restarts": status.restarts,
         "slot_restarts": view.slot_restarts,
         "pending_reason": status.pending_reason,
+        "restart_at": None if status.restart_at is None else stamp(status.restart_at),
         "last_end": status.last_end and _end(status.last_end),
         "instance": status.instance and _instance(status.instance),
         "probes": {

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from warren.cli import shapes
 from warren.cli.columns import aligned, table
-from warren.cli.words import ago, last_sample, one_line, span, state_of, why
+from warren.cli.words import ago, last_sample, one_line, span, state_of, waits_for, why
 from warren.model.check import ExecCheck, HttpCheck, Outcome
 from warren.model.cluster import Entry
 from warren.model.duration import Duration
@@ -66,8 +66,9 @@ def task(detail: TaskDetail, now: float, *, shows_values: bool = False) -> list[
     if status.last_end is not None:
         end = status.last_end
         lines.append(f"Last end: {when(end.at)} {end.reason.value}: {one_line(end.message)}")
-    if status.pending_reason is not None:
-        lines.append(f"Pending: {one_line(status.pending_reason)}")
+    waits = waits_for(status, now)
+    if waits is not None:
+        lines.append(f"Pending: {one_line(waits)}")
     return [*lines, *_config(detail.spec, shows_values=shows_values), *_probes(detail, now)]
 
 

@@ -26,7 +26,7 @@ def state_of(status: TaskStatus, now: float, *, is_stopping: bool = False) -> st
     if is_stopping:
         return "stopped"
     if status.restart_at is not None and status.restart_at > now:
-        return f"backoff {span(status.restart_at - now + 0.999)}"
+        return f"backoff {_until(status.restart_at, now)}"
     if status.pending_reason is not None:
         return "pending"
     return _CALLED.get(status.phase, "starting")
@@ -43,10 +43,20 @@ def last_sample(status: TaskStatus) -> tuple[ProbeKind, Sample] | None:
     return max(bad or samples, key=lambda found: found[1].at, default=None)
 
 
+def waits_for(status: TaskStatus, now: float) -> str | None:
+    """What a task is pending for, and how much longer where it is for a time; None where it does
+    not wait."""
+    reason, at = status.pending_reason, status.restart_at
+    if reason is None or at is None or at <= now:
+        return reason
+    return f"{reason}; starts in {_until(at, now)}"
+
+
 def why(status: TaskStatus, now: float) -> str | None:
     """Why a task waits, what is wrong with its checks, or why it last ended unasked."""
-    if status.pending_reason is not None:
-        return f"pending: {status.pending_reason}"
+    waits = waits_for(status, now)
+    if waits is not None:
+        return f"pending: {waits}"
     for probe in status.probes.values():
         if probe.warning is not None:
             return probe.warning
@@ -119,6 +129,10 @@ def span(seconds: float) -> str:
     if left < 86400:
         return f"{left // 3600}h{left % 3600 // 60:02}m"
     return f"{left // 86400}d{left % 86400 // 3600:02}h"
+
+
+def _until(at: float, now: float) -> str:
+    return span(at - now + 0.999)  # rounded up: it is not over at 0s
 
 
 def one_line(text: str) -> str:

@@ -125,7 +125,7 @@ def _retry(draft: Draft, service: ServiceRow, old: TaskRow) -> None:
         failed_before=min(failed_before + 1, MOST_COUNTED),
         last_end=old.status.last_end,
         not_before=draft.now + delay if delay else None,
-        reason=f"{old.id} {word}: starts after {wait}" if delay else None,
+        reason=f"{old.id} {word}" if delay else None,  # and `restart_at` says until when
     )
     why = word if old.status.last_end is None else old.status.last_end.message
     _tell(draft, new, old, f"{why}; starts in {wait}" if delay else why, word)
