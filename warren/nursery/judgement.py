@@ -12,6 +12,7 @@ from warren.model.check import Sample
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
 from warren.model.task import EventKind, ProbeStatus
+from warren.nursery.backward import backward
 from warren.nursery.ledger import Ledger
 from warren.nursery.probing import Probing
 from warren.nursery.surroundings import Surroundings
@@ -102,8 +103,8 @@ class Judgement:
             key=str(self._ledger.record.id),
             check=self._around.check,
             wall=self._around.wall,
-            on_observation=self._observed,
-            on_warning=self._warned,
+            on_observation=backward(self._observed),
+            on_warning=backward(self._warned),
             samples_kept=self._around.samples_kept,
             proven=proven,
             origin=self._around.grid_origin,

@@ -33,6 +33,7 @@ from warren.model.task import (
 )
 from warren.nursery.adoption import EndedError, age_of, left_to_wait
 from warren.nursery.adoption import adopt as adopt_instance
+from warren.nursery.backward import backward
 from warren.nursery.instance import InstanceLife, News
 from warren.nursery.judgement import Judgement
 from warren.nursery.ledger import Ledger
@@ -60,7 +61,7 @@ class TaskNursery:
         self.id: TaskId = record.id
         self.ended = trio.Event()
         self._around = surroundings
-        self._ledger = Ledger(record, surroundings, self.status, after=after)
+        self._ledger = Ledger(record, surroundings, backward(self.status), after=after)
         self._state = State.WAITING
         self._wait = BLOCKED_RETRY
         self._pending = Pending()
@@ -72,8 +73,8 @@ class TaskNursery:
         self._judgement = Judgement(
             self._ledger,
             surroundings,
-            is_running=lambda: self._state is State.RUNNING,
-            fail=self._note_failed,
+            is_running=backward(self._is_running),
+            fail=backward(self._note_failed),
         )
         self._nursery: trio.Nursery | None = None
         self._send, self._events = trio.open_memory_channel[Event](math.inf)  # a few at a time
@@ -175,7 +176,7 @@ class TaskNursery:
             message = "a bug in Warren; its traceback is in the log"
             self._ledger.tell_end(Phase.CRASHED, message, end.reason)
         finally:
-            self._nursery = None
+            self._nursery = self._life = None  # which hold what holds this
             self._place.give_back()
             self._around.ports.release(str(self.id))
             if self._state is not State.ENDED and not self._is_left:
@@ -301,6 +302,9 @@ class TaskNursery:
             self._ledger.note_ready(proven)
         elif self.record.ready_since is not None:  # killed between a verdict and its being told
             self._ledger.note_unready(proven, "not ready: its probes have not passed")
+
+    def _is_running(self) -> bool:
+        return self._state is State.RUNNING
 
     def _note_failed(self, kind: ProbeKind) -> None:
         message = self._judgement.probing.failure(kind)

@@ -1,12 +1,13 @@
 """Collections of garbage, spread: each walks what is new, and no pass of the loop walks everything.
 
-    made -> young -> survives two collections -> frozen: not walked any more
-                            ^---- thawed, an hour after the last full collection ----'
+    made -> young -> survives one or two collections -> frozen: not walked any more
+                            ^------ thawed, an hour after the last full collection ------'
 
 Python stops everything while it looks for cycles, and a full collection looks at all there is: a
-third of a second for ten thousand tasks. What has survived twice is as good as permanent here.
-What of it becomes a cycle that nobody holds is found when everything is thawed; Python looks then
-as soon as a quarter of all is new, which is its own rule.
+third of a second for ten thousand tasks. What has survived a collection is as good as permanent
+here, but for what was under way just then: Python can freeze all there is or nothing. That is freed
+by counting, as a task is made to be (nursery/backward.py); a cycle in it is found when
+everything is thawed. Python looks then as soon as a quarter of all is new, which is its own rule.
 """
 
 from __future__ import annotations
