@@ -145,6 +145,26 @@ async def test_helper_that_does_not_answer_is_replaced(
     assert helper_of(runtime) != helper
 
 
+async def test_helper_that_was_killed_and_is_slow_to_die_is_no_lack_of_descriptors(
+    runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Helper.has_ended
+    asked = list[int]()
+
+    async def is_slow(self: Helper) -> bool:
+        asked.append(self.pid)
+        return await honest(self) if len(asked) > 1 else False
+
+    monkeypatch.setattr(Helper, "has_ended", is_slow)
+    monkeypatch.setattr(spawn, "_PATIENCE", 0.1)
+    os.kill(helper_of(runtime), signal.SIGSTOP)
+    with pytest.raises(ShortageError, match="was killed and is not gone yet"):
+        await runtime.start(launch("sleep", "1000"), record=nowhere)
+    monkeypatch.setattr(spawn, "_PATIENCE", 60.0)
+    await starts_at_once(runtime, 1, tmp_path / "ran")
+    assert ran(tmp_path / "ran") == [0]
+
+
 async def test_helper_that_always_dies_is_a_reason_and_leaves_nothing(
     tmp_path: Path, kind: TreeKind
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import trio
+
+from warren.model.seams import ShortageError
 
 _DYING = 0.1  # seconds, and as many again, from a last descriptor's end to the process's
 _SCRIPT = Path(__file__).with_name("starter.py").read_bytes()
@@ -74,6 +77,12 @@ class Helper:
             await trio.sleep(pause)
             pause *= 2
         return True
+
+    def refusal(self) -> Exception:
+        """Why a start has got nothing of it though it has not ended."""
+        if self.killer is not None:  # a busy machine, or it waits in the kernel
+            return ShortageError("the helper that starts programs was killed and is not gone yet")
+        return OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # it had no room for the socket
 
     def close(self) -> None:
         """End it and reap it. Harmless twice."""

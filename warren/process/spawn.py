@@ -193,7 +193,7 @@ class Starter:
             async with self._asking:
                 is_first = self._helper is helper
                 if is_first and not await helper.has_ended():
-                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # it had no room for it
+                    raise helper.refusal()
                 birth.lost += is_first if helper.killer is None else helper.killer is birth
                 if is_first:
                     self._let_go()
