@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from tests.processes import fill_epoll, marked, only_descriptors, open_handles, 
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
 from warren.model.seams import CannotRunError, CommandResult, ShortageError
-from warren.process import lingering, procfs
+from warren.process import cgroup, lingering, procfs, tree, walk
 from warren.process.context import Context
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.runtime.instance import ProcessInstance
@@ -121,6 +123,32 @@ async def test_check_whose_cgroup_takes_nobody_is_ended_while_it_takes_nobody(
     assert open_handles() == handles
     assert zombies() == before
     await running.kill()
+
+
+async def test_one_that_may_not_be_signalled_leaves_no_other_stopped(
+    runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # a set-uid program, where the supervisor is not root
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    witness = tmp_path / "witness"
+
+    def send(stat: procfs.Stat, number: signal.Signals) -> None:
+        if witness.read_text().startswith(f"{stat.pid}\n"):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        tree.send(stat, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cgroup, "send", send)
+        patch.setattr(walk, "send", send)
+        refusing = Refusing(runtime, patch, errno.ENOMEM, "cgroup.procs")
+        refusing.left = 1
+        with suppress(ShortageError):
+            await run(running, witness)
+    first, *others = [int(word) for word in witness.read_text().split()]
+    stats = {pid: procfs.read_stat(pid) for pid in (first, *others)}
+    assert [pid for pid, stat in stats.items() if stat and not stat.is_dead] == [first]
+    os.kill(first, signal.SIGKILL)
+    await running.kill()
+    assert runtime.trees.left() == {}
 
 
 async def test_kill_goes_on_in_a_shortage_longer_than_its_patience(

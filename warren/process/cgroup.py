@@ -116,6 +116,7 @@ class CgroupTree:
         self._since: Mark | None = None
         self._loose: int | None = None  # who was not moved here with all it had forked
         self._stopped = dict[int, Stat]()  # who is out of here, and is ended
+        self._beyond = set[int]()  # set-uid programs under an unprivileged supervisor
 
     def __repr__(self) -> str:
         return f"<CgroupTree {self._path}>"
@@ -212,7 +213,7 @@ class CgroupTree:
         while begun is not None:
             found = self._stop_loose(since, begun)
             for stat in found:
-                send(stat, signal.SIGKILL)
+                self._signal(stat, signal.SIGKILL)
             await self._reaper.wait_gone(self._stopped.values())
             if not found:
                 break
@@ -221,17 +222,24 @@ class CgroupTree:
         """Who is out of this cgroup, all of them stopped: nobody forks away."""
         found = dict[int, Stat]()
         while True:
-            above = {main.pid, *self._stopped}
+            above = {main.pid, *self._stopped, *self._beyond}
             # No doubt here: by now that may be somebody else's.
             pids = [p for p in born_since(since) if self._has_escaped(p, above) is True]
             stats = [procfs.read_stat(p) for p in (main.pid, *pids) if p not in found]
             new = [s for s in stats if s is not None and not s.is_dead and s.start >= main.start]
             new = [s for s in new if not self._root.is_inside(s.pid)]
             if not new:
-                return list(found.values())
+                return [stat for stat in found.values() if stat.pid not in self._beyond]
             for stat in new:
                 found[stat.pid] = self._stopped[stat.pid] = stat
-                send(stat, signal.SIGSTOP)
+                self._signal(stat, signal.SIGSTOP)
+
+    def _signal(self, stat: Stat, number: signal.Signals) -> None:
+        try:
+            send(stat, number)
+        except PermissionError:  # it is not in the cgroup, whose kill would end it
+            self._beyond.add(stat.pid)
+            self._stopped.pop(stat.pid, None)
 
     def _has_escaped(self, pid: int, above: Container[int]) -> bool | None:
         """Whether it came from here and is out of this instance's cgroup; None: it may."""
