@@ -142,7 +142,7 @@ class ScriptedRuntime:
 
     async def adopt(self, instance: Instance) -> RunningInstance | End:
         """Find it among the living, or tell of its end."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()
         if instance.id in self.alive:
             return self.alive[instance.id]
         lost = End(reason=Reason.LOST, message="ended unseen", at=self.wall())

@@ -381,6 +381,29 @@ async def test_adoption_cancelled_in_a_shortage_keeps_no_descriptor(
         await adopted.kill()
 
 
+async def adopt_cancelled(
+    runtime: ProcessRuntime, instance: Instance
+) -> ProcessInstance | End | None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        return await runtime.adopt(instance)
+    return None
+
+
+async def test_adoption_without_a_shortage_is_not_cancelled(
+    runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
+) -> None:  # S15: what runs is had, to be ended
+    instance = await start_and_die(tmp_path, kind, "sleep", "1000", word=b"check")
+    adopted = await adopt_cancelled(runtime, instance)
+    assert isinstance(adopted, ProcessInstance)
+    assert marked(INSTANCE_VARIABLE, instance.id) == [instance.pid]
+    await adopted.signal(signal.SIGKILL)
+    await adopted.wait()
+    adopted.leave()
+    assert isinstance(await adopt_cancelled(runtime, instance), End)
+    assert marked(INSTANCE_VARIABLE, instance.id) == []
+
+
 async def test_adopted_is_watched_and_killed_whatever_we_are_short_of(
     runtime: ProcessRuntime, kind: TreeKind, tmp_path: Path
 ) -> None:  # S15, S21

@@ -148,7 +148,11 @@ class Runtime(Protocol):
         ...
 
     async def adopt(self, instance: Instance) -> RunningInstance | End:
-        """Take over an instance recorded by an earlier supervisor, or tell how it ended (S21)."""
+        """Take over an instance recorded by an earlier supervisor, or tell how it ended (S21).
+
+        A shortage delays it. Only while it does so can it be cancelled, and then it has taken
+        nothing over.
+        """
         ...
 
     def age(self, instance: Instance) -> float | None:

@@ -170,11 +170,12 @@ class NodeAgent:
     # Ends
 
     async def stop_all(self, message: str) -> None:
-        """Stop every instance, gently, and wait. The records stay: the next supervisor goes on
-        with the same tasks, as a shutdown is no end of a task."""
+        """Stop every instance, gently, and wait; one that a shortage lets nobody adopt is left. The
+        records stay: the next supervisor goes on with the same tasks, as a shutdown is no end of a
+        task."""
         self._is_closing = True
         for task in self._tasks.values():
-            task.stop(message)
+            task.stop(message, may_leave=True)
         await self._aside.stop_all()
         await self._wait_ended()
 

@@ -3,7 +3,7 @@
     acquire -> alive (probes beside) -> asked to go -> signal, grace -> kill the tree -> gone
 
 However it ends, cancelled at any point included, the tree is killed and waited for; unless it was
-to be left running (`leave`), for a later supervisor.
+to be left running (`leave`), for a later supervisor, or could not be adopted for a shortage.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class InstanceLife:
         return f"<InstanceLife {self.running and self.running.instance.id} end={self.end!r}>"
 
     async def run(self) -> bool:
-        """Live it. False when the start was abandoned. Raises CannotRunError from the start."""
+        """Live it. False when its start was abandoned, or its adoption gave way. Raises
+        CannotRunError from the start."""
         with self._starting:
-            self._starting.shield = self.is_adopted  # what runs already must be had, to be ended
             self.running = await self._acquire()
         if self.running is None:
             return False
@@ -85,6 +85,16 @@ class InstanceLife:
         on: its instance is stopped when it is had."""
         if not self.is_adopted:
             self._starting.cancel()
+
+    def give_way(self) -> None:
+        """Give up an adoption too, where a shortage holds it up: nothing has been changed then."""
+        if self.is_adopted:
+            self._starting.cancel()
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether it is one to adopt that could not be had."""
+        return self.is_adopted and self.running is None
 
     def begin_probes(self) -> None:
         """Start asking. After the news `started`."""

@@ -20,6 +20,7 @@ from warren.model.task import (
     TaskRecord,
     TaskStatus,
 )
+from warren.nursery.adoption import left_to_wait
 from warren.nursery.surroundings import Surroundings
 from warren.rules.environment import environment, expand
 
@@ -75,6 +76,12 @@ class Ledger:
         """Tell that the task has ended."""
         self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}", reason)
 
+    def note_crash(self, error: Exception) -> None:
+        """A bug of ours has ended the task, and its instance is gone."""
+        end = End(reason=Reason.BUG, message=f"a bug in Warren: {error!r}", at=self._around.wall())
+        self.note_end(end, phase=Phase.CRASHED)
+        self.tell_end(Phase.CRASHED, "a bug in Warren; its traceback is in the log", end.reason)
+
     def note_ready(self, proven: Mapping[ProbeKind, Verdict]) -> None:
         """The task is ready. One that was ready when it was adopted is still: no news (S3)."""
         since = self.record.ready_since
@@ -103,6 +110,14 @@ class Ledger:
             history = msgspec.structs.replace(self.record.history, streak=0)
             self._change(history=history, failed_before=0)
         return seconds
+
+    def wait_of_old(self) -> float:
+        """Seconds until the next start, by a backoff that an earlier supervisor had begun."""
+        wall = self._around.wall()
+        wait = left_to_wait(self.record, wall)
+        if self.record.restart_at is not None and self.record.restart_at > wall + wait:
+            self.write(restart_at=wall + wait)  # a clock set back: say what is so
+        return wait
 
     def launch(self, ports: Mapping[str, int]) -> Launch:
         """The next start of the task, counted. It is written down with its instance, before the

@@ -31,7 +31,7 @@ from warren.model.task import (
     TaskRecord,
     TaskStatus,
 )
-from warren.nursery.adoption import EndedError, age_of, left_to_wait
+from warren.nursery.adoption import EndedError, age_of
 from warren.nursery.adoption import adopt as adopt_instance
 from warren.nursery.backward import backward
 from warren.nursery.instance import InstanceLife, News
@@ -68,6 +68,7 @@ class TaskNursery:
         self._cause: End | None = None  # why the instance is being ended, where we end it
         self._stop_message: str | None = None
         self._is_left = False
+        self._may_leave = False
         self._place = Place(surroundings.starts, record.id.service)
         self._life: InstanceLife | None = None
         self._judgement = Judgement(
@@ -115,12 +116,17 @@ class TaskNursery:
         if self._life is not None and (is_starting or is_running):
             self._life.exchange_probes(self._judgement.probing)
 
-    def stop(self, message: str = "stop asked") -> None:
+    def stop(self, message: str = "stop asked", *, may_leave: bool = False) -> None:
         """Ask for the task's end, with a reason for people. Harmless twice.
 
         Its record stays: unless somebody drops it, the next supervisor on this journal goes on
-        with the same task, as a shutdown is no end of a task.
+        with the same task, as a shutdown is no end of a task. With `may_leave` it is also left an
+        instance that a shortage lets nobody adopt now; else that is waited for.
         """
+        if may_leave:
+            self._may_leave = True
+            if self._life is not None:
+                self._life.give_way()
         if self._stop_message is None:
             self._stop_message = message
         self._send.send_nowait(Event.STOP)
@@ -171,16 +177,14 @@ class TaskNursery:
         except Exception as error:
             _log.exception("task %s crashed: this is a bug in Warren", self.id)
             self._state = State.ENDED
-            end = self._end(Reason.BUG, f"a bug in Warren: {error!r}")
-            self._ledger.note_end(end, phase=Phase.CRASHED)
-            message = "a bug in Warren; its traceback is in the log"
-            self._ledger.tell_end(Phase.CRASHED, message, end.reason)
+            self._ledger.note_crash(error)
         finally:
+            self._is_left |= self._life is not None and self._life.is_out_of_reach
             self._nursery = self._life = None  # which hold what holds this
             self._place.give_back()
             self._around.ports.release(str(self.id))
             if self._state is not State.ENDED and not self._is_left:
-                self._state = State.ENDED  # cancelled; what ran has been killed
+                self._state = State.ENDED  # cancelled; what was had has been killed
                 if self.record.instance is not None:
                     self._ledger.note_end(self._end(Reason.STOP_ASKED, "cancelled"))
             self.ended.set()
@@ -196,7 +200,7 @@ class TaskNursery:
             self._state = State.STARTING
             self._spawn_life(adopt=instance)
         else:
-            self._set_alarm(self._wait_of_old())
+            self._set_alarm(self._ledger.wait_of_old())
         while self._state is not State.ENDED:
             event = await self._events.receive()
             await self._around.turns.take()
@@ -258,6 +262,8 @@ class TaskNursery:
                 self._place.give_back()
 
         self._life = InstanceLife(acquire, probing, self._ledger.target, self._hear, age=age)
+        if self._may_leave:
+            self._life.give_way()
         self._nursery.start_soon(self._live, self._life)
 
     def _note_pending(self, why: str) -> None:
@@ -270,6 +276,10 @@ class TaskNursery:
     async def _live(self, life: InstanceLife) -> None:
         try:
             if await life.run():
+                return
+            if life.is_out_of_reach:
+                _log.warning("task %s runs on: a shortage lets nobody adopt and end it", self.id)
+                self.leave()
                 return
         except ShortageError as error:  # the node's, and no failure of the task
             self._note_pending(str(error))
@@ -374,13 +384,6 @@ class TaskNursery:
 
     def _end(self, reason: Reason, message: str) -> End:
         return End(reason=reason, message=message, at=self._around.wall())
-
-    def _wait_of_old(self) -> float:
-        wall = self._around.wall()
-        wait = left_to_wait(self.record, wall)
-        if self.record.restart_at is not None and self.record.restart_at > wall + wait:
-            self._ledger.write(restart_at=wall + wait)  # a clock set back: say what is so
-        return wait
 
     def _set_alarm(self, delay: float) -> None:
         assert self._nursery is not None

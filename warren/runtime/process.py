@@ -129,7 +129,8 @@ class ProcessRuntime:
         return running
 
     async def adopt(self, instance: Instance) -> ProcessInstance | End:
-        await trio.lowlevel.checkpoint()
+        # Nothing below can be cancelled but `after_shortage`.
+        await trio.lowlevel.cancel_shielded_checkpoint()
         handle = instance.handle
         if handle.get("boot") != self._boot:
             message = "ended when the machine went down"
