@@ -131,6 +131,9 @@ class ScriptedRuntime:
         await trio.lowlevel.checkpoint()
         return End(reason=Reason.LOST, message="never ran here", at=time.time())
 
+    def age(self, instance: Instance) -> float | None:
+        return None
+
     async def sweep(
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
     ) -> list[str]:
