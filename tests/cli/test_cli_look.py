@@ -269,6 +269,17 @@ def test_a_service_that_is_being_removed_says_so(person: Person, web: FakeCluste
     assert "(being removed)" in person.out
 
 
+def test_ps_says_first_that_a_task_is_outdated_and_why_it_ended(
+    person: Person, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: BORN + 60)
+    cluster.have(SPEC)
+    end = End(reason=Reason.SIGNALED, message="killed by SIGKILL", at=BORN, signal="SIGKILL")
+    cluster.put_task("web", 1, phase=Phase.RUNNING, last_end=end, is_outdated=True)
+    assert person.types("service", "ps", "web") == 0
+    assert person.out.splitlines()[1].endswith("  outdated; killed by SIGKILL (ended 1m00s ago)")
+
+
 def test_ps_and_task_ls_show_tasks_and_with_all_those_that_have_ended(
     person: Person, web: FakeCluster
 ) -> None:

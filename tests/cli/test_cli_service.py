@@ -67,7 +67,24 @@ def test_create_waits_and_says_what_for(person: Person) -> None:
 def test_wait_names_a_few_tasks_and_ctrl_c_ends_it(person: Person) -> None:
     person.cluster.have(replace(SPEC, replicas=5))
     assert person.types("service", "scale", "web", "5", "--wait") == 130
-    assert "waiting for web.1, web.2, web.3 and 2 more" in person.err
+    waits = "web: 0/5 healthy, waiting for web.1, web.2, web.3 and 2 more"
+    assert person.err.splitlines() == [
+        waits, f"warren: the wait has ended; web goes on as asked: {waits}"
+    ]  # fmt: skip
+
+
+def test_wait_on_a_narrow_terminal_keeps_the_reason_and_room_for_ctrl_c(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    person.cluster.script.append(pending(1, "web.1#2 failed: exited with code 9; again in a while"))
+    asked = ["--restart=on-failure", "--wait", "--", "run"]
+    assert person.types("service", "create", "web", *asked) == 130
+    shown = [line for line in person.err.split("\r\x1b[K") if line]
+    assert shown[-2] == "web.1#1 (pending: web.1#2 failed: exited with code 9; again in a while)"
+    assert len(shown[-2]) <= 80 - len("^C")
+    assert shown[-1].startswith("warren: the wait has ended; web goes on as asked: web: 0/1")
 
 
 def test_wait_gives_up_when_it_will_never_be(person: Person) -> None:

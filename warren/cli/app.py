@@ -50,6 +50,10 @@ _CREATE = (
     "colon. In path=/,port=80 a comma ends a value where a word and = follow; \\, is a comma that "
     "does not. A check without a port asks the only --port."
 )
+_PS = (
+    "RESTARTS are those of the task; `5 (12 in the slot)`: and of the tasks before it in its slot. "
+    "`outdated` is a task of an older spec, which will be replaced."
+)
 _UPDATE = (
     "What is removed goes first. Numbers of a probe keep its check, and a check keeps the numbers. "
     "Tasks are replaced one slot at a time, the next when the last is ready."
@@ -95,7 +99,7 @@ _group(
         "create": ("edit:create", f"Make a service.\n\n{_CREATE}"),
         "ls": ("look:service_ls", "Every service, and how healthy it is."),
         "inspect": ("look:service_inspect", "One service: its probes, its health, and its tasks."),
-        "ps": ("look:service_ps", "The tasks of a service."),
+        "ps": ("look:service_ps", f"The tasks of a service.\n\n{_PS}"),
         "scale": ("edit:scale", "Change how many there are."),
         "update": (
             "edit:update",

@@ -286,6 +286,10 @@ def wait_for(
 
         try:
             return ask(where, question, heals=True, within=seconds)
+        except KeyboardInterrupt:
+            progress.end()
+            say(f"warren: the wait has ended; {_all(names)} on as asked: {progress.said}")
+            raise
         except LateError:
             waited = progress.said or ", ".join(names)
             raise WaitError(f"gave up after {Duration(seconds or 0)}: {waited}") from None
@@ -295,6 +299,10 @@ def wait_for(
             progress.end()
             say(f"warren: {error}")
             return error.exit_code
+
+
+def _all(names: list[str]) -> str:
+    return f"{', '.join(names)} {'goes' if len(names) == 1 else 'go'}"
 
 
 @contextmanager

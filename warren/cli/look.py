@@ -79,6 +79,9 @@ def service_ps(
 ) -> int:
     """The tasks of a service.
 
+    RESTARTS are those of the task; `5 (12 in the slot)`: and of the tasks before it in its slot.
+    `outdated` is a task of an older spec, which will be replaced.
+
     Parameters
     ----------
     name

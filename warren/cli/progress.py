@@ -10,6 +10,7 @@ from types import TracebackType
 from warren.cli.columns import cut, terminal_width
 
 _REWRITE = "\r\x1b[K"
+_ECHO = len("^C") + 1  # what a terminal writes behind the line must not begin a second one
 
 
 class Progress:
@@ -37,14 +38,16 @@ class Progress:
             self._write(_REWRITE)
         self._is_shown = False
 
-    def tell(self, line: str) -> None:
-        """Show what is waited for now."""
+    def tell(self, line: str, short: str = "") -> None:
+        """Show what is waited for now; where a terminal has no room for the line, the short one."""
         if line == self.said:
             return
         self.said = line
         self._is_shown = self._rewrites
         if self._rewrites:
-            self._write(_REWRITE + cut(line, terminal_width(sys.stderr.fileno()) - 1))
+            room = terminal_width(sys.stderr.fileno()) - _ECHO
+            fits = cut(line, room) == line
+            self._write(_REWRITE + cut(line if fits else short or line, room))
         else:
             self._write(f"{line}\n")
 

@@ -200,9 +200,8 @@ def _why(view: TaskView, now: float) -> str:
     end = view.status.last_end
     if view.status.phase.is_end:
         return one_line(end.message) if end is not None else ""
-    said = [one_line(why(view.status, now) or "")]
-    if view.is_outdated:
-        said.append("outdated")
+    said = ["outdated"] if view.is_outdated else []
+    said.append(one_line(why(view.status, now, cause_first=True) or ""))
     if view.is_stale:
         said.append(_STALE)
     return "; ".join(one for one in said if one)

@@ -36,12 +36,14 @@ class WaitError(RefusedError):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether a service is what was asked for; `said` is for people."""
+    """Whether a service is what was asked for; `said` is for people, and `short` what of it there
+    must be room for."""
 
     is_done: bool
     said: str
     is_hopeless: bool = False
     exit_code: int | None = None
+    short: str = ""
 
 
 def judge_health(view: ServiceView, now: float) -> Verdict:
@@ -67,7 +69,8 @@ def judge_health(view: ServiceView, now: float) -> Verdict:
     waits = [*late, *missing, *leaving]
     if waits:
         what = "the end of " if runs_to_end else ""
-        return Verdict(False, f"{name}: {health}, waiting for {what}{_some(waits)}")
+        said = f"{name}: {health}, waiting for {what}{_some(waits)}"
+        return Verdict(False, said, short=_some(waits))  # a task's name has the service's
     return Verdict(True, f"{name}: {health}")
 
 
@@ -115,7 +118,7 @@ async def _wait_one(
             raise error
         if verdict.is_done:
             return verdict.said
-        progress.tell(verdict.said)
+        progress.tell(verdict.said, verdict.short)
         after = await next_event(cluster, after)
 
 

@@ -52,8 +52,9 @@ def waits_for(status: TaskStatus, now: float) -> str | None:
     return f"{reason}; starts in {_until(at, now)}"
 
 
-def why(status: TaskStatus, now: float) -> str | None:
-    """Why a task waits, what is wrong with its checks, or why it last ended unasked."""
+def why(status: TaskStatus, now: float, *, cause_first: bool = False) -> str | None:
+    """Why a task waits, what is wrong with its checks, or why it last ended unasked; of an end
+    with `cause_first` when it was comes last, where the line may be cut."""
     waits = waits_for(status, now)
     if waits is not None:
         return f"pending: {waits}"
@@ -66,7 +67,8 @@ def why(status: TaskStatus, now: float) -> str | None:
     end = status.last_end
     if end is None or end.reason is Reason.STOP_ASKED:
         return None
-    return f"ended {ago(now - end.at)}: {end.message}"
+    when = f"ended {ago(now - end.at)}"
+    return f"{end.message} ({when})" if cause_first else f"{when}: {end.message}"
 
 
 def sentence(status: TaskStatus, event: TaskEvent) -> str:
