@@ -132,6 +132,26 @@ def test_events_of_one_name_are_those(person: Person, cluster: FakeCluster) -> N
     assert [json.loads(line)["kind"] for line in person.out.splitlines()] == ["b"]
 
 
+def test_events_tail_is_the_last_so_many(person: Person, cluster: FakeCluster) -> None:
+    for _ in range(2500):
+        cluster.say("ready", "web.1#1")
+        cluster.say("said", "db")
+    for words, seqs in (
+        (["--tail=3"], [4998, 4999, 5000]),
+        (["web", "-n", "2"], [4997, 4999]),
+        (["-n", "0"], []),
+    ):
+        assert person.types("events", *words, "--json") == 0
+        assert [json.loads(line)["seq"] for line in person.out.splitlines()] == seqs
+    for tail, seqs in (("1", [4999, 5001]), ("0", [5002])):
+        cluster.script.append(said("a", "web.1#1"))
+        assert person.types("events", "web", "-f", "-n", tail, "--json") == INTERRUPTED
+        assert [json.loads(line)["seq"] for line in person.out.splitlines()] == seqs
+    assert person.types("events", "nobody", "-n", "1") == 3
+    assert person.types("events", "--tail=x") == 2
+    assert "--tail: 'x': want a whole number from 0" in person.err
+
+
 def test_events_name_whom_they_are_about_once(person: Person, cluster: FakeCluster) -> None:
     cluster.say("replaced", "web.1#2", "web.1#2 replaces web.1#1: exit code 1")
     cluster.say("joined", "vm", "node vm has joined")
@@ -153,6 +173,9 @@ def test_events_of_what_is_not_there_are_not_found(person: Person, cluster: Fake
             assert person.types("events", name, *more) == 3
             said = "there is no service, task or node of that name, and no event of one is kept"
             assert person.err == f"warren: {name!r}: {said}\n"
+    assert person.types("events", "quiet.1") == 3
+    wanted = "want a service such as quiet, or a task of that slot such as quiet.1#1"
+    assert person.err == f"warren: 'quiet.1': {wanted}\n"
     for name in ("quiet", "quiet.1#1", "n1", "gone"):
         assert person.types("events", name, "--since=1s") == 0
         assert person.err == ""
@@ -420,6 +443,15 @@ def test_task_logs_are_the_bytes_themselves(person: Person, web: FakeCluster) ->
     assert person.raw == b"one\n\x1b[31mred\xff\0 no end"
     assert person.types("task", "logs", "web.2#1") == 0
     assert person.out == ""
+
+
+def test_task_logs_of_a_slot_are_those_of_its_newest_task(person: Person, web: FakeCluster) -> None:
+    web.write("web", 1, b"one\n")
+    web.put_task("web", 1, number=2)
+    assert person.types("task", "logs", "web.1") == 0
+    assert person.out == "one\n"
+    assert person.types("task", "logs", "web.9") == 3
+    assert person.err == "warren: slot web.9 has no task\n"
 
 
 def test_following_a_task_ends_with_it(person: Person, web: FakeCluster) -> None:

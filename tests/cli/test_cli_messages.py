@@ -51,6 +51,31 @@ def _as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("service ls foo", "'foo': want nothing more after warren service ls"
+         " (`warren service ls --help` has what it takes)"),
+        ("service create", "NAME: is missing; want it after warren service create"),
+        ("service ls --addr", "--addr: want a value after it"),
+        ("--data-dir X status", "'--data-dir': want the command first, and its options after it:"
+         " warren up --data-dir ..."),
+        ("statsu", "'statsu': no such command; did you mean status? want one of up, check, service,"
+         " apply, task, node, events, status, manager, db"),
+        ("service logs web.1#1", "NAME: 'web.1#1': want a service such as web;"
+         " of a task or slot: warren task logs web.1#1"),
+        ("service logs web.1", "NAME: 'web.1': want a service such as web;"
+         " of a task or slot: warren task logs web.1"),
+        ("task logs web", "TASK: 'web': want SERVICE.SLOT#NUMBER such as web.2#7"),
+        ("apply", "FILE: there is no warren.yaml here; want the service file, such as:"
+         " apply path/to/warren.yaml"),
+    ],
+)  # fmt: skip
+def test_misuse_is_told_by_what_would_be_right(words: str, said: str, tmp_path: Path) -> None:
+    done = run(*words.split(), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"warren: {said}\n")
+
+
 def test_an_address_is_named_by_its_option() -> None:
     for words, option in (
         (["node", "run", "--manager", "foo"], "--manager"),

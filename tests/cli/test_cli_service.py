@@ -19,6 +19,7 @@ from warren.model.view import ServiceView
 
 SPEC = ServiceSpec(name="web", command=Argv(["run"]), replicas=2)
 replace = msgspec.structs.replace
+NO_FILE = "there is no warren.yaml here; want the service file, such as: apply path/to/warren.yaml"
 
 
 def ready(slot: int, number: int = 1) -> Step:
@@ -476,7 +477,7 @@ def test_apply_takes_the_file_with_or_without_its_option(person: Person, file: P
     assert person.types("apply", str(file), "-f", str(file)) == 2
     assert person.err == "warren: FILE: want either FILE or --file, not both\n"
     assert person.types("apply", "--dry-run") == 2
-    assert person.err == "warren: FILE: want the service file, such as: apply warren.yaml\n"
+    assert person.err == f"warren: FILE: {NO_FILE}\n"
 
 
 def test_apply_takes_warren_yaml_as_up_does(
@@ -484,7 +485,7 @@ def test_apply_takes_warren_yaml_as_up_does(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert person.types("apply") == 2
-    assert person.err == "warren: FILE: want the service file, such as: apply warren.yaml\n"
+    assert person.err == f"warren: FILE: {NO_FILE}\n"
     (tmp_path / "warren.yaml").touch()
     assert person.types("apply") == 2
     assert person.err == "warren: warren.yaml: services: is missing: the file is empty\n"

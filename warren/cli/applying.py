@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from warren.model.view import Applied
 
 
+_NO_FILE = (
+    f"there is no {SERVICE_FILE} here; want the service file, such as: apply path/to/{SERVICE_FILE}"
+)
+
+
 def apply(
     path: Annotated[
         str | None, Parameter(name="FILE", allow_leading_hyphen=True, show_default=False)
@@ -80,7 +85,7 @@ def _chosen(path: str | None, file: str | None) -> str:
     if chosen is None and SERVICE_FILE.exists():
         return str(SERVICE_FILE)
     if chosen is None:
-        raise SpecError("FILE", "want the service file, such as: apply warren.yaml")
+        raise SpecError("FILE", _NO_FILE)
     return chosen
 
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from warren.cli.client import ask, say
-from warren.cli.flagchecks import duration
-from warren.cli.options import SWITCH, AsJson, Where
+from warren.cli.flagchecks import count, duration
+from warren.cli.options import AsJson, Where
 from warren.cli.out import put_now
+from warren.cli.output import Follow, Tail
 
 if TYPE_CHECKING:
     from warren.model.cluster import Entry
     from warren.model.link import Cluster
 
 HERE = Where()
+_MOST = 1_000_000_000
 
 
 def events(
     about: Annotated[str, Parameter(name="NAME", show_default=False)] = "",
     /,
     *,
-    follow: Annotated[bool, SWITCH] = False,
+    follow: Follow = False,
+    tail: Tail = None,
     since: Annotated[str | None, Parameter(metavar="DURATION")] = None,
     as_json: AsJson = False,
     where: Where = HERE,
@@ -35,7 +39,10 @@ def events(
     about
         Only of this service and its tasks, of this task such as web.2#7, or of this node.
     follow
-        Go on with what happens, until Ctrl-C. Without --since, begin with what comes next.
+        Go on with what happens, until Ctrl-C. Without --since and --tail, begin with what comes
+        next.
+    tail
+        Begin with the last so many; 0: with what comes.
     since
         Only the last so long: 10m, 2h.
     as_json
@@ -43,16 +50,21 @@ def events(
     """
     is_known = not about
     begin = 0.0 if since is None else time.time() - duration("--since", since)
-    seen: int | None = None if follow and since is None else 0
+    most = None if tail is None else count("--tail", tail, 0, _MOST)
+    seen: int | None = None if follow and since is None and most is None else 0
 
     async def question(cluster: Cluster) -> int:
-        nonlocal seen, begin, is_known
+        nonlocal seen, begin, is_known, most
         last = await cluster.last_event()
         if seen is None:
             seen = last
         elif last < seen:
             say(f"warren: {_older(last, seen)}")
             seen = last
+        if most is not None:
+            entries, seen = await _last(cluster, most, seen, begin, about)
+            is_known, most = is_known or seen > 0, None
+            put_now(_lines(entries, as_json=as_json))
         while True:
             # What has been printed is behind `seen`, so a new link goes on from there.
             entries = await cluster.events(after=seen, since=begin, about=about)
@@ -71,6 +83,17 @@ def events(
     return ask(where, question, follows=follow)
 
 
+async def _last(
+    cluster: Cluster, most: int, after: int, begin: float, about: str
+) -> tuple[list[Entry], int]:
+    """The last so many of those that are asked for, and the number that was read up to."""
+    kept: deque[Entry] = deque(maxlen=most)
+    while entries := await cluster.events(after=after, since=begin, about=about):
+        kept.extend(entries)
+        after = entries[-1].seq
+    return [*kept], after
+
+
 def _older(last: int, seen: int) -> str:
     said = f"the manager's last event is number {last}, and number {seen} was seen"
     return f"{said}: an older state has been restored; going on with what comes"
@@ -79,7 +102,7 @@ def _older(last: int, seen: int) -> str:
 async def _refuse_unknown(cluster: Cluster, name: str) -> None:
     """Raises NotFoundError where a name is that of nothing: neither now, nor in what is kept."""
     from warren.model.errors import NotFoundError, shown
-    from warren.model.identity import TaskId
+    from warren.model.identity import TaskId, parse_slot
 
     if await cluster.events(about=name, limit=1):
         return
@@ -91,6 +114,9 @@ async def _refuse_unknown(cluster: Cluster, name: str) -> None:
         else:
             await cluster.service(name)
     except (NotFoundError, ValueError):
+        if slot := parse_slot(name):
+            wanted = f"want a service such as {slot[0]}, or a task of that slot such as {name}#1"
+            raise NotFoundError(f"{shown(name)}: {wanted}") from None
         said = "there is no service, task or node of that name, and no event of one is kept"
         raise NotFoundError(f"{shown(name)}: {said}") from None
 

@@ -11,11 +11,12 @@ from cyclopts import Parameter
 from warren.cli.client import ask, say
 from warren.cli.flagchecks import count, duration
 from warren.cli.options import SWITCH, Where
-from warren.model.errors import NotFoundError, UnavailableError
+from warren.model.errors import NotFoundError, SpecError, UnavailableError
 
 if TYPE_CHECKING:
     from warren.cli.loglines import Lines
     from warren.cli.slotlog import Following, SlotLog
+    from warren.model.identity import TaskId
     from warren.model.link import Cluster
     from warren.model.view import LogChunk, LogWanted, TaskView
 
@@ -54,6 +55,9 @@ def service_logs(
     times
         Say by when every line was written.
     """
+    if "." in name:  # no service's name has one
+        wanted = f"want a service such as web; of a task or slot: warren task logs {name}"
+        raise SpecError("NAME", wanted, value=name)
     reading = _Service(name, _wanted(name, tail, since, times=times))
     if follow:
         return ask(where, reading.follow, follows=True)
@@ -75,7 +79,7 @@ def task_logs(
     Parameters
     ----------
     task
-        Such as web.2#7, as `service ps` shows it.
+        Such as web.2#7, as `service ps` shows it, or a slot such as web.2: its newest task.
     follow
         Go on with what is written until the task has ended.
     tail
@@ -86,11 +90,18 @@ def task_logs(
         Say by when every line was written, and where an instance begins.
     """
     from warren.cli.look import task_id
+    from warren.model.identity import parse_slot
 
-    asked = task_id(task)
-    reading = _Task(str(asked), _wanted(asked.service, tail, since, times=times, slot=asked.slot))
+    asked: TaskId | None = None
+    if (place := parse_slot(task)) is None:
+        asked = task_id(task)
+        place = asked.service, asked.slot
+    service, slot = place
+    reading = _Task(task, _wanted(service, tail, since, times=times, slot=slot))
 
     async def question(cluster: Cluster) -> int:
+        nonlocal asked
+        asked = asked or await _newest(cluster, service, slot)
         detail = await cluster.task(asked)
         log = reading.log(detail.task)
         if follow:
@@ -100,6 +111,15 @@ def task_logs(
         return 0
 
     return ask(where, question, follows=follow)
+
+
+async def _newest(cluster: Cluster, service: str, slot: int) -> TaskId:
+    """The last task of a slot, which may have ended. Raises NotFoundError."""
+    tasks = await cluster.tasks(service=service, past=True)
+    found = [task.id for task in tasks if task.id.slot == slot]
+    if not found:
+        raise NotFoundError(f"slot {service}.{slot} has no task")
+    return max(found)
 
 
 class _Task:

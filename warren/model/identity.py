@@ -43,6 +43,14 @@ class TaskId(msgspec.Struct, frozen=True, order=True):
         return cls(match["service"], int(match["slot"]), int(match["number"]))
 
 
+def parse_slot(text: str) -> tuple[str, int] | None:
+    """Service and number of a slot such as `web.2`; None where it is none."""
+    match = _TASK.match(f"{text}#1")
+    if match is None or "#" in text or not is_name(match["service"]):
+        return None
+    return match["service"], int(match["slot"])
+
+
 def instance_id(task: TaskId, start: int, token: str) -> str:
     """The name of one start of a task, unique on every node, fit for a file or cgroup name."""
     return f"{instance_prefix(task)}{start}-{token}"
