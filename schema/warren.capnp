@@ -385,6 +385,7 @@ enum NodeState {
   unreachable @1;               # has lost it
   down @2;                      # and its lease too
   refusing @3;                  # it belongs to another manager, and takes nothing from this one
+  stopped @4;                   # has ended it in order, and its lease goes on
 }
 
 struct NodeCondition {
@@ -587,6 +588,10 @@ interface NodeSession {
   renew @1 (conditions :List(NodeCondition), places :List(CheckPlaces)) -> ();
   # The node is still there, what is not well with it now: at most 32, the rest is dropped; and how
   # its places for checks are taken.
+
+  leave @2 () -> ();
+  # The node's supervisor stops in order: the session ends, and that is noted when it answers. Its
+  # lease runs all the same.
 }
 
 interface Agent {

@@ -398,3 +398,22 @@ def test_up_says_why_a_task_is_pending(file: Path, data: Path) -> None:
             assert line.endswith(f"pending: port http: {port} is taken by another program")
             command.send(signal.SIGINT)
             assert command.wait() == 0
+
+
+def test_up_that_stops_does_not_say_that_its_node_is_unreachable(file: Path, data: Path) -> None:
+    name = unique("fixed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spec = {"command": ["sleep", "99d"], "replicas": 2, "ports": {"http": port}}
+    write_services(file, {name: spec})
+    with up(file, data, "--name", "vm") as command:
+        command.read_until(f"{name}.2#1 pending: vm: port http: {port} is held by {name}.1#1")
+        command.wait_for(f"{name}: 1/2 healthy")
+        command.send(signal.SIGINT)
+        assert command.wait() == 0
+    assert not any("unreachable" in line for line in command.lines), command.lines
+    with closing(StateStore.open(data / "manager.sqlite")) as store:
+        told = [entry.message for entry in store.events(after=0, since=0, limit=1000)]
+    assert "node vm has stopped" in told
+    assert not any("unreachable" in message for message in told), told

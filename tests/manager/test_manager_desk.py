@@ -251,6 +251,32 @@ async def test_node_without_a_link_is_unreachable_and_after_its_lease_down(  # S
         assert lost.message == "node n1 is unreachable: its link is lost"
 
 
+async def test_node_that_has_left_is_stopped_and_not_unreachable_until_its_lease_is_over(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        session, connection = await enroll(manager, FakeAgent())
+        await session.leave()
+        connection.closed.set()
+        await manager.operator.scale("web", 2)
+        await trio.testing.wait_all_tasks_blocked()
+        reasons = [task.status.pending_reason for task in await manager.operator.tasks()]
+        assert reasons[-1] == "n1: stopped"
+        (node,) = await manager.operator.nodes()
+        assert (node.state, node.tasks) == (NodeState.STOPPED, 1)
+        assert (await manager.operator.status()).trouble == ("node n1 is stopped",)
+        with pytest.raises(ConflictError, match="this session of node n1 is over; enrol again"):
+            await session.leave()
+        await trio.sleep(manager.desk.lease)
+        (node,) = await manager.operator.nodes()
+        assert node.state is NodeState.DOWN  # S20
+        told = [(e.kind, e.message) for e in await manager.operator.events() if e.subject == "n1"]
+        assert told == [("joined", "node n1 has joined"), ("stopped", "node n1 has stopped")]
+        await enroll(manager, FakeAgent())
+        (node,) = await manager.operator.nodes()
+        assert node.state is NodeState.READY
+
+
 async def test_node_that_is_silent_for_its_lease_loses_its_session(
     autojump_clock: MockClock,
 ) -> None:

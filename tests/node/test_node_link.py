@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from tests.scripted import Script, ScriptedRuntime
 from warren.model.condition import NodeCondition
-from warren.model.errors import ConflictError, LinkLostError, UnavailableError
+from warren.model.errors import ConflictError, LinkLostError, UnavailableError, WarrenError
 from warren.model.link import Agent
 from warren.model.places import CheckPlaces
 from warren.model.report import NodeHello, Report
@@ -39,6 +39,7 @@ class FakeManager:
     reports: list[Report] = field(default_factory=list[Report])
     dialled: list[float] = field(default_factory=list[float])
     renewed: int = 0
+    left: int = 0
     conditions: Sequence[NodeCondition] = ()
     places: Sequence[CheckPlaces] = ()
     epoch: int = 7
@@ -71,6 +72,10 @@ class FakeManager:
         self.conditions = conditions
         self.places = places
 
+    async def leave(self) -> None:
+        await self._answer()
+        self.left += 1
+
     async def _answer(self) -> None:
         await trio.lowlevel.checkpoint()
         if self.is_silent:
@@ -95,6 +100,39 @@ async def linked(
         nursery.start_soon(link.run)
         yield agent, link
         nursery.cancel_scope.cancel()
+
+
+async def test_link_takes_leave_once_and_tells_nothing_after_it(autojump_clock: MockClock) -> None:
+    manager, ground = FakeManager(), Ground()
+    async with linked(manager, ground) as (agent, link):
+        await until(lambda: manager.renewed)
+        with trio.fail_after(ANSWER_WITHIN):
+            await link.leave()
+        renewed, reports = manager.renewed, len(manager.reports)
+        assert (manager.left, link.is_up) == (1, False)
+        await agent.assign(whole(1, run("web.1#1")))
+        await trio.sleep(10 * RENEW_EVERY)
+        assert (manager.renewed, len(manager.reports), manager.left) == (renewed, reports, 1)
+        assert len(manager.dialled) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "left"),
+    [
+        (WarrenError("the far side knows no leave: it is of another version"), 0),
+        (LinkLostError("the manager has closed the link"), 1),  # told on the next link
+    ],
+)
+async def test_link_has_left_whatever_the_manager_says_to_it(
+    autojump_clock: MockClock, refusal: WarrenError, left: int
+) -> None:
+    manager, ground = FakeManager(), Ground()
+    async with linked(manager, ground) as (_, link):
+        await until(lambda: manager.renewed)
+        manager.refusals.append(refusal)
+        with trio.fail_after(ANSWER_WITHIN):
+            await link.leave()
+        assert manager.left == left
 
 
 @pytest.mark.parametrize(

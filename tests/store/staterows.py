@@ -168,6 +168,7 @@ nodes = st.builds(
     joined_at=walls,
     lost_at=_maybe_wall,
     warren=words,
+    has_stopped=st.booleans(),
 )
 entries = st.builds(
     Entry, at=walls, kind=words, subject=words, message=words, reason=words, service=places

@@ -1,6 +1,7 @@
 """Who has a session, and what becomes of a node when it loses it (S20).
 
 enrolled: READY --lost--> UNREACHABLE --lease--> DOWN --enrolled--> READY
+            `---left----> STOPPED ------lease----^
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Desk:
         lost_at = node.lost_at
         if lost_at is not None and self._books.now() >= lost_at + self.lease:
             return NodeState.DOWN
-        return NodeState.UNREACHABLE
+        return NodeState.STOPPED if node.has_stopped else NodeState.UNREACHABLE
 
     def strangers(self) -> dict[str, NodeView]:
         """Nodes that belong to another manager and have come here lately."""
@@ -161,7 +162,9 @@ class Desk:
                 return
             # A link that has gone is news of the node; else there is none since it was heard.
             ago = 0.0 if connection.closed.is_set() else trio.current_time() - session.heard_at
-            self._note_lost(_lost(row, self._books.now() - ago))
+            lost = _lost(row, self._books.now() - ago)
+            self._note_lost(msgspec.structs.replace(lost, has_stopped=session.has_left))
+        session.is_noted.set()
 
     async def _end_silent(self, session: Session) -> None:
         """End a session whose node was not heard for the lease, which runs from then (S20). If it
@@ -188,9 +191,9 @@ class Desk:
     def _note_lost(self, row: NodeRow) -> None:
         self._unwritten.pop(row.name, None)
         if row.name not in self._sessions:
-            event = self._event(
-                row.name, "lost", f"node {row.name} is unreachable: its link is lost"
-            )
+            said = "has stopped" if row.has_stopped else "is unreachable: its link is lost"
+            kind = "stopped" if row.has_stopped else "lost"
+            event = self._event(row.name, kind, f"node {row.name} {said}")
             try:
                 self._books.commit([PutNode(row), event])
             except UnavailableError:

@@ -35,8 +35,9 @@ _log = logging.getLogger("warren.manager")
 
 
 class Session:
-    """Plays `NodeSession`. `ended` is set when it is over, for whatever reason. `containment` is
-    what the node has told of itself when it came, `places` what it told last."""
+    """Plays `NodeSession`. `ended` is set when it is over, for whatever reason, and `is_noted` once
+    the desk has noted that; `has_left` says that the node has ended it. `containment` is what the
+    node has told of itself when it came, `places` what it told last."""
 
     def __init__(
         self, name: str, epoch: int, agent: Agent, books: Books, *, containment: str = ""
@@ -45,6 +46,8 @@ class Session:
         self.agent = agent
         self.tap = Tap(name, agent)
         self.ended = trio.Event()
+        self.is_noted = trio.Event()
+        self.has_left = False
         self.heard_at = trio.current_time()
         self.containment = containment
         self.places: tuple[CheckPlaces, ...] = ()
@@ -90,6 +93,14 @@ class Session:
         self.heard_at = trio.current_time()
         self._told = bounded(conditions, now=self._books.now())
         self.places = bounded_places(places)
+
+    async def leave(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        self.heard_at = trio.current_time()
+        self.has_left = True
+        self.ended.set()
+        await self.is_noted.wait()
 
     @property
     def conditions(self) -> tuple[NodeCondition, ...]:

@@ -90,8 +90,8 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     """A node that has enrolled. `id` is its data directory's own, so that two machines of one name
     are told apart; `epoch` counts its supervisor's starts.
 
-    `lost_at` is when its session went, None while it has one. Down is what has been lost for
-    longer than the lease (S20).
+    `lost_at` is when its session went, None while it has one; `has_stopped` says that its
+    supervisor ended it in order. Down is what has been lost for longer than the lease (S20).
     """
 
     name: str
@@ -100,6 +100,7 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     joined_at: float
     lost_at: float | None = None
     warren: str = ""  # the version of its program
+    has_stopped: bool = False
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

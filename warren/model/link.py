@@ -100,6 +100,11 @@ class NodeSession(Protocol):
         taken now: asked for regularly, so that both notice a silent peer."""
         ...
 
+    async def leave(self) -> None:
+        """The node's supervisor stops in order: the session ends, which is no lost link. Returns
+        when that is noted. Its lease runs all the same."""
+        ...
+
 
 class ClusterView(Protocol):
     """What there is to see."""

@@ -55,11 +55,12 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeState(enum.Enum):
-    """READY has a session; UNREACHABLE has lost it; DOWN has lost its lease too (S20); REFUSING
-    belongs to another manager and takes nothing from this one."""
+    """READY has a session; UNREACHABLE has lost it, STOPPED has ended it in order; DOWN has lost
+    its lease too (S20); REFUSING belongs to another manager and takes nothing from this one."""
 
     READY = "ready"
     UNREACHABLE = "unreachable"
+    STOPPED = "stopped"
     DOWN = "down"
     REFUSING = "refusing"
 

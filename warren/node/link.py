@@ -1,6 +1,6 @@
 """A node's link to its manager: dialled again and again, and the tasks do not mind.
 
-dial -> enroll -> the whole report -> reports as they come, a sign of life now and then
+dial -> enroll -> the whole report -> reports as they come, a sign of life now and then -> leave
   ^------------- lost, refused or silent: wait, longer each time, with jitter ----------'
 """
 
@@ -32,7 +32,7 @@ Dial = Callable[[], AbstractAsyncContextManager[Gate]]
 
 
 class Link:
-    """The link of one node. `run` keeps it up; `is_up` and `trouble` tell how it is.
+    """The link of one node. `run` keeps it up until `leave`; `is_up` and `trouble` tell how it is.
 
     The first manager it meets is the node's own, of which `remember` is told; from another one it
     takes nothing.
@@ -55,11 +55,19 @@ class Link:
         self._pause = FIRST_PAUSE
         self._boundary = Boundary("the link to the manager", agent.conditions)
         self._has_met = False
+        self._leaving = trio.Event()
+        self._has_left = trio.Event()
         self.is_up = False
         self.trouble: str | None = None
 
     def __repr__(self) -> str:
         return f"<Link of {self._hello.name}: {'up' if self.is_up else self.trouble}>"
+
+    async def leave(self) -> None:
+        """Tell the manager that this supervisor stops, so that it takes no link for lost. Returns
+        when it has heard; nothing is told to it any more."""
+        self._leaving.set()
+        await self._has_left.wait()
 
     async def run(self) -> NoReturn:
         """Dial, and dial again, for ever."""
@@ -83,9 +91,23 @@ class Link:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._renew, session)
-                await self._report(session)
+                nursery.start_soon(self._report, session)
+                await self._leaving.wait()
+                nursery.cancel_scope.cancel()
         finally:
             self.is_up = False
+        await self._part(session)
+
+    async def _part(self, session: NodeSession) -> NoReturn:
+        try:
+            with _patience("letting this node go"):
+                await session.leave()
+        except LinkLostError:
+            raise  # it is dialled again, and told then
+        except WarrenError as error:  # it is of an older version, say
+            _log.info("the manager takes no leave: %s", error)
+        self._has_left.set()
+        await trio.sleep_forever()
 
     def _know(self, manager: str) -> None:
         """Raises ConflictError for another manager; it has refused this node itself, as a rule.

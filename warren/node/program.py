@@ -67,6 +67,9 @@ async def open_node(
         if link.is_up:
             with trio.move_on_after(LAST_WORDS):
                 await agent.outbox.wait_empty()
+        if link.is_up:
+            with trio.move_on_after(LAST_WORDS):
+                await link.leave()
         nursery.cancel_scope.cancel()
 
 

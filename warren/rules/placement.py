@@ -104,11 +104,15 @@ def explain(
     def reasons() -> Iterator[tuple[str, str]]:
         for name in sorted(places.nodes, key=lambda name: (name not in connected, name)):
             if name not in connected:
-                yield name, "down" if is_down(name) else "unreachable"
+                yield name, "down" if is_down(name) else _absence(places.nodes[name])
             else:
                 yield name, _conflict(places, spec, name) or "free"
 
     return Refusal(tuple(reasons()))
+
+
+def _absence(node: NodeRow) -> str:
+    return "stopped" if node.has_stopped else "unreachable"
 
 
 def _conflict(places: Places, spec: ServiceSpec, node: str) -> str | None:

@@ -30,7 +30,7 @@ TASKS = (
     "service, slot, number, revision, replicas, node, desired, stop_reason, created_at,"
     " not_before, failed_before, epoch, status, restarts_before, restarts_asked"
 )
-NODES = "name, id, epoch, joined_at, lost_at, warren"
+NODES = "name, id, epoch, joined_at, lost_at, warren, has_stopped"
 EVENTS = "at, kind, subject, service, reason, message"
 _SERVICES = f"SELECT {SERVICES} FROM services ORDER BY name"  # noqa: S608
 _TASKS = f"SELECT {TASKS} FROM tasks ORDER BY service, slot, number"  # noqa: S608
@@ -231,7 +231,8 @@ def task_columns(row: TaskRow) -> Columns:
 
 def node_columns(row: NodeRow) -> Columns:
     """In the order of NODES."""
-    return (row.name, row.id, row.epoch, row.joined_at, row.lost_at, row.warren)
+    about = (row.name, row.id, row.epoch, row.joined_at, row.lost_at, row.warren)
+    return (*about, int(row.has_stopped))
 
 
 def event_columns(entry: Entry) -> Columns:
@@ -282,7 +283,7 @@ def _spec(row: Columns) -> tuple[Columns, ServiceSpec]:
 
 
 def _node(row: Columns) -> NodeRow:
-    name, identity, epoch, joined_at, lost_at, warren = row
+    name, identity, epoch, joined_at, lost_at, warren, has_stopped = row
     _check(epoch=epoch, joined_at=joined_at, lost_at=lost_at)
     return NodeRow(
         name=name,
@@ -291,6 +292,7 @@ def _node(row: Columns) -> NodeRow:
         joined_at=joined_at,
         lost_at=lost_at,
         warren=warren,
+        has_stopped=bool(has_stopped),
     )
 
 

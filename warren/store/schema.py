@@ -94,7 +94,9 @@ _RESTARTS_ASKED = (
     )""",
 )
 
+_STOPPED_NODES = ("ALTER TABLE nodes ADD COLUMN has_stopped INTEGER NOT NULL DEFAULT 0",)
+
 STATE = Schema(
     application_id=0x57527374,
-    migrations=(_FIRST, _MANAGER, _RESTARTS_OF_SLOTS, _RESTARTS_ASKED),
+    migrations=(_FIRST, _MANAGER, _RESTARTS_OF_SLOTS, _RESTARTS_ASKED, _STOPPED_NODES),
 )
