@@ -240,10 +240,41 @@ def test_up_after_kill_9_tells_of_tasks_that_had_ended_and_runs_none_again(
 def test_up_runs_a_finished_job_again_as_a_new_task(file: Path, data: Path) -> None:
     name = unique("job")
     write_services(file, {name: {"command": ["true"], "restart": {"condition": "never"}}})
-    for number in (1, 2):
+    for number in (1, 2, 3):
         done = run("up", file, "--data-dir", data)
         assert done.returncode == 0
         assert f" {name}.1#{number} complete: exited with code 0\n" in done.stdout
+        if number > 1:
+            said = rf" {name}\.1#{number - 1} ended (now|\d+s ago): exited with code 0; runs again$"
+            assert re.search(said, done.stdout, re.M)
+        assert "pending" not in done.stdout  # however often: nothing is held against it
+        assert "stopped" not in done.stdout
+
+
+def test_up_runs_a_finished_job_again_after_one_that_was_forced_to_end(
+    file: Path, data: Path
+) -> None:
+    job, stubborn = unique("job"), unique("stubborn")
+    bad = {"command": ["sh", "-c", "exit 4"], "restart": {"condition": "never"}}
+    spec = {"command": ["sh", "-c", TRAPPING], "stop": {"grace": "10m"}}
+    write_services(file, {job: bad, stubborn: spec})
+    with up(file, data) as command:
+        command.wait_for(f"{job}: 0/1 healthy, 1/1 failed")
+        command.wait_for(f"{stubborn}: 1/1 healthy")
+        log = data / "logs"
+        wait_until(
+            lambda: any(b"trapping" in p.read_bytes() for p in log.rglob("*") if p.is_file()),
+            "it ignores TERM",
+        )
+        command.send(signal.SIGINT)
+        command.read_until(f"{stubborn}.1#1 stopping")
+        command.send(signal.SIGINT)
+        assert command.wait() == 128 + signal.SIGINT
+    write_services(file, {job: bad})
+    done = run("up", file, "--data-dir", data)  # ends by itself once the other is removed
+    assert done.returncode == 1
+    assert f" {stubborn}: removed\n" in done.stdout
+    assert f" {job}.1#2 failed: exited with code 4\n" in done.stdout
 
 
 @pytest.mark.parametrize("with_a_job", [False, True])

@@ -19,7 +19,7 @@ from warren.model.cluster import (
     TaskRow,
 )
 from warren.model.identity import TaskId
-from warren.model.task import EventKind, TaskEvent, TaskStatus
+from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.rules.slots import is_as_wanted
 from warren.rules.world import Touched
 
@@ -82,10 +82,14 @@ class Feed:
     def _tell_old(self, row: TaskRow) -> None:
         """A task that had ended before: of it there is no other news."""
         self._ended.add(row.id)
-        message = row.phase.name.lower()
+        # See `Operator.run_again`: it had ended before, and nobody has stopped it.
+        is_run_again = row.phase is Phase.STOPPED and row.desired is Desired.RUN
+        message = "ended" if is_run_again else row.phase.name.lower()
         end = row.status.last_end
         if end is not None:
             message += f" {ago(self._books.now() - end.at)}: {end.message}"
+        if is_run_again:
+            message += "; runs again"
         self._tell(row, EventKind.FINISHED, message)
 
     def _tell(self, row: TaskRow, kind: EventKind, message: str) -> None:

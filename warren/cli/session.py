@@ -70,6 +70,7 @@ class Session:
         stage.manager.books.on_commit.append(look)
         self._end_if_over(stage)
         await self._over.wait()
+        stage.file.note_end()
         if self._cause == "ended":
             await stage.callers.wait_heard()
         left = stage.node.agent.unended()

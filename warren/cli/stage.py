@@ -98,5 +98,4 @@ async def open_stage(options: StageOptions, reporter: Reporter) -> AsyncGenerato
             reporter.attach(node.agent.status)
             nursery.start_soon(file.serve)
             yield Stage(manager, node, file, callers)
-        file.close()
         nursery.cancel_scope.cancel()

@@ -72,9 +72,13 @@ class UpFile:
         finally:
             self._manager.books.on_commit.remove(self._note)
 
-    def close(self) -> None:
-        """Note that this `up` has ended in order."""
-        write_note(self._directory, UpNote(services=self._services))
+    def note_end(self) -> None:
+        """Note that this `up` is to end, as it was asked to or is over: not by a `kill -9`. Written
+        before the tasks are stopped, so that one that is forced to end meanwhile has noted it."""
+        try:
+            write_note(self._directory, UpNote(services=self._services))
+        except WarrenError as error:  # the disk is full, say: the tasks are stopped gently still
+            _log.error("%s; the next up does not run jobs again that have ended", error)
 
     def _in_time(self, specs: Sequence[ServiceSpec]) -> list[ServiceSpec]:
         """What can be applied now; of the rest it is said why not."""

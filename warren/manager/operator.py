@@ -198,8 +198,9 @@ def _wanted(spec: ServiceSpec) -> str:
 
 
 def _had_its_life(row: TaskRow) -> TaskRow:
-    status = msgspec.structs.replace(row.status, phase=Phase.STOPPED)
-    return msgspec.structs.replace(row, status=status)
+    # Nothing is held against the next one: it comes at once, however often it was run before.
+    status = msgspec.structs.replace(row.status, phase=Phase.STOPPED, failed_before=0)
+    return msgspec.structs.replace(row, status=status, failed_before=0)
 
 
 def _refuse_twins(specs: Sequence[ServiceSpec]) -> None:

@@ -1,7 +1,8 @@
 """What one `warren up` leaves for the next, in a small file of the data directory.
 
 `services` are those of its file, so that what is gone from the file can go. `has_ended` tells an
-orderly end from a `kill -9`: after the first, finished jobs run again, after the second not.
+end that was asked for (also where it was forced) from a `kill -9`: after the first, finished jobs
+run again, after the second not.
 """
 
 from __future__ import annotations
