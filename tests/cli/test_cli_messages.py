@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support_up import run
+from support_up import PATIENCE, Command, run, wait_until
 
 AS_NOBODY = """
 import os, sys
@@ -85,3 +86,11 @@ def test_an_address_is_named_by_its_option() -> None:
         done = run(*words)
         wanted = "want unix:PATH or tcp:HOST:PORT"
         assert (done.returncode, done.stderr) == (2, f"warren: {option}: 'foo': {wanted}\n")
+
+
+def test_a_program_that_is_told_to_stop_says_so(tmp_path: Path) -> None:
+    with Command("manager", "run", cwd=tmp_path, env={"WARREN_DATA_DIR": str(tmp_path)}) as manager:
+        wait_until(lambda: "listening at" in manager.errors, "it listens")
+        manager.send(signal.SIGINT)
+        assert manager.process.wait(PATIENCE) == 0
+        wait_until(lambda: "stopping: SIGINT was heard" in manager.errors, "it says so")

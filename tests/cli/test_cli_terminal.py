@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
 from pathlib import Path
 
+import pytest
 from support_up import TRAPPING, marked, unique, wait_until, write_services
 from tiny_terminal import Terminal
 
@@ -46,6 +48,47 @@ def test_table_tells_all_on_80_by_24(file: Path, data: Path) -> None:
         assert re.fullmatch(row, screen[6])
         assert re.match(r"  ended (now|\d+s ago): liveness probe failed 2 times: ", screen[7])
         assert screen[-1] == "Ctrl-C stops"
+
+
+def test_what_is_typed_does_not_tear_the_table(file: Path, data: Path) -> None:
+    name = unique("typed")
+    write_services(file, {name: {"command": ["sleep", "1000"]}})
+    with Terminal("up", file, "--data-dir", data) as terminal:
+        assert terminal.echoes
+        terminal.wait_for(f"{name} 1/1 healthy")
+        assert not terminal.echoes
+        terminal.press(b"xyzzy\n\n")
+        terminal.resize(79, 23)  # it paints once more, after what was typed
+        terminal.wait_for(lambda text: re.search(r"running [1-9]s", text) is not None)
+        assert "xyzzy" not in "\n".join(terminal.grid.shown())
+        terminal.press(b"\x03")
+        assert terminal.wait() == 0
+        assert terminal.echoes
+
+
+@pytest.mark.parametrize(
+    ("keys", "status"),
+    [(b"\x1c", -signal.SIGQUIT), (b"\x03\x03", 128 + signal.SIGINT)],
+)
+def test_echo_comes_back_however_up_ends(file: Path, data: Path, keys: bytes, status: int) -> None:
+    name = unique("echo")
+    write_services(file, {name: {"command": ["sh", "-c", TRAPPING], "stop": {"grace": "10m"}}})
+    with Terminal("up", file, "--data-dir", data) as terminal:
+        terminal.wait_for(f"{name} 1/1 healthy")
+        log = data / "logs"
+        wait_until(
+            lambda: any(b"trapping" in p.read_bytes() for p in log.rglob("*") if p.is_file()),
+            "it ignores TERM",
+        )
+        terminal.press(keys[:1])
+        if keys[1:]:
+            terminal.wait_for("Ctrl-C again forces")
+            terminal.press(keys[1:])
+        assert terminal.wait() == status
+        assert terminal.echoes
+        assert terminal.grid.is_cursor_shown
+    for pid in marked(name):
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_ctrl_c_on_a_terminal_stops_and_leaves_the_table_standing(file: Path, data: Path) -> None:

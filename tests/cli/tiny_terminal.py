@@ -113,6 +113,11 @@ class Terminal:
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, size)
         self.grid.width, self.grid.height = width, height
 
+    @property
+    def echoes(self) -> bool:
+        """Whether what is typed is shown."""
+        return bool(termios.tcgetattr(self._ours)[3] & termios.ECHO)
+
     def press(self, keys: bytes) -> None:
         os.write(self._ours, keys)
 

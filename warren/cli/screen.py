@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from warren.cli.board import Board
+from warren.cli.echo import Echo
 from warren.cli.outlet import Outlet
 from warren.cli.reporter import Look
 from warren.cli.table import View, chosen, lines, room_for_tasks
@@ -47,6 +48,7 @@ class Screen:
         self._changed = trio.Event()
         self._console = Console(force_terminal=True, highlight=False)
         self._brush = Brush()
+        self._echo = Echo(1)
 
     @property
     def closed(self) -> trio.Event:
@@ -87,6 +89,10 @@ class Screen:
         self._changed.set()
 
     async def serve(self) -> None:
+        with self._echo.off(last_words=f"\n{_SHOW_CURSOR}"):
+            await self._paint()
+
+    async def _paint(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_terminal)
             while not self._is_finished:
@@ -134,6 +140,7 @@ class Screen:
             async for number in signals:
                 if number == signal.SIGCONT:
                     self._brush = Brush()  # the shell has written below
+                    self._echo.turn_off()
                 self._changed.set()
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
+
+_log = logging.getLogger("warren")
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Not SIGHUP: systemd sends it right after SIGTERM, and shells send it twice.
@@ -35,4 +38,6 @@ class Stopping:
             if self._asked.is_set() and number in FORCING:
                 self._forced_by = number
                 self._killing.cancel()
+            else:
+                _log.info("stopping: %s was heard", signal.Signals(number).name)
             self._asked.set()

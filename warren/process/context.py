@@ -85,13 +85,19 @@ class Context:
             if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112
                 return path
         if "/" not in name:
-            search = self._search
-            said = search if len(search) <= PATH_SHOWN else f"{search[: PATH_SHOWN - 3]}..."
-            raise CannotRunError(f"{name}: not found in PATH {said}")
+            raise CannotRunError(f"{name}: not found in PATH {_shown_path(self._search)}")
         if os.path.isdir(candidates[0]):  # noqa: PTH112
             raise CannotRunError(f"{name}: is a directory")
         found = os.path.exists(candidates[0])  # noqa: PTH110
         raise CannotRunError(f"{name}: {'not executable' if found else 'no such file'}")
+
+
+def _shown_path(search: str) -> str:
+    """The directories for which there is room, each whole where one fits."""
+    if len(search) <= PATH_SHOWN:
+        return search
+    room = search[: PATH_SHOWN - len("...")]
+    return f"{room[: room.rfind(':') + 1] or room}..."
 
 
 def credentials_of(user: str | None) -> Credentials | None:
