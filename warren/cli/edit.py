@@ -41,7 +41,8 @@ class Wait:
     ----------
     wait
         Wait until it is healthy. A job (--restart on-failure or never, and no probe that says when
-        it is ready) is waited for until it is complete, or has failed for good.
+        it is ready) is waited for until it is complete, or has failed for good: under on-failure it
+        never has, however often it fails, as a task that has failed gets another.
     timeout
         Give up waiting after this long, and fail.
     exit_code

@@ -119,7 +119,8 @@ class ServiceFlags:
     restart
         always, on-failure or never [default: always].
     max_attempts
-        Restarts in five minutes before the task has failed [default: 5].
+        Restarts in five minutes before the task has failed [default: 5]. Another follows it, later
+        each time, for as long as --restart is not never.
     stop_signal
         Such as TERM, INT or QUIT [default: TERM].
     stop_grace

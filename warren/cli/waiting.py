@@ -18,6 +18,7 @@ from warren.cli.words import last_sample, one_line
 from warren.model.check import Result
 from warren.model.cluster import Desired
 from warren.model.errors import NotFoundError, RefusedError
+from warren.model.service import Condition, ServiceSpec
 from warren.model.task import End, Phase
 from warren.model.view import ServiceView, TaskView
 from warren.rules.health import is_job
@@ -68,7 +69,7 @@ def judge_health(view: ServiceView, now: float) -> Verdict:
     ]
     waits = [*late, *missing, *leaving]
     if waits:
-        what = "the end of " if runs_to_end else ""
+        what = _end_of(view.spec) if runs_to_end else ""
         said = f"{name}: {health}, waiting for {what}{_some(waits)}"
         return Verdict(False, said, short=_some(waits))  # a task's name has the service's
     return Verdict(True, f"{name}: {health}")
@@ -120,6 +121,11 @@ async def _wait_one(
             return verdict.said
         progress.tell(verdict.said, verdict.short)
         after = await next_event(cluster, after)
+
+
+def _end_of(job: ServiceSpec) -> str:
+    """Which end: under `on-failure` a task that has FAILED is replaced, for ever (S17)."""
+    return "exit 0 of " if job.restart.condition is Condition.ON_FAILURE else "the end of "
 
 
 def _is_good(task: TaskView, *, to_end: bool) -> bool:
