@@ -277,6 +277,21 @@ def test_up_runs_a_finished_job_again_after_one_that_was_forced_to_end(
     assert f" {job}.1#2 failed: exited with code 4\n" in done.stdout
 
 
+def test_up_that_cannot_note_its_end_stops_its_tasks_gently_and_says_so(
+    file: Path, data: Path
+) -> None:
+    name = unique("sleeper")
+    write_services(file, {name: {"command": ["sleep", "1000"]}})
+    with up(file, data) as command:
+        command.read_until(f"{name}: 1/1 healthy")
+        (data / "up.json.new").mkdir()  # as good as a disk that takes nothing
+        command.send(signal.SIGINT)
+        assert command.wait() == 0
+        assert f"{data / 'up.json'} cannot be written: Is a directory; the next" in command.errors
+        assert command.lines[-1].endswith(f"{name}.1#1 stopped: the supervisor shuts down")
+    assert not marked(name)
+
+
 @pytest.mark.parametrize("with_a_job", [False, True])
 def test_up_goes_on_where_the_rows_of_a_service_cannot_be_read(
     file: Path, data: Path, with_a_job: bool
