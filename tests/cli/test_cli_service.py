@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections import deque
 from pathlib import Path
 
@@ -63,6 +64,24 @@ def test_create_waits_and_says_what_for(person: Person) -> None:
         "web: 0/2 healthy, waiting for web.2#1 (pending: no node has room), web.1",
         "web: 1/2 healthy, waiting for web.2#1 (pending: no node has room)",
     ]
+
+
+def test_what_this_machine_does_not_have_is_said_and_not_refused(
+    person: Person, file: Path
+) -> None:
+    asked = ["--user", "nosuch-x", "--cwd", "/nope", "--", "run"]
+    assert person.types("service", "create", "web", *asked) == 0
+    assert person.err.splitlines() == [
+        "warren: services.web.cwd: '/nope': is no directory on this machine",
+        "warren: services.web.user: 'nosuch-x': there is none on this machine",
+    ]
+    file.write_text("services: {db: {command: run, cwd: nope}}", encoding="utf-8")
+    assert person.types("apply", str(file), "--dry-run") == 0
+    assert re.fullmatch(
+        r"warren: services.db.cwd: '/.*: is no directory on this machine\n", person.err
+    )
+    assert person.types("service", "create", "one", "--env", "1A=3", "--", "run") == 2
+    assert person.err.startswith("warren: --env: '1A': want a name of letters, digits,")
 
 
 def test_wait_names_a_few_tasks_and_ctrl_c_ends_it(person: Person) -> None:
@@ -216,7 +235,7 @@ def test_update_waits_for_tasks_of_the_new_spec(person: Person) -> None:
     person.cluster.have(replace(SPEC, replicas=1))
     person.cluster.run_task("web", 1)
     person.cluster.script.append(ready(1, 2))
-    assert person.types("service", "update", "web", "--user=me", "--wait") == 0
+    assert person.types("service", "update", "web", "--user=root", "--wait") == 0
     assert person.err == "web: 1/1 healthy, waiting for web.1#1 (outdated)\n"
 
 

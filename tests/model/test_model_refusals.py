@@ -29,6 +29,7 @@ IDS = "want ids from 0 to 4294967294"
 TEXT = "want UTF-8 text without a NUL character"
 NAME = "want a name of a-z, 0-9 and '-', 1 to 63 long, starting with a letter and not ending in '-'"
 CHECK = "want exactly one of http, tcp and exec"
+PROBE = "{http: {path: /healthz, port: 8080}}"
 
 # What stands on line 4, under `services: web: command: x`, and what is said of it.
 FIELDS = [
@@ -46,7 +47,7 @@ FIELDS = [
     ),
     ("name: web", f"name: 'web': no such field; want one of {SPEC_FIELDS}"),
     ('"a\\nb": 1', f"'a\\nb': 1: no such field; want one of {SPEC_FIELDS}"),
-    ("env: [A=b]", "env: ['A=b']: want a mapping"),
+    ("env: [A=b]", "env: ['A=b']: want a mapping such as {NAME: value}"),
     ("env: {A: x, B: 1}", "env.B: 1: want a string (quote it)"),
     ("env: {A: true}", "env.A: True: want a string (quote it)"),
     ("env: {A: 1.5}", "env.A: 1.5: want a string (quote it)"),
@@ -70,10 +71,16 @@ FIELDS = [
     ("ports: {http: -1}", "ports.http: -1: want 1 to 65535, or 0 for any free port"),
     ("ports: {a: 1, b: x}", "ports.b: 'x': want a whole number"),
     ("ports: {HTTP: 80}", f"ports: 'HTTP': {NAME}"),
-    ("ports: 80", "ports: 80: want a mapping"),
-    ("health: {}", f"health.check: 'none': {CHECK}"),
-    ("health: {tcp: {}, http: {}}", f"health.check: 'http and tcp': {CHECK}"),
-    ("health: 5", "health: 5: want a mapping or nothing"),
+    ("ports: 80", "ports: 80: want a mapping such as {http: 8080}"),
+    ("health: {}", f"health: {{}}: {CHECK}"),
+    ("health: {interval: 1s}", f"health: {{'interval': '1s'}}: {CHECK}"),
+    ("health: {tcp: {}, http: {}}", f"health: {{'tcp': {{}}, 'http': {{}}}}: {CHECK}"),
+    ("stop: 10s", "stop: '10s': want a mapping such as {grace: 10s}"),
+    ("health: 5", f"health: 5: want a mapping such as {PROBE}"),
+    (
+        'health: {exec: "curl x"}',
+        "health.exec: 'curl x': want a mapping such as {command: pg_isready -U postgres}",
+    ),
     ("health: {tcp: {}, every: 5}", f"health.every: 5: no such field; want one of {PROBE_FIELDS}"),
     ("health: {tcp: {}, interval: 9ms}", "health.interval: 9ms: want at least 10ms"),
     ("health: {tcp: {}, interval: often}", f"health.interval: 'often': {DURATION}"),
@@ -167,7 +174,7 @@ FIELDS = [
         "restart.condition: 'sometimes': want one of always, on-failure, never",
     ),
     ("restart: {max_attempts: 0}", "restart.max_attempts: 0: want a whole number >= 1"),
-    ("restart: always", "restart: 'always': want a mapping"),
+    ("restart: always", "restart: 'always': want a mapping such as {condition: always}"),
     ("stop: {signal: SIGTERM}", "stop.signal: 'SIGTERM': want a signal such as TERM, INT or QUIT"),
     ("stop: {signal: 15}", "stop.signal: 15: want a string (quote it)"),
     ("stop: {grace: soon}", f"stop.grace: 'soon': {DURATION}"),

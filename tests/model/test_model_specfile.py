@@ -174,7 +174,9 @@ def test_env_files_are_read_in_order_and_env_comes_last(tmp_path: Path) -> None:
 
 def test_env_file_beside_an_env_that_is_none_is_refused_for_it(tmp_path: Path) -> None:
     (tmp_path / "a.env").write_text("A=1\n", encoding="utf-8")
-    with pytest.raises(SpecError, match=r"^5: services\.web\.env: 3: want a mapping$"):
+    with pytest.raises(
+        SpecError, match=r"^5: services\.web\.env: 3: want a mapping such as {NAME: value}$"
+    ):
         load_one("    env_file: a.env\n    env: 3\n", tmp_path)
 
 

@@ -176,7 +176,7 @@ def _ids(count: int) -> list[TaskId]:
         ({"restart": {"maxAttempts": 0}}, "restart.max_attempts: 0: want a whole number >= 1"),
         ({"resources": {"cpu": {"value": math.inf}}}, "resources.cpu: inf: want a finite"),
         ({"resources": {"memory": {"text": b"\xff"}}}, "resources.memory: b'\\xff': want UTF-8"),
-        ({"health": {}}, "health.check: 'none': want exactly one of http, tcp and exec"),
+        ({"health": {}}, "health: {}: want exactly one of http, tcp and exec"),
         ({"health": {"tcp": {}, "interval": math.nan}}, "health.interval: nan: want a finite"),
         ({"health": {"tcp": {}, "interval": 0.001}}, "health.interval: 1ms: want at least 10ms"),
         ({"health": {"tcp": {}, "retries": 0}}, "health.retries: 0: want a whole number >= 1"),
@@ -222,7 +222,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Any:
             "spec.restart.condition: 3: want one of always, onFailure, never"
             " (a newer peer may know more)",
         ),
-        ({"health": {"grpc": "x"}}, "spec.health.check: 'none': want exactly one of http, tcp and"),
+        ({"health": {"grpc": "x"}}, "spec.health: {}: want exactly one of http, tcp and"),
         (
             {"health": {"http": {"port": {"any": None}}}},
             "spec.health.http.port: '?': want one of only, number, name"

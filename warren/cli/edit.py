@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from warren.cli.given import command_after_dashes
 from warren.cli.options import SWITCH, Where
 from warren.cli.out import put, put_now
 from warren.model.duration import Duration
-from warren.model.errors import ConflictError, InvalidError, SpecError
+from warren.model.errors import ConflictError, InvalidError, SpecError, shown
 
 if TYPE_CHECKING:
     from warren.model.link import Cluster
@@ -93,7 +94,8 @@ def create(
     name
         Of a-z, 0-9 and '-'.
     command
-        After `--`: the program and its arguments. No shell runs it.
+        After `--`: the program and its arguments. No shell runs it. $(NAME) becomes the value of
+        that variable, and $$ becomes $: for the $$ of a shell write $$$$.
     """
     spec = new_spec(name, command_after_dashes(command), flags, _here())
     seconds = wait.seconds
@@ -235,8 +237,34 @@ def warn(*specs: ServiceSpec) -> None:
     from warren.rules.environment import undefined
 
     for spec in specs:
-        for said in undefined(spec):
+        for said in (*undefined(spec), *_absent(spec)):
             say(f"warren: {said}")
+
+
+def _absent(spec: ServiceSpec) -> Generator[str, None, None]:
+    """What is not on this machine. Another node may have it, so it is only said."""
+    if spec.cwd is not None:
+        try:
+            is_directory = stat.S_ISDIR(os.stat(spec.cwd).st_mode)  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            is_directory = False
+        except OSError:  # who may not look cannot say
+            is_directory = True
+        if not is_directory:
+            yield f"services.{spec.name}.cwd: {shown(spec.cwd)}: is no directory on this machine"
+    name = (spec.user or "").partition(":")[0]
+    if name and not name.isdecimal() and not _has_account(name):
+        yield f"services.{spec.name}.user: {shown(name)}: there is none on this machine"
+
+
+def _has_account(name: str) -> bool:
+    import pwd
+
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 async def _update(

@@ -33,6 +33,18 @@ _WORDS = {
     "array": "a list",
     "null": "nothing",
 }
+_PROBE = "{http: {path: /healthz, port: 8080}}"
+_EXAMPLES: dict[str | int, str] = {  # of what is a mapping, by the name of its field
+    "env": "{NAME: value}",
+    "ports": "{http: 8080}",
+    "restart": "{condition: always}",
+    "stop": "{grace: 10s}",
+    "http": "{path: /healthz, port: 8080}",
+    "tcp": "{port: 5432}",
+    "exec": "{command: pg_isready -U postgres}",
+    "headers": "{Host: example.org}",
+    **dict.fromkeys(("health", "startup", "liveness", "readiness"), _PROBE),
+}
 
 
 class DecodeError(Exception):
@@ -129,6 +141,10 @@ def _explain(error: msgspec.ValidationError, data: object, kind: type) -> Decode
     path = _steps(match["path"], data, said) if match else ()
     if isinstance(error.__cause__, FieldError):
         cause = error.__cause__
+        if not cause.field.startswith("[") and cause.field.partition(".")[0] not in _fields(
+            kind, path
+        ):  # it is of the whole: what was written is said, and no field that nobody wrote
+            return DecodeError(path, _value(data, path), cause.wanted)
         return DecodeError((*path, *_extra(cause.field)), cause.value, cause.wanted)
     if unknown := _UNKNOWN.match(said):
         value = cast("dict[str, object]", _value(data, path)).get(unknown["name"])
@@ -141,7 +157,11 @@ def _explain(error: msgspec.ValidationError, data: object, kind: type) -> Decode
         return DecodeError(path, _value(data, path), f"want one of {options}")
     if "matching regex" in said:  # names are all that has one
         return DecodeError(path, _value(data, path), NAME_WANTED)
-    return DecodeError(path, _value(data, path), _in_words(said))
+    wanted = _in_words(said)
+    if wanted in ("want a mapping", "want a mapping or nothing") and path:
+        example = _EXAMPLES.get(path[-1])
+        wanted = wanted if example is None else f"want a mapping such as {example}"
+    return DecodeError(path, _value(data, path), wanted)
 
 
 def _extra(field: str) -> Path:
