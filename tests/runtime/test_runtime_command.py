@@ -216,3 +216,24 @@ class _Full:
         if self._room < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._epoll.register(descriptor, events)
+
+
+@pytest.mark.needs_root
+async def test_check_of_another_user_goes_on_after_one_that_was_killed(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:  # S13
+    script = tmp_path / "script"
+    script.write_text(f"#!{SH}\n")
+    script.chmod(0o700)  # root's alone
+    running = await runtime.start(launch("sleep", "1000", user="nobody"), record=nowhere)
+    before = zombies()
+    for _ in range(2):
+        slow = await running.run(Argv(("sleep", "100")), timeout=0.1, output_limit=10)
+        assert slow.timed_out
+        daemon = Argv((SH, "-c", "sleep 100 & echo hello"))
+        assert (await running.run(daemon, timeout=10, output_limit=10)).output == b"hello\n"
+        with pytest.raises(CannotRunError, match="Permission denied: its user may not run it"):
+            await running.run(Argv((str(script),)), timeout=10, output_limit=10)
+    await running.kill()
+    assert zombies() <= before
+    assert runtime.trees.left() == {}

@@ -202,12 +202,12 @@ async def test_helpers_that_others_end_are_not_counted(
     killed = list[int]()
     honest = Helper.ask
 
-    async def ask(self: Helper, gate: int, cgroup: str) -> None:
+    async def ask(self: Helper, gate: int, cgroup: str, *, joins: bool = False) -> None:
         if len(killed) == 5:
-            await honest(self, gate, cgroup)
+            await honest(self, gate, cgroup, joins=joins)
             return
         os.kill(self.pid, signal.SIGSTOP)
-        await honest(self, gate, cgroup)
+        await honest(self, gate, cgroup, joins=joins)
         killed.append(self.pid)
         runtime.starter.close()
         runtime.starter.open()
@@ -314,6 +314,33 @@ async def test_child_born_ahead_is_no_stray_and_ends_with_the_runtime(
 
 
 @pytest.mark.parametrize("kind", kinds()[:1])
+async def test_start_in_a_cgroup_that_was_killed_once(runtime: ProcessRuntime) -> None:
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    spent = base_of(runtime) / "spent"
+    spent.mkdir()
+    (spent / "cgroup.kill").write_text("1")  # a kernel may kill who is cloned into it now
+    gated = await runtime.starter.bear("true", cgroup=str(spent))
+    await wait_until(lambda: (spent / "cgroup.procs").read_text() == f"{gated.pid}\n")
+    gated.abandon()
+    os.waitpid(gated.pid, 0)  # noqa: ASYNC222  # it ends at once
+    await wait_until(lambda: not (spent / "cgroup.procs").read_text())
+    spent.rmdir()
+    await running.kill()
+
+
+async def test_stopped_child_is_no_failure_of_its_program(
+    served: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawn, "OPENS_WITHIN", 0.2)
+
+    def stop(instance: Instance) -> None:
+        os.kill(instance.pid or 0, signal.SIGSTOP)
+
+    with pytest.raises(ShortageError, match="true: its process was stopped before it began"):
+        await served.start(launch("true"), record=stop)
+
+
+@pytest.mark.parametrize("kind", kinds()[:1])
 async def test_cgroup_says_whose_it_is_and_an_old_one_is_swept(
     runtime: ProcessRuntime,
 ) -> None:
@@ -324,7 +351,7 @@ async def test_cgroup_says_whose_it_is_and_an_old_one_is_swept(
     assert os.getxattr(path, INSTANCE_NAME) == launched.id.encode()
     old = base_of(runtime) / "0123abcd-1"  # in which an earlier supervisor had a child ready
     old.mkdir()
-    assert await runtime.sweep(frozenset({launched.id})) == [old.name]
+    assert await runtime.sweep(frozenset({launched.id})) == []  # it was nobody's
     assert not old.exists()
     await running.kill()
 
@@ -391,6 +418,7 @@ def script_of(directory: Path, text: str) -> str:
     [
         ("#!/no/such -x\n", "its interpreter /no/such: No such file or directory"),
         ("#!/etc/passwd\n", "its interpreter /etc/passwd: Permission denied"),
+        ("#!/bin/sh\r\n", "its interpreter /bin/sh\\r: No such file or directory"),
         ("echo hello\n", "Exec format error: want a program of this machine, or a script that"),
     ],
 )

@@ -182,7 +182,8 @@ class CgroupTree:
             await self._end_loose(since, self._loose)
         if self._parent is None or since is None:
             since = mark()
-        if self._is_populated():
+        is_spent = self._is_populated()
+        if is_spent:
             before, members = mark(), self._members()
             self._write("cgroup.kill", b"1")
             await self._wait_empty()
@@ -190,11 +191,15 @@ class CgroupTree:
         members += self._born_in(since)
         members += self._stopped.values()  # their parent may have ended only now
         await self._reaper.wait_gone(members)
-        if self._parent is not None:
+        if self._parent is None:
+            await _remove(self._path)
+            with contextlib.suppress(OSError):
+                self._path.parent.rmdir()  # the base goes with its last instance
+            self._reaper.reap_strays()
+        elif is_spent:  # a kernel may kill whoever is born in a cgroup that was killed once
+            await _remove(self._path)
+        else:
             self.discard()
-            return
-        await _remove(self._path)
-        self._reaper.reap_strays()
 
     def pids(self) -> list[int]:
         return [pid for path in _below(self._path) for pid in _pids_of(path)]
@@ -311,8 +316,6 @@ async def _remove(path: Path) -> None:
     pauses = Pauses()
     while not _is_removed(path):
         await pauses.wait()
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()  # the base goes with its last instance
 
 
 def _is_removed(path: Path) -> bool:

@@ -132,6 +132,8 @@ def cannot_exec(error: OSError, argv: Sequence[str], env: Mapping[str, str]) -> 
     program = argv[0]
     match error.errno:
         case errno.ENOENT | errno.EACCES if interpreter := interpreter_of(program):
+            if error.errno == errno.EACCES and os.access(interpreter, os.X_OK):
+                return CannotRunError(f"{program}: {error.strerror}: its user may not run it")
             return CannotRunError(f"{program}: its interpreter {interpreter}: {error.strerror}")
         case errno.ENOENT if os.path.exists(program):  # noqa: PTH110
             return CannotRunError(f"{program}: the loader it is linked with is missing")
@@ -158,8 +160,11 @@ def interpreter_of(path: str) -> str | None:
             os.close(handle)
     except OSError:
         return None
-    words = first[2:].split() if first.startswith(b"#!") else []
-    return os.fsdecode(words[0]) if words else None
+    words = first[2:].split(maxsplit=1) if first.startswith(b"#!") else []
+    if not words:
+        return None
+    # The kernel takes a carriage return for a part of the name: so it is shown.
+    return os.fsdecode(words[0]) + ("\\r" if first.endswith(b"\r") and len(words) == 1 else "")
 
 
 def _account(name: str) -> pwd.struct_passwd | None:

@@ -46,16 +46,17 @@ class Helper:
         """Its pid."""
         return self._process.pid
 
-    async def ask(self, gate: int, cgroup: str) -> None:
-        """Ask for a child, which is to have this end of its start's socket. Where the helper has
-        ended, nobody has that end then but us.
+    async def ask(self, gate: int, cgroup: str, *, joins: bool = False) -> None:
+        """Ask for a child, which is to have this end of its start's socket, born in that cgroup or
+        joining it. Where the helper has ended, nobody has that end then but us.
 
         One task at a time. Raises OSError.
         """
+        word = b"J" if joins else b"B"
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [gate]))]
         while True:
             try:
-                self._socket.sendmsg([b"S", os.fsencode(cgroup)], ancillary, socket.MSG_NOSIGNAL)
+                self._socket.sendmsg([word, os.fsencode(cgroup)], ancillary, socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._socket)
             except (BrokenPipeError, ConnectionResetError):

@@ -32,7 +32,8 @@ from collections.abc import Sequence
 
 import trio
 
-from warren.model.seams import CannotRunError
+from warren.model.seams import CannotRunError, ShortageError
+from warren.process import procfs
 from warren.process.context import Context, cannot_exec, cannot_run
 from warren.process.forking import fork_and_exec
 from warren.process.helper import Helper
@@ -93,7 +94,7 @@ class Gated:
                     await trio.sleep(settle)
                 await wait_readable(self._gate.fileno())
             if waiting.cancelled_caught:
-                self._program.refuse_silent()
+                self._program.refuse_silent(self.pid)
             with contextlib.suppress(ConnectionResetError):  # killed with our byte unread
                 self._program.refuse(self._gate.recv(_LONGEST_WORD))
 
@@ -177,8 +178,8 @@ class Starter:
         raise CannotRunError(f"{name}: the helper that starts programs ended {_ATTEMPTS} times")
 
     async def _attempt(self, birth: _Birth) -> Gated | None:
-        """Ask once; None where the helper ended before it had forked. What another start or
-        somebody else ended counts for them."""
+        """Ask once; None where the helper ended before it had forked, or the child was killed as
+        it was born. What another start or somebody else ended counts for them."""
         gate, theirs = socket.socketpair()
         try:
             gate.setblocking(False)
@@ -193,7 +194,10 @@ class Starter:
             async with self._asking:
                 is_first = self._helper is helper
                 if is_first and not await helper.has_ended():
-                    raise helper.refusal()
+                    if not birth.cgroup or birth.joins or helper.killer is not None:
+                        raise helper.refusal()
+                    birth.joins = True
+                    return None
                 birth.lost += is_first if helper.killer is None else helper.killer is birth
                 if is_first:
                     self._let_go()
@@ -203,7 +207,7 @@ class Starter:
         async with self._asking:
             helper = self._living()
             with trio.move_on_after(_PATIENCE) as waiting:
-                await helper.ask(gate, birth.cgroup)
+                await helper.ask(gate, birth.cgroup, joins=birth.joins)
             if waiting.cancelled_caught:
                 helper.kill(birth)
             return helper
@@ -259,10 +263,15 @@ class Starter:
 
 @dataclasses.dataclass(eq=False)
 class _Birth:
-    """One child to be had. `lost` counts the helpers that have ended under it."""
+    """One child to be had. `lost` counts the helpers that have ended under it.
+
+    `joins`: it goes into its cgroup by itself. Of one that was killed as it was born nothing is
+    heard; Linux from 6.14 on does that where the cgroup, or our own, was once killed as a whole.
+    """
 
     cgroup: str
     lost: int = 0
+    joins: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,8 +321,12 @@ class _Program:
             }
         )
 
-    def refuse_silent(self) -> None:
-        """Raise CannotRunError, as its child has not become it in time."""
+    def refuse_silent(self, pid: int) -> None:
+        """Raise CannotRunError, as its child has not become it in time; a ShortageError where
+        somebody has stopped that."""
+        stat = procfs.read_stat(pid)
+        if stat is not None and stat.state in "Tt":
+            raise ShortageError(f"{self._argv[0]}: its process was stopped before it began")
         where = self._context.cwd or "/"
         said = f"it or its directory {where} does not answer: want a mount that does"
         raise CannotRunError(f"{self._argv[0]}: {said}")

@@ -57,11 +57,11 @@ def main() -> None:
     _reset(sys.argv[1])
     control = socket.socket(fileno=0)
     while True:
-        cgroup, handles = _receive(control, _LONGEST, 1)
-        if not cgroup:
+        request, handles = _receive(control, _LONGEST, 1)
+        if not request:
             return
         for gate in handles:
-            _serve(gate, cgroup[1:])
+            _serve(gate, request[1:], joins=request.startswith(b"J"))
             os.close(gate)
 
 
@@ -102,10 +102,10 @@ def default_internal_signals() -> None:
             _libc.syscall(call, number, bytes(_SIGACTION_SIZE), None, ctypes.c_size_t(8))
 
 
-def _serve(gate: int, cgroup: bytes) -> None:
+def _serve(gate: int, cgroup: bytes, *, joins: bool) -> None:
     """Fork one child. What goes wrong is told on its start's own socket."""
     try:
-        is_born_there, pid = _fork(cgroup)
+        is_born_there, pid = _fork(cgroup, joins=joins)
     except OSError as error:
         _tell_failure(gate, "fork", error)
         return
@@ -116,10 +116,12 @@ def _serve(gate: int, cgroup: bytes) -> None:
             os._exit(125)
 
 
-def _fork(cgroup: bytes) -> tuple[bool, int]:
+def _fork(cgroup: bytes, *, joins: bool) -> tuple[bool, int]:
     """A child of the supervisor's; whether it was born in the cgroup, and its pid, 0 in itself."""
     if not cgroup:
         return True, _clone()
+    if joins:
+        return False, _clone()
     directory = os.open(cgroup, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return True, _clone3(directory)

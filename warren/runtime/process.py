@@ -200,7 +200,8 @@ class ProcessRuntime:
                     await self._lingering.kill_but(tree, checks)
                 else:
                     await self._lingering.kill(tree)
-        return sorted(found)
+        # Where a child was only ready for the next start there was no instance.
+        return sorted(name for name in found if not handles.get(name, "").endswith(f"/{name}"))
 
     def _trees_of(
         self, name: str, handle: str, found: Sequence[int]
