@@ -89,7 +89,7 @@ def test_service_inspect_shows_config_health_and_a_line_a_task(
 ) -> None:
     assert person.types("service", "inspect", "web") == 0
     lines = person.out.splitlines()
-    health = lines.index("Health: 1/3 healthy, 1/3 restarting")
+    health = lines.index("Health: 1/3 healthy, 1/3 stale: the node does not answer")
     assert lines[:health] == [
         "Name: web",
         "Command: serve 'a b'",
@@ -106,7 +106,7 @@ def test_service_inspect_shows_config_health_and_a_line_a_task(
          "liveness pass: 200 OK, 2s ago"],
         [
             "web.2#7", "n1", "backoff 4s", "not ready", "4 restarts (9 in the slot)",
-            "liveness fail: 502 Bad\N{REPLACEMENT CHARACTER}[31m Gateway, 30s ago",
+            "liveness fail: 502 Bad\N{REPLACEMENT CHARACTER}[31m Gateway, as of 30s ago",
             "liveness could not be asked 3 times: no file descriptors left; "
             "stale: the node does not answer",
         ],
@@ -177,7 +177,14 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
     assert shape == {
         "name": "web",
         "replicas": 3,
-        "health": {"healthy": 1, "total": 3, "restarting": 1, "complete": 0, "failed": 0},
+        "health": {
+            "healthy": 1,
+            "total": 3,
+            "restarting": 0,
+            "complete": 0,
+            "failed": 0,
+            "stale": 1,
+        },
     }
     assert load_text(json.dumps({"services": {"web": spec}})) == [SPEC]
     assert tasks[0] == {
@@ -237,7 +244,7 @@ def test_service_ls_shows_the_same_of_every_service(person: Person, web: FakeClu
     assert [squeezed(line) for line in person.out.splitlines()] == [
         "NAME  HEALTH  RUNS",
         "a  0/0 healthy  nginx",
-        "web  1/3 healthy, 1/3 restarting  serve 'a b'",
+        "web  1/3 healthy, 1/3 stale: the node does not answer  serve 'a b'",
     ]
     assert person.types("service", "ls", "--json") == 0
     listed = json.loads(person.out)

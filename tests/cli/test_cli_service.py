@@ -27,6 +27,9 @@ def ready(slot: int, number: int = 1) -> Step:
     return lambda cluster: cluster.run_task("web", slot, number=number)
 
 
+UNPROVEN = "; no probe: only known to have started"
+
+
 def pending(slot: int, reason: str) -> Step:
     def step(cluster: FakeCluster) -> None:
         cluster.put_task("web", slot, node=None, pending_reason=reason)
@@ -58,7 +61,7 @@ def test_create_waits_and_says_what_for(person: Person) -> None:
         [pending(2, "no node has room"), ready(1), ready(1), ready(2)]  # one says nothing new
     )
     assert person.types("service", "create", "web", "--replicas=2", "--wait", "--", "run") == 0
-    assert person.out == "web: created\nweb: 2/2 healthy\n"
+    assert person.out == f"web: created\nweb: 2/2 healthy{UNPROVEN}\n"
     assert person.err.splitlines() == [
         "web: 0/2 healthy, waiting for web.1, web.2",
         "web: 0/2 healthy, waiting for web.2#1 (pending: no node has room), web.1",
@@ -82,6 +85,14 @@ def test_what_this_machine_does_not_have_is_said_and_not_refused(
     )
     assert person.types("service", "create", "one", "--env", "1A=3", "--", "run") == 2
     assert person.err.startswith("warren: --env: '1A': want a name of letters, digits,")
+
+
+def test_wait_takes_a_node_that_does_not_answer_by_its_last_word(person: Person) -> None:
+    person.cluster.have(replace(SPEC, replicas=1))
+    person.cluster.run_task("web", 1, is_stale=True)
+    assert person.types("service", "scale", "web", "1", "--wait") == 0
+    said = f"web: 1/1 healthy (stale: the node does not answer){UNPROVEN}\n"
+    assert person.out.endswith(said)
 
 
 def test_wait_names_a_few_tasks_and_ctrl_c_ends_it(person: Person) -> None:
@@ -219,7 +230,7 @@ def test_wait_survives_the_manager(person: Person) -> None:
     person.cluster.script.extend([ready(1), cut, ready(2)])
     person.cluster.closed.extend([])
     assert person.types("service", "scale", "web", "2", "--wait") == 0
-    assert person.out == "web: scaled to 2\nweb: 2/2 healthy\n"
+    assert person.out == f"web: scaled to 2\nweb: 2/2 healthy{UNPROVEN}\n"
     assert person.err.count("warren: the peer has gone; trying again\n") == 1
     assert person.err.count("warren: the manager is back") == 1
 
@@ -245,7 +256,7 @@ def test_scale_down_waits_for_those_that_go(person: Person) -> None:
     person.cluster.run_task("web", 2)
     person.cluster.script.append(lambda cluster: cluster.drop_task("web", 2))
     assert person.types("service", "scale", "web", "1", "--wait") == 0
-    assert person.out == "web: scaled to 1\nweb: 1/1 healthy\n"
+    assert person.out == f"web: scaled to 1\nweb: 1/1 healthy{UNPROVEN}\n"
     assert person.err == "web: 1/1 healthy, waiting for web.2#1 (to go)\n"
 
 
@@ -411,10 +422,10 @@ def test_apply_waits_for_every_service_of_the_file(person: Person, file: Path) -
     file.write_text("services: {web: {command: run}}", encoding="utf-8")
     person.cluster.script.append(ready(1))
     assert person.types("apply", "-f", str(file), "--wait") == 0
-    assert person.out == "web: created\nweb: 1/1 healthy\n"
+    assert person.out == f"web: created\nweb: 1/1 healthy{UNPROVEN}\n"
     assert person.types("apply", "-f", str(file), "--wait", "--json") == 0
     assert json.loads(person.out) == [{"service": "web", "action": "unchanged"}]
-    assert person.err == "web: 1/1 healthy\n"
+    assert person.err == f"web: 1/1 healthy{UNPROVEN}\n"
 
 
 def test_wait_of_several_services_is_for_each(person: Person, file: Path) -> None:
@@ -423,7 +434,10 @@ def test_wait_of_several_services_is_for_each(person: Person, file: Path) -> Non
         [ready(1), lambda cluster: cluster.run_task("db", 1), ready(2)]
     )  # fmt: skip
     assert person.types("apply", "-f", str(file), "--wait") == 0
-    assert person.out.splitlines()[2:] == ["web: 2/2 healthy", "db: 1/1 healthy"]
+    assert person.out.splitlines()[2:] == [
+        f"web: 2/2 healthy{UNPROVEN}",
+        f"db: 1/1 healthy{UNPROVEN}",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,12 @@ def test_health_of_a_service_says_ready_of_wanted(
     assert str(summarize(replicas, tasks)) == text
 
 
+def test_health_counts_what_is_stale_as_nothing_else() -> None:
+    health = summarize(3, [status(1, ready=True), status(2, last_end=CRASHED)], stale=1)
+    assert str(health) == "1/3 healthy, 1/3 restarting, 1/3 stale"
+    assert str(summarize(1, [], stale=1)) == "0/1 healthy, 1/1 stale"
+
+
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([None, CRASHED, ASKED])), max_size=20))
 def test_health_never_counts_a_task_as_ready_and_restarting(
     tasks: list[tuple[bool, End | None]],

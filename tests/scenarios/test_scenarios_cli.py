@@ -62,6 +62,7 @@ def test_nginx_three_replicas_stay_healthy_over_twenty_intervals(
         "restarting": 0,
         "complete": 0,
         "failed": 0,
+        "stale": 0,
     }
     assert [task["restarts"] for task in shown["tasks"]] == [0, 0, 0]
     assert [task["last_end"] for task in shown["tasks"]] == [None] * 3
@@ -136,6 +137,7 @@ def test_app_answering_500_is_restarted_and_says_why(
         "restarting": 2,
         "complete": 0,
         "failed": 0,
+        "stale": 0,
     }
     for task in shown["tasks"]:
         assert task["last_end"]["reason"] == "probe failed"

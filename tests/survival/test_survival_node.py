@@ -107,6 +107,8 @@ def test_supervisor_that_stops_leaves_its_tasks_and_the_next_knows_what_ended(
             assert node.wait() == 0, node.errors
         (stopped,) = json.loads(place.ask("node", "ls", "--json"))
         assert stopped["state"] == "stopped"  # its link was not lost
+        told = {one["name"]: one["health"] for one in place.services()}
+        assert all((one["healthy"], one["stale"]) == (0, 1) for one in told.values()), told
         assert sorted(place.pids()) == sorted(pid for one in pids.values() for pid in one)
         os.kill(pids[ends][0], signal.SIGKILL)
         wait_until(lambda: not place.pids(ends), "it has ended unseen")

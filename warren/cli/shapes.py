@@ -41,10 +41,13 @@ def line(shape: object) -> str:
 
 
 def health(view: ServiceView) -> Health:
-    """A service's health. Tasks that are to go do not count."""
+    """A service's health. Tasks that are to go do not count; of those that are stale it is not
+    known how they are, and that is what is said of them."""
     wanted = [task for task in view.tasks if task.desired is Desired.RUN]
+    known = [task.status for task in wanted if not task.is_stale]
     failed = sum(has_failed(view, task) for task in wanted)
-    return summarize(view.spec.replicas, (task.status for task in wanted), failed=failed)
+    stale = len(wanted) - len(known)
+    return summarize(view.spec.replicas, known, failed=failed, stale=stale)
 
 
 def has_failed(view: ServiceView, task: TaskView) -> bool:
@@ -64,6 +67,7 @@ def service(view: ServiceView, now: float) -> Shape:
             "restarting": sums.restarting,
             "complete": sums.complete,
             "failed": sums.failed,
+            "stale": sums.stale,
         },
         "spec": spec(view.spec),
         "tasks": [task(one, now) for one in view.tasks],

@@ -147,7 +147,9 @@ def when(at: float) -> str:
 
 
 def _health(view: ServiceView) -> str:
-    return f"{shapes.health(view)}{' (being removed)' if view.is_removing else ''}"
+    health = shapes.health(view)
+    said = f"{health}: the node does not answer" if health.stale else str(health)
+    return f"{said} (being removed)" if view.is_removing else said
 
 
 def _row(view: TaskView, now: float) -> list[str]:
@@ -193,7 +195,8 @@ def _last_check(view: TaskView, now: float) -> str:
     kind, sample = found
     outcome = sample.outcome
     said = f"{kind.value} {outcome.result.value}: {_cut(one_line(outcome.detail))}"
-    return f"{said}, {ago(now - sample.at)}"
+    # A node that is away has told of changes alone: it has asked since, and nobody knows when last.
+    return f"{said}, {'as of ' if view.is_stale else ''}{ago(now - sample.at)}"
 
 
 def _why(view: TaskView, now: float) -> str:

@@ -21,7 +21,7 @@ from warren.model.errors import NotFoundError, RefusedError
 from warren.model.service import Condition, ServiceSpec
 from warren.model.task import End, Phase
 from warren.model.view import ServiceView, TaskView
-from warren.rules.health import is_job
+from warren.rules.health import is_job, probes
 
 if TYPE_CHECKING:
     from warren.model.link import Cluster
@@ -72,7 +72,7 @@ def judge_health(view: ServiceView, now: float) -> Verdict:
         what = _end_of(view.spec) if runs_to_end else ""
         said = f"{name}: {health}, waiting for {what}{_some(waits)}"
         return Verdict(False, said, short=_some(waits))  # a task's name has the service's
-    return Verdict(True, f"{name}: {health}")
+    return Verdict(True, f"{name}: {_as_told(view)}{_unproven(view.spec)}")
 
 
 async def wait_health(
@@ -126,6 +126,22 @@ async def _wait_one(
 def _end_of(job: ServiceSpec) -> str:
     """Which end: under `on-failure` a task that has FAILED is replaced, for ever (S17)."""
     return "exit 0 of " if job.restart.condition is Condition.ON_FAILURE else "the end of "
+
+
+def _as_told(view: ServiceView) -> str:
+    """The health by what the nodes have told: a node may be slow to answer, and no event would
+    wake who waits for it."""
+    tasks = tuple(msgspec.structs.replace(task, is_stale=False) for task in view.tasks)
+    said = str(shapes.health(msgspec.structs.replace(view, tasks=tasks)))
+    is_stale = any(task.is_stale for task in view.tasks)
+    return f"{said} (stale: the node does not answer)" if is_stale else said
+
+
+def _unproven(spec: ServiceSpec) -> str:
+    """What healthy does not mean where nothing asks the service."""
+    if probes(spec) or is_job(spec) or not spec.replicas:
+        return ""
+    return "; no probe: only known to have started"
 
 
 def _is_good(task: TaskView, *, to_end: bool) -> bool:

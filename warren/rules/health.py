@@ -52,19 +52,21 @@ def has_failed_for_good(spec: ServiceSpec, status: TaskStatus) -> bool:
 
 class Health(msgspec.Struct, frozen=True):
     """A service's health: `str()` is `3/3 healthy`, `0/2 healthy, 2/2 restarting`, of a job that is
-    done `2/2 complete`. `failed` counts what has failed for good."""
+    done `2/2 complete`. `failed` counts what has failed for good; `stale` what runs, or ran, on
+    nodes that do not answer: it counts as nothing else, as nobody knows."""
 
     healthy: int
     total: int
     restarting: int
     complete: int = 0
     failed: int = 0
+    stale: int = 0
 
     def __str__(self) -> str:
         if self.complete and self.complete == self.total:
             return f"{self.complete}/{self.total} complete"
         text = f"{self.healthy}/{self.total} healthy"
-        for word in ("restarting", "failed", "complete"):
+        for word in ("restarting", "failed", "complete", "stale"):
             count: int = getattr(self, word)
             text += f", {count}/{self.total} {word}" if count else ""
         return text
@@ -75,9 +77,11 @@ class Health(msgspec.Struct, frozen=True):
         return self.healthy + self.complete >= self.total
 
 
-def summarize(replicas: int, tasks: Iterable[TaskStatus], *, failed: int = 0) -> Health:
+def summarize(
+    replicas: int, tasks: Iterable[TaskStatus], *, failed: int = 0, stale: int = 0
+) -> Health:
     """The health of a service of `replicas`, from the current task of each slot; `failed` of these
-    have failed for good."""
+    have failed for good. Besides them there are so many that are `stale`."""
     current = list(tasks)
     return Health(
         sum(task.ready for task in current),
@@ -85,4 +89,5 @@ def summarize(replicas: int, tasks: Iterable[TaskStatus], *, failed: int = 0) ->
         sum(task.is_restarting for task in current),
         sum(task.phase is Phase.COMPLETE for task in current),
         failed,
+        stale,
     )
