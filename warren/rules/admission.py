@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from warren.model.check import ExecCheck
@@ -12,9 +10,6 @@ from warren.model.errors import SpecError
 from warren.model.probe import Probe
 from warren.model.service import ANY_PORT, PROBES, ServiceSpec
 from warren.rules.masking import hidden_fields
-
-# As kubelet has it; what begins with a digit no shell can name.
-_VARIABLE = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
 
 
 def admit(spec: ServiceSpec) -> ServiceSpec:
@@ -40,10 +35,6 @@ def admit(spec: ServiceSpec) -> ServiceSpec:
             raise SpecError(f"{at}.resources.{name}", wanted, value=limit)
     if spec.cwd is not None and not spec.cwd.startswith("/"):
         raise SpecError(f"{at}.cwd", "want an absolute path", value=spec.cwd)
-    for name in spec.env:
-        if not _VARIABLE.fullmatch(name):
-            wanted = "want a name of letters, digits, '_', '-' and '.', not beginning with a digit"
-            raise SpecError(f"{at}.env", wanted, value=name)
     _admit_ports(spec, at)
     for kind in PROBES:
         probe: Probe | None = getattr(spec, kind)
