@@ -262,9 +262,9 @@ class Refusing:
         self._pidfd_open = os.pidfd_open
         self.left = 0
 
-    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+    def open(self, path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         self._count(str(path).split("/"))
-        return self._open(path, flags, mode)
+        return self._open(path, flags, mode, dir_fd=dir_fd)
 
     def pidfd_open(self, pid: int, flags: int = 0) -> int:
         self._count([str(pid)])

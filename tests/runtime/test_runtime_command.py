@@ -49,12 +49,12 @@ class Refusing:
         monkeypatch.setattr(os, "open", self.open)
         monkeypatch.setattr(runtime.starter, "spawn", self.spawn)
 
-    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+    def open(self, path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         if self.is_armed and self._name in str(path):
             self.left -= 1
             if self.left == 0 or (self.left < 0 and self._name):
                 raise OSError(self._code, os.strerror(self._code))
-        return self._open(path, flags, mode)
+        return self._open(path, flags, mode, dir_fd=dir_fd)
 
     def spawn(self, argv: Sequence[str], context: Context, *, output: int) -> int:
         pid = self._spawn(argv, context, output=output)

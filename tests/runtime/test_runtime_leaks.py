@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.processes import marked, open_handles, wait_until, zombies
-from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, wait_ready
+from tests.runtime.runtime_kit import SH, kinds, launch, naughty, nowhere, wait_ready
 from tests.sweep import cancel_at_every_step
 from warren.model.check import Argv
 from warren.process import procfs
+from warren.process.cgroup import find_base
 from warren.process.tree import INSTANCE_VARIABLE
+from warren.process.trees import TreeKind
 from warren.runtime.instance import ProcessInstance
 from warren.runtime.process import ProcessRuntime
 
@@ -160,3 +167,128 @@ async def test_record_that_fails_leaves_nothing_and_the_program_never_ran(
     assert left(runtime) == []
     assert open_handles() == handles
     assert runtime.logs.path(launched.task).read_text() == ""
+
+
+# What programs do with their threads and cgroups
+
+LEADERLESS = """
+import ctypes, os, platform, signal, threading, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=time.sleep, args=(1000,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60}.get(platform.machine(), 93), 0)  # this thread alone ends
+"""
+
+
+async def test_process_whose_first_thread_has_ended_lives_and_is_killed(
+    runtime: ProcessRuntime,
+) -> None:  # S15
+    launched = launch(sys.executable, "-c", LEADERLESS)
+    running = await runtime.start(launched, record=nowhere)
+    await wait_ready(runtime, launched)
+    pid = running.instance.pid or 0
+    await wait_until(lambda: (stat := procfs.read_stat(pid)) is not None and stat.state == "Z")
+    stat = procfs.read_stat(pid)
+    assert stat is not None
+    assert not stat.is_dead
+    with trio.fail_after(20):
+        await running.kill()
+    assert procfs.read_stat(pid) is None
+    assert left(runtime) == []
+
+
+TRACER = """
+import ctypes, sys, time
+ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), None, None)  # PTRACE_SEIZE
+print("seized", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.needs_root
+async def test_end_of_a_main_that_somebody_traces_is_noticed(
+    runtime: ProcessRuntime,
+) -> None:  # S18
+    before = zombies()
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    pid = running.instance.pid or 0
+    argv = [sys.executable, "-c", TRACER, str(pid)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as tracer:  # noqa: ASYNC220
+        assert tracer.stdout is not None
+        assert tracer.stdout.readline() == b"seized\n"
+        os.kill(pid, signal.SIGKILL)
+        with trio.fail_after(20):
+            assert (await running.wait()).message == "killed by SIGKILL"
+            await running.kill()
+        assert procfs.read_stat(pid) is not None
+        tracer.kill()
+    await (await runtime.start(launch("true"), record=nowhere)).kill()  # which reaps strays too
+    await wait_until(lambda: zombies() <= before)
+
+
+def nested(base: Path, depth: int, name: str) -> None:
+    here = os.open(base, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+def make_threaded(path: Path) -> None:
+    path.mkdir()
+    (path / "cgroup.type").write_text("threaded")
+    with pytest.raises(OSError, match="not supported"):
+        (path / "cgroup.procs").read_text()
+
+
+def remove_checks(path: Path) -> None:
+    for check in path.glob("check-*"):
+        check.rmdir()
+
+
+@pytest.mark.parametrize("kind", kinds()[:1])
+@pytest.mark.parametrize(("depth", "name"), [(1100, "a"), (50, "a" * 100)])
+async def test_cgroups_that_a_program_has_made_are_removed_however_deep(
+    runtime: ProcessRuntime, depth: int, name: str
+) -> None:  # S15
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    nested(Path(running.instance.handle["cgroup"]), depth, name)
+    with trio.fail_after(20):
+        await running.kill()
+    assert left(runtime) == []
+
+
+@pytest.mark.parametrize("kind", kinds()[:1])
+async def test_threaded_cgroup_is_killed_as_any_other(runtime: ProcessRuntime) -> None:  # S15
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    make_threaded(Path(running.instance.handle["cgroup"], "vcpu"))
+    with trio.fail_after(20):
+        await running.kill()
+    assert left(runtime) == []
+
+
+@pytest.mark.parametrize("kind", kinds()[:1])
+@pytest.mark.needs_root
+async def test_check_runs_though_its_cgroup_was_removed(runtime: ProcessRuntime) -> None:  # S13
+    for user in (None, "nobody"):
+        running = await runtime.start(launch("sleep", "1000", user=user), record=nowhere)
+        for _ in range(2):
+            result = await running.run(Argv(("true",)), timeout=10, output_limit=10)
+            assert result.exit_code == 0
+            remove_checks(Path(running.instance.handle["cgroup"]))
+        await running.kill()
+
+
+@pytest.mark.parametrize("kind", kinds()[:1])
+def test_cgroups_that_take_no_name_are_not_used(
+    kind: TreeKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_base("probe") is not None
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    assert find_base("probe") is None

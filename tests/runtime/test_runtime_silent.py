@@ -15,7 +15,7 @@ from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
 from warren.model.seams import CannotRunError
 from warren.model.task import Instance
-from warren.process import finding, spawn
+from warren.process import finding, procfs, spawn
 from warren.process.context import Context
 from warren.process.spawn import NotFoundError, Starter
 from warren.process.tree import INSTANCE_VARIABLE
@@ -28,6 +28,7 @@ async def test_child_that_does_not_become_its_program_is_given_up(
     runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spawn, "OPENS_WITHIN", SHORT)
+    monkeypatch.setattr(procfs.Stat, "is_stopped", False)  # as whoever waits for a mount
 
     def stop(instance: Instance) -> None:
         os.kill(instance.pid or 0, signal.SIGSTOP)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -338,6 +339,20 @@ async def test_stopped_child_is_no_failure_of_its_program(
 
     with pytest.raises(ShortageError, match="true: its process was stopped before it began"):
         await served.start(launch("true"), record=stop)
+
+
+def memory_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+async def test_child_short_of_memory_is_a_shortage(served: ProcessRuntime) -> None:
+    (ahead,) = set(procfs.own_children()) - {helper_of(served)} - zombies()
+    size = memory_of(ahead)
+    _, hard = resource.prlimit(ahead, resource.RLIMIT_AS)
+    resource.prlimit(ahead, resource.RLIMIT_AS, (size, hard))
+    env = {f"V{number}": "x" * 100_000 for number in range(15)}
+    with pytest.raises(ShortageError, match="no memory left"):
+        await served.start(launch("true", env=env), record=nowhere)
 
 
 @pytest.mark.parametrize("kind", kinds()[:1])

@@ -179,6 +179,9 @@ class FarSession:
     ) -> None:
         await self.link.call(lambda: self.session.renew(conditions, places))
 
+    async def leave(self) -> None:
+        await self.link.call(self.session.leave)
+
 
 @dataclass
 class FarGate:

@@ -18,11 +18,12 @@ import itertools
 import os
 import secrets
 import signal
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from warren.process import procfs
+from warren.process.below import walk_below
 from warren.process.pauses import Pauses
 from warren.process.procfs import Stat
 from warren.process.reaper import Reaper
@@ -48,6 +49,7 @@ def find_base(token: str) -> Path | None:
     base = mount / own.lstrip("/") / f"warren-{token}"
     try:
         base.mkdir(exist_ok=True)
+        os.setxattr(base, INSTANCE_NAME, b"")
         # A kernel before 5.14 has no cgroup.kill; may_write also tells a read-only mount.
         usable = os.access(base / "cgroup.kill", os.W_OK) and os.access(
             base.parent / "cgroup.procs", os.W_OK
@@ -155,6 +157,7 @@ class CgroupTree:
         else:
             self._checks += 1
             path = self._path / f"check-{self._checks}"
+        if not path.exists():  # a program may have removed it
             path.mkdir(exist_ok=True)
         return CgroupTree(path, self._instance, self._reaper, self)
 
@@ -202,7 +205,10 @@ class CgroupTree:
             self.discard()
 
     def pids(self) -> list[int]:
-        return [pid for path in _below(self._path) for pid in _pids_of(path)]
+        found = list[int]()
+        with contextlib.suppress(FileNotFoundError):
+            walk_below(self._path, enter=lambda directory: found.extend(_pids_in(directory)))
+        return found
 
     def was_out_of_memory(self) -> bool:
         """Whether the kernel killed for memory here; unknown, hence False, without controller."""
@@ -309,6 +315,9 @@ class CgroupTree:
         pauses = Pauses()
         while self._is_populated():
             await pauses.wait()
+            for stat in self._members():  # a process whose first thread has ended is left over
+                with contextlib.suppress(PermissionError):
+                    send(stat, signal.SIGKILL)
 
 
 async def _remove(path: Path) -> None:
@@ -322,16 +331,28 @@ def _is_removed(path: Path) -> bool:
     with contextlib.suppress(OSError):  # most have nothing below them
         path.rmdir()
         return True
-    for directory in _below(path):
-        with contextlib.suppress(OSError):
-            directory.rmdir()
+    with contextlib.suppress(FileNotFoundError):
+        walk_below(path, leave=_remove_one)
+    with contextlib.suppress(OSError):
+        path.rmdir()
     return not path.exists()
 
 
-def _below(path: Path) -> Iterator[Path]:
-    """The directory's tree, children before their parents."""
-    for name, _, _ in os.walk(path, topdown=False):
-        yield Path(name)
+def _remove_one(above: int, name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.rmdir(name, dir_fd=above)
+
+
+def _pids_in(directory: int) -> list[int]:
+    try:
+        handle = os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        with os.fdopen(handle, "rb") as file:
+            return [int(line) for line in file]
+    except OSError as error:
+        # Removed this moment; or a part of a threaded cgroup, whose first one has its processes.
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+            return []
+        raise
 
 
 def _instance_of(path: Path) -> str | None:
@@ -341,13 +362,6 @@ def _instance_of(path: Path) -> str | None:
         if error.errno in PASSING:  # whose it is cannot be told now
             raise
         return None  # there is none, or the directory is gone
-
-
-def _pids_of(path: Path) -> list[int]:
-    try:
-        return [int(line) for line in (path / "cgroup.procs").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 def _inner(path: Path) -> str:

@@ -27,11 +27,18 @@ class Stat(NamedTuple):
     session: int
     start: int
     exit_status: int
+    threads: int = 1
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is a zombie: it runs no more and waits to be reaped."""
-        return self.state in DEAD_STATES
+        """Whether it is a zombie: it runs no more and waits to be reaped. One whose first thread
+        alone has ended looks like one."""
+        return self.state in DEAD_STATES and self.threads <= 1
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a signal or a tracer holds it."""
+        return self.state in ("T", "t")
 
 
 class Mount(NamedTuple):
@@ -57,6 +64,7 @@ def read_stat(pid: int) -> Stat | None:
         session=int(fields[3]),
         start=int(fields[19]),
         exit_status=int(fields[49]),
+        threads=int(fields[17]),
     )
 
 

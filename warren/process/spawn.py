@@ -25,6 +25,7 @@ import errno
 import marshal
 import os
 import re
+import signal
 import socket
 import sys
 import weakref
@@ -158,8 +159,7 @@ class Starter:
             gated.tell(argv, context, output=output)
         except OSError as error:
             gated.abandon()
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(gated.pid, 0)  # noqa: ASYNC222  # it ends at once
+            _end_child(gated.pid)
             raise cannot_run(error, argv[0]) from error
         return gated
 
@@ -227,8 +227,7 @@ class Starter:
         pid = int(word[1:])
         if not ancillary:  # there was no room for it among our descriptors
             gate.close()  # which ends the child
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)  # noqa: ASYNC222  # it ends at once
+            _end_child(pid)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         pidfd = array.array("i", ancillary[0][2])[0]
         return Gated(pid, pidfd, gate)
@@ -296,8 +295,16 @@ class _Failure:
     def reap(self) -> None:
         """Reap a child that nobody was told of: it is in its cgroup until it has ended."""
         if self.pid is not None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.pid, 0)  # which is at once
+            _end_child(self.pid)
+
+
+def _end_child(pid: int) -> None:
+    """Reap a child that ends by itself: it is killed all the same, as somebody may have stopped
+    it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 class _Program:
@@ -325,7 +332,7 @@ class _Program:
         """Raise CannotRunError, as its child has not become it in time; a ShortageError where
         somebody has stopped that."""
         stat = procfs.read_stat(pid)
-        if stat is not None and stat.state in "Tt":
+        if stat is not None and stat.is_stopped:
             raise ShortageError(f"{self._argv[0]}: its process was stopped before it began")
         where = self._context.cwd or "/"
         said = f"it or its directory {where} does not answer: want a mount that does"

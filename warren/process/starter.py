@@ -44,6 +44,7 @@ _SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134, "loongarch64"
 _SIGACTION_SIZE = 64  # the kernel's is smaller; all zero: the default
 # Not to be had here: an old kernel, or a seccomp filter. Anything else is an error of this start.
 _REFUSALS = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.EACCES, errno.EOPNOTSUPP)
+_NO_MEMORY = OSError(errno.ENOMEM, "")
 _PR_SET_NAME = 15
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -108,6 +109,9 @@ def _serve(gate: int, cgroup: bytes, *, joins: bool) -> None:
         is_born_there, pid = _fork(cgroup, joins=joins)
     except OSError as error:
         _tell_failure(gate, "fork", error)
+        return
+    except MemoryError:
+        _tell_failure(gate, "fork", _NO_MEMORY)
         return
     if pid == 0:
         try:
@@ -206,6 +210,8 @@ def _become(gate: int, cgroup: bytes) -> None:
             _exec(path, request)
         except OSError as error:
             _tell_failure(start.fileno(), stage, error)
+        except MemoryError:
+            _tell_failure(start.fileno(), stage, _NO_MEMORY)
 
 
 _EXAMPLE: dict[str, object] = {

@@ -166,6 +166,11 @@ def send(stat: Stat, number: signal.Signals) -> None:
         handle = os.pidfd_open(stat.pid)
     except ProcessLookupError:
         return
+    except FileNotFoundError:  # its first thread has ended, and it lives
+        if procfs.is_same(stat.pid, stat.start):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stat.pid, number)
+        return
     try:
         if procfs.is_same(stat.pid, stat.start):
             with contextlib.suppress(ProcessLookupError):

@@ -60,6 +60,8 @@ class Watched:
             pidfd = os.pidfd_open(pid)
         except (ProcessLookupError, ValueError):
             return None
+        except FileNotFoundError:  # it lives, but its first thread has ended: nobody can watch it
+            return None
         # Opened first, compared then: whom the descriptor names can no longer change.
         try:
             stat = procfs.read_stat(pid)
@@ -75,12 +77,12 @@ class Watched:
         """Whether it has ended by now."""
         if self._has_ended:
             return True
-        if self._is_child:
-            self._status = ending.child_status(self._pidfd)
-            self._has_ended = self._status is not None
-        elif ending.has_ended(self._pidfd):
+        if ending.has_ended(self._pidfd):
             self._has_ended = True
-            self._status = ending.stranger_status(self._pidfd, self.pid, self.start)
+            if self._is_child:
+                self._status = ending.child_status(self._pidfd)
+            if self._status is None:  # or a child that somebody traces: only the tracer hears yet
+                self._status = ending.stranger_status(self._pidfd, self.pid, self.start)
         return self._has_ended
 
     async def wait(self) -> int | None:
@@ -100,7 +102,7 @@ class Watched:
         """Reap it if it is ours and let go. It must have ended."""
         assert self._has_ended, "an owner waits before it lets go"
         if self._is_child:
-            self._reaper.reap(self.pid)
+            self._reaper.reap_at_its_end(self.pid)
         os.close(self._pidfd)
 
     def leave(self) -> None:

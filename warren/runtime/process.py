@@ -11,6 +11,7 @@ other alone. It is in every program's environment and in the name of the cgroup.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 import weakref
@@ -43,6 +44,7 @@ from warren.watch.boundary import Boundary
 from warren.watch.conditions import Conditions
 
 TOKEN_VARIABLE = "WARREN_TOKEN"
+_log = logging.getLogger("warren.process")
 _FIRST_STEPS = 0.005  # seconds that an exec and what a program does first take, about
 
 
@@ -194,12 +196,17 @@ class ProcessRuntime:
             if running is not None:
                 await running.kill()
             sought = partial(self._trees_of, name, handles.get(name, ""), marked.get(name, ()))
-            trees, checks = await after_shortage(sought)
-            for tree in trees:
-                if only:  # somebody waits to take its place
-                    await self._lingering.kill_but(tree, checks)
-                else:
-                    await self._lingering.kill(tree)
+            try:
+                trees, checks = await after_shortage(sought)
+                for tree in trees:
+                    if only:  # somebody waits to take its place
+                        await self._lingering.kill_but(tree, checks)
+                    else:
+                        await self._lingering.kill(tree)
+            except OSError as error:  # one of them keeps nobody from the others
+                if only:
+                    raise
+                _log.warning("%s cannot be ended: %s", name, error)
         # Where a child was only ready for the next start there was no instance.
         return sorted(name for name in found if not handles.get(name, "").endswith(f"/{name}"))
 
