@@ -169,7 +169,7 @@ def test_a_wait_rewrites_one_line_of_a_terminal(env: dict[str, str], up: Command
             except OSError:  # the other end is closed
                 break
     assert process.returncode == 0
-    assert out == "web: created\nweb: 2/2 healthy; no probe: only known to have started\n"
+    assert out == "web: created\nweb: 2/2 healthy\n"
     first, *rewritten, last = shown.decode().split("\r\x1b[K")
     assert (first, last) == ("", "")  # wiped at the end
     assert rewritten

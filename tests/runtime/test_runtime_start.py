@@ -282,7 +282,8 @@ async def test_child_born_ahead_that_somebody_has_killed_is_not_used(
     served: ProcessRuntime, tmp_path: Path
 ) -> None:
     handles, before = open_handles(), zombies()
-    (ahead,) = set(procfs.own_children()) - {helper_of(served)} - before
+    ahead = served.spares.pid
+    assert ahead is not None
     os.kill(ahead, signal.SIGKILL)
     await wait_until(lambda: not is_alive(ahead))
     await starts_at_once(served, 1, tmp_path / "ran")
@@ -346,7 +347,8 @@ def memory_of(pid: int) -> int:
 
 
 async def test_child_short_of_memory_is_a_shortage(served: ProcessRuntime) -> None:
-    (ahead,) = set(procfs.own_children()) - {helper_of(served)} - zombies()
+    ahead = served.spares.pid
+    assert ahead is not None
     size = memory_of(ahead)
     _, hard = resource.prlimit(ahead, resource.RLIMIT_AS)
     resource.prlimit(ahead, resource.RLIMIT_AS, (size, hard))

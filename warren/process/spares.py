@@ -50,6 +50,11 @@ class Spares:
         """Whether the next start need not wait."""
         return self._spare is not None
 
+    @property
+    def pid(self) -> int | None:
+        """The spare's pid; None where there is none now."""
+        return None if self._spare is None else self._spare.main.pid
+
     async def take(self, name: str) -> Beginning:
         """A child for the program of that name. Raises CannotRunError."""
         self._taken.set()
