@@ -143,7 +143,7 @@ async def test_run_cancelled_at_any_step_leaves_nothing(runtime: ProcessRuntime)
     before = zombies()
 
     async def run() -> None:
-        script = "setsid sleep 1000 & echo one; sleep 0.03; echo two; sleep 0.03; echo three"
+        script = "setsid sleep 1000 & echo one; sleep 0.01; echo two; sleep 0.01; echo three"
         await running.run(Argv((SH, "-c", script)), timeout=10, output_limit=100)
 
     assert await cancel_at_every_step(run) >= 3
