@@ -95,13 +95,17 @@ async def warren_probe() -> AsyncGenerator[Probe]:
         runtime = ProcessRuntime(data_dir=Path(directory), node="bench")
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.serve)
-            instance = await runtime.start(sleeper(), record=lambda _: None)
+            instance = await runtime.start(sleeper(), record=nowhere)
             target = Target(run=instance.run)
             try:
                 yield partial(passes, ExecCheck(Argv((TRUE,))), target)
             finally:
                 await instance.kill()
                 nursery.cancel_scope.cancel()
+
+
+async def nowhere(_: object) -> None:
+    pass
 
 
 def sleeper() -> Launch:

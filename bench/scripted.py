@@ -6,7 +6,7 @@ open_supervision -> task nursery -> probe loop -> Caps -> Meter -> the check und
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 import trio
@@ -14,7 +14,7 @@ import trio
 from warren.checks.caps import Caps
 from warren.model.check import Argv, Check, Outcome, Result
 from warren.model.probe import ProbeKind
-from warren.model.seams import CommandResult, Launch, RunCheck, RunningInstance, Target
+from warren.model.seams import CommandResult, Launch, Record, RunCheck, RunningInstance, Target
 from warren.model.task import End, Instance, Reason, TaskEvent, TaskStatus
 from warren.node.supervisor import Supervisor, open_supervision
 from warren.nursery.surroundings import Surroundings
@@ -120,11 +120,11 @@ class ScriptedInstance:
 class ScriptedRuntime:
     """Plays `Runtime`: every start works."""
 
-    async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> RunningInstance:
+    async def start(self, launch: Launch, *, record: Record) -> RunningInstance:
         await trio.lowlevel.checkpoint()
         started = time.time()
         instance = Instance(id=launch.id, task=launch.task, started_at=started, ports=launch.ports)
-        record(instance)
+        await record(instance)
         return ScriptedInstance(instance)
 
     async def adopt(self, instance: Instance) -> RunningInstance | End:

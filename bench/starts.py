@@ -25,7 +25,6 @@ from section import Bound, Section, milliseconds, percentile, table
 from warren.model.check import Argv
 from warren.model.service import ServiceSpec, Stop
 from warren.model.task import TaskEvent, TaskStatus
-from warren.process.inherited import settle
 
 BOUND = 0.002  # seconds, at p99.9
 SHARE = 0.999
@@ -67,15 +66,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    soft_limit = settle()
     with tempfile.TemporaryDirectory() as directory:
-        taken = trio.run(measure, Path(directory), options.starts, options.seconds, soft_limit)
+        taken = trio.run(measure, Path(directory), options.starts, options.seconds)
     section(taken, options.starts, options.seconds).save(options.json)
 
 
-async def measure(directory: Path, starts: int, seconds: float, soft_limit: int) -> list[float]:
+async def measure(directory: Path, starts: int, seconds: float) -> list[float]:
     with closing(Passes()) as passes:
-        async with supervising(directory, tell_nobody, soft_limit=soft_limit) as supervisor:
+        async with supervising(directory, tell_nobody) as supervisor:
             await supervisor.start(spec(0)).wait_ready()  # everything is loaded then
             trio.lowlevel.add_instrument(passes)
             began = trio.current_time()

@@ -14,6 +14,7 @@ from warren.model.seams import (
     CommandResult,
     Launch,
     PortTakenError,
+    Record,
     RunningInstance,
     Target,
 )
@@ -116,7 +117,7 @@ class ScriptedRuntime:
         """Wall time that follows Trio's clock."""
         return 1_000_000.0 + trio.current_time() - self.set_back
 
-    async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> RunningInstance:
+    async def start(self, launch: Launch, *, record: Record) -> RunningInstance:
         """Start by the script."""
         number = len(self.starts) + 1
         self.starts.append(trio.current_time())
@@ -137,7 +138,7 @@ class ScriptedRuntime:
         self._began[launch.id] = trio.current_time()
         self.alive[launch.id] = running
         self.started.append(running)
-        record(instance)
+        await record(instance)
         return running
 
     async def adopt(self, instance: Instance) -> RunningInstance | End:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable
 
 import trio
 from trio.testing import MockClock
@@ -14,9 +13,9 @@ from tests.nursery.conftest import World, spec
 from tests.scripted import Script, ScriptedCheck, ScriptedPorts, ScriptedRuntime
 from warren.model.check import Argv
 from warren.model.identity import TaskId
-from warren.model.seams import Launch, RunningInstance, ShortageError
+from warren.model.seams import Launch, Record, RunningInstance, ShortageError
 from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, Instance, TaskRecord
+from warren.model.task import EventKind, TaskRecord
 from warren.nursery.surroundings import Surroundings
 from warren.nursery.task import TaskNursery
 from warren.store.journal import MemoryJournal
@@ -91,7 +90,7 @@ class Short(ScriptedRuntime):
         self.is_short = True
         self._reasons = itertools.cycle(reasons)
 
-    async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> RunningInstance:
+    async def start(self, launch: Launch, *, record: Record) -> RunningInstance:
         if self.is_short:
             raise ShortageError(next(self._reasons))
         return await super().start(launch, record=record)

@@ -62,7 +62,7 @@ def naughty(name: str) -> Launch:
     return launch(SH, str(NAUGHTY / f"{name}.sh"))
 
 
-def nowhere(instance: Instance) -> None:
+async def nowhere(instance: Instance) -> None:
     """A record that is written nowhere."""
 
 

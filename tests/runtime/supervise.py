@@ -17,6 +17,10 @@ from warren.model.check import Argv
 from warren.model.task import End, Instance
 
 
+async def record(instance: Instance) -> None:
+    say(instance)
+
+
 def say(value: object) -> None:
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
     sys.stdout.flush()
@@ -31,11 +35,11 @@ async def main(what: str, directory: str, kind: str, *command: str) -> None:
     if what == "serve":
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.serve)
-            await runtime.start(launch(*command), record=say)
+            await runtime.start(launch(*command), record=record)
             await hear()
         return
     if what == "start":
-        running = await runtime.start(launch(*command), record=say)
+        running = await runtime.start(launch(*command), record=record)
         async with trio.open_nursery() as nursery:
             if await hear() == "check\n":
                 check = Argv(("sh", "-c", "setsid sleep 1000 & exec sleep 1000"))

@@ -159,7 +159,7 @@ async def test_record_that_fails_leaves_nothing_and_the_program_never_ran(
     handles = open_handles()
     launched = naughty("ignores")
 
-    def full(_: object) -> None:
+    async def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):

@@ -163,7 +163,11 @@ async def test_record_comes_before_the_program(runtime: ProcessRuntime, tmp_path
     witness = tmp_path / "ran"
     seen = list[tuple[Instance, bool]]()
     launched = launch("touch", str(witness))
-    running = await runtime.start(launched, record=lambda i: seen.append((i, witness.exists())))
+
+    async def record(instance: Instance) -> None:
+        seen.append((instance, witness.exists()))
+
+    running = await runtime.start(launched, record=record)
     await running.wait()
     assert seen == [(running.instance, False)]
     assert witness.exists()

@@ -30,7 +30,7 @@ async def test_child_that_does_not_become_its_program_is_given_up(
     monkeypatch.setattr(spawn, "OPENS_WITHIN", SHORT)
     monkeypatch.setattr(procfs.Stat, "is_stopped", False)  # as whoever waits for a mount
 
-    def stop(instance: Instance) -> None:
+    async def stop(instance: Instance) -> None:
         os.kill(instance.pid or 0, signal.SIGSTOP)
 
     launched = launch("sleep", "1000")

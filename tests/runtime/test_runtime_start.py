@@ -335,7 +335,7 @@ async def test_stopped_child_is_no_failure_of_its_program(
 ) -> None:
     monkeypatch.setattr(spawn, "OPENS_WITHIN", 0.2)
 
-    def stop(instance: Instance) -> None:
+    async def stop(instance: Instance) -> None:
         os.kill(instance.pid or 0, signal.SIGSTOP)
 
     with pytest.raises(ShortageError, match="true: its process was stopped before it began"):
@@ -402,7 +402,7 @@ async def test_killed_at_its_gate_with_our_byte_unread_is_an_end_like_any_other(
 ) -> None:  # S18
     handles, gated = open_handles(), list[int]()
 
-    def stop(instance: Instance) -> None:
+    async def stop(instance: Instance) -> None:
         gated.append(instance.pid or 0)
         os.kill(gated[0], signal.SIGSTOP)
 

@@ -1,4 +1,5 @@
-"""Whether a running program's data directory is still there, looked at now and then."""
+"""A running program's data directory, looked at now and then: it may have gone, and the journal's
+log has grown."""
 
 from __future__ import annotations
 
@@ -26,7 +27,10 @@ async def serve_keeping(
             trouble = hold.trouble()
             _tell(conditions, DIRECTORY, trouble)
             if journal is not None:
-                _tell(conditions, JOURNAL, None if trouble else _look(journal))
+                lost = None if trouble else _look(journal)
+                _tell(conditions, JOURNAL, lost)
+                if not (trouble or lost):
+                    await journal.log.take_in()
         await trio.sleep(LOOK_EVERY)
 
 

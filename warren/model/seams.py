@@ -6,7 +6,7 @@ real supervisor and a dictionary in a simulation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Protocol
@@ -136,13 +136,16 @@ class RunningInstance(Protocol):
         ...
 
 
+Record = Callable[[Instance], Awaitable[None]]
+
+
 class Runtime(Protocol):
     """Starts and adopts instances of one kind."""
 
-    async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> RunningInstance:
+    async def start(self, launch: Launch, *, record: Record) -> RunningInstance:
         """Start an instance. Raises CannotRunError, with nothing left behind, also when cancelled.
 
-        `record` is called once the instance exists and before its program runs, so that an
+        `record` is awaited once the instance exists and before its program runs, so that an
         instance is never running without being written down.
         """
         ...
@@ -183,7 +186,8 @@ class Journal(Protocol):
         ...
 
     def save(self, record: TaskRecord) -> None:
-        """Write or replace a task's record; it survives this process when this returns."""
+        """Write or replace a task's record; it survives this process once it is settled, which it
+        mostly is at once."""
         ...
 
     def save_all(self, records: Iterable[TaskRecord]) -> None:
@@ -192,6 +196,10 @@ class Journal(Protocol):
 
     def forget(self, task: TaskId) -> None:
         """Drop a task's record; harmless when there is none."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait until all that was saved survives this process; not for ever where a disk hangs."""
         ...
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 
 import msgspec
 import trio
@@ -44,10 +45,28 @@ class Ledger:
         self._around = around
         self._status = status
         self._ready_at: float | None = None  # in Trio's time: wall clocks jump
+        self._is_together = self._is_due = False
 
     def write(self, **changes: object) -> None:
         """Change the record, on disk too."""
         self._change(**changes)
+        self._is_due = True
+        if not self._is_together:
+            self._save()
+
+    @contextmanager
+    def together(self) -> Generator[None, None, None]:
+        """Everything in this block, which awaits nothing, is one write at its end."""
+        self._is_together = True
+        try:
+            yield
+        finally:
+            self._is_together = False
+            if self._is_due:
+                self._save()
+
+    def _save(self) -> None:
+        self._is_due = False
         self._around.journal.save(self.record)
 
     def _change(self, **changes: object) -> None:

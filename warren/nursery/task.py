@@ -204,7 +204,8 @@ class TaskNursery:
         while self._state is not State.ENDED:
             event = await self._events.receive()
             await self._around.turns.take()
-            self._take(event)
+            with self._ledger.together():
+                self._take(event)
 
     def _take(self, event: Event) -> None:
         self._state, effects = step(self._state, event)
@@ -270,8 +271,9 @@ class TaskNursery:
         if self._pending.note(why):
             self._ledger.announce(EventKind.PENDING, f"pending: {why}")
 
-    def _record_instance(self, instance: Instance) -> None:
+    async def _record_instance(self, instance: Instance) -> None:
         self._ledger.write(instance=instance)
+        await self._around.journal.settle()
 
     async def _live(self, life: InstanceLife) -> None:
         try:

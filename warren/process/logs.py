@@ -34,6 +34,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _MODE = 0o640
 _SUFFIX = ".log"
 PATIENCE = 0.05  # seconds that a start waits for a file that is being emptied
+_MADE_AT_ONCE = 4  # slots whose files are made
 
 
 class Logs:
@@ -50,6 +51,7 @@ class Logs:
         self._lock = threading.Lock()  # of the table of slots
         self.followers = Followers()
         self._slots: dict[str, SlotFiles] = {}
+        self._making = trio.CapacityLimiter(_MADE_AT_ONCE)
         self._troubled = set[str]()  # told of already
         self._is_prepared = False
 
@@ -65,6 +67,13 @@ class Logs:
         for directory in (self.directory, self.directory / "index"):
             os.makedirs(directory, 0o750, exist_ok=True)  # noqa: PTH103
         self._is_prepared = True
+
+    async def begin(self, task: TaskId, instance: str) -> int:
+        """`open`, in a thread where it is the slot's first time here: the disk may take a while to
+        make a file. Is not cut short when cancelled."""
+        if self.path(task).name in self._slots:
+            return self.open(task, instance)
+        return await trio.to_thread.run_sync(self.open, task, instance, limiter=self._making)
 
     def open(self, task: TaskId, instance: str = "") -> int:
         """A descriptor to append to, for an instance that begins now. The caller closes it.

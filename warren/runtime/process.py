@@ -15,7 +15,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from warren.model.seams import CannotRunError, Launch, ShortageError
+from warren.model.seams import CannotRunError, Launch, Record, ShortageError
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
 from warren.process.context import Context, Credentials, cannot_run, credentials_of
@@ -102,7 +102,7 @@ class ProcessRuntime:
                 await nursery.start(self.spares.serve)
                 task_status.started()
 
-    async def start(self, launch: Launch, *, record: Callable[[Instance], None]) -> ProcessInstance:
+    async def start(self, launch: Launch, *, record: Record) -> ProcessInstance:
         await trio.lowlevel.checkpoint()
         marks = {INSTANCE_VARIABLE: launch.id, TOKEN_VARIABLE: self.token}
         context = Context(
@@ -116,8 +116,8 @@ class ProcessRuntime:
         identity = self._identity(launch, begun, context)
         running = self._made(identity, begun.main, begun.tree, context)
         try:
-            self._tell(begun, launch, context)
-            record(identity)
+            await self._tell(begun, launch, context)
+            await record(identity)
             await begun.gated.open(settle=_FIRST_STEPS)
         except NotFoundError:
             await running.kill()
@@ -229,12 +229,12 @@ class ProcessRuntime:
                 found.setdefault(name, []).append(pid)
         return found
 
-    def _tell(self, begun: Beginning, launch: Launch, context: Context) -> None:
+    async def _tell(self, begun: Beginning, launch: Launch, context: Context) -> None:
         what = str(launch.task)  # not the instance: each try would be news
         try:
             begun.tree.assign(launch.id)
             what = str(self.logs.path(launch.task))
-            output = self.logs.open(launch.task, launch.id)
+            output = await self.logs.begin(launch.task, launch.id)
             try:
                 what = launch.command[0]
                 begun.gated.tell(launch.command, context, output=output)

@@ -1,8 +1,9 @@
 """What a supervisor remembers of its tasks, in SQLite; see `Journal` in model/seams.py.
 
-`synchronous=NORMAL`: a record survives `kill -9` of the supervisor. It may miss the last moments
-before a power cut, which no instance survives either. A disk that fails stops nothing: what could
-not be written is kept and tried again with every later write, and the trouble is logged once.
+A record survives `kill -9` of the supervisor. It may miss the last moments before a power cut,
+which no instance survives either: nobody waits for the disk (`log.py`). A disk that fails stops
+nothing: what could not be written is kept and tried again with every later write, and the trouble
+is logged once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from warren.model.identity import TaskId
 from warren.model.task import TaskRecord
 from warren.store.database import INDEX, LOG, Schema, beside, open_database, roll_back, version_of
 from warren.store.errors import DamagedError, StoreError, explained
+from warren.store.log import Log
 from warren.store.text import decoded, raw, readable
 
 JOURNAL = Schema(
@@ -125,9 +127,13 @@ class SqliteJournal:
         """From now on it belongs to this one."""
         self._change(manager=manager)
 
+    async def settle(self) -> None:
+        """Wait until what was saved is written, or until the disk takes too long."""
+        await self.log.settle()
+
     @property
     def trouble(self) -> str | None:
-        return self._trouble
+        return self._trouble or self.log.trouble()
 
     def recheck(self) -> None:
         """Write what could not be written, if anything."""
@@ -162,11 +168,12 @@ class SqliteJournal:
         self._change(place=str(self._path))
 
     def look(self) -> None:
-        """Write the file anew, with all that was in it, where it has been removed or replaced.
+        """Write the file anew, with all that was in it, where it or its log has been removed or
+        replaced.
 
         What had taken its place is kept beside it. Raises JournalError while it cannot be written.
         """
-        if self._is_open and _identity(self._path) == self._file:
+        if self._is_open and self._is_there():
             return
         with _explained(self._path):
             if self._is_open:
@@ -175,6 +182,10 @@ class SqliteJournal:
         self._is_node_due |= self._node is not None  # it may have been removed again meanwhile
         _log.error("%s was removed or replaced; it has been written anew", self._path)
         self._flush()
+
+    def _is_there(self) -> bool:
+        log = _identity(beside(self._path, LOG))  # which has what is not in the file yet
+        return (_identity(self._path), log) == (self._file, self._log)
 
     def _write_anew(self) -> None:
         new = beside(self._path, f".{os.getpid()}.new")
@@ -202,6 +213,7 @@ class SqliteJournal:
     def _open(self) -> None:
         self._db = open_database(self._path, JOURNAL, synchronous="NORMAL")
         self._file, self._log = _identity(self._path), _identity(beside(self._path, LOG))
+        self.log = Log(self._path, self._db, self._flush)
         self._is_open = True
 
     def _read(self, key: str, text: bytes, sound: set[str]) -> TaskRecord | None:
@@ -248,7 +260,7 @@ class SqliteJournal:
         return row and _Node(*row)
 
     def _flush(self) -> None:
-        if not self._pending and not self._is_node_due:
+        if self.log.is_held or not (self._pending or self._is_node_due):
             return
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -307,6 +319,9 @@ class MemoryJournal:
     def forget(self, task: TaskId) -> None:
         """Drop a task's record."""
         self.records.pop(task, None)
+
+    async def settle(self) -> None:
+        """Nothing survives anyway."""
 
     def node_id(self) -> str:
         """This journal's own name: 32 hex digits."""

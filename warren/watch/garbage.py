@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-THRESHOLDS = (20_000, 1, 1)  # objects more than there were; collections of the generation before
+THRESHOLDS = (400, 1, 1)  # objects more than there were; collections of the generation before
 WHOLE_EVERY = 3600.0  # seconds
 
 
@@ -53,6 +53,7 @@ def begin_spreading(now: Callable[[], float] = time.monotonic) -> Callable[[], N
         gc.set_threshold(*before)
 
     before = gc.get_threshold()
+    gc.freeze()
     gc.set_threshold(*THRESHOLDS)
     gc.callbacks.append(note)
     return end

@@ -1,0 +1,90 @@
+"""SQLite's log, taken into its file beside the event loop, which never waits for the disk.
+
+    written, nothing synced --> long --> copied, in a thread --> held: begun anew, in a thread
+              ^                          (written meanwhile)                |
+              `--------------- what was held back is written ---------------'
+
+SQLite itself does all of it within one commit out of many, which then waits for the disk four
+times. The copy is most of the work and holds up nobody; the rest is a moment in which nothing can
+be written. What is to be written then stays in memory, and who must know it written waits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import trio
+
+from warren.store.database import LOG, beside
+
+LONG = 2**20  # bytes
+PATIENCE = 5.0  # seconds that somebody waits for a disk
+_HANGS = "the journal waits for the disk, and keeps in memory what is to be written; tasks go on"
+
+
+class Log:
+    """The log of a database that one connection writes to. `write` is called when what was held
+    back may be written."""
+
+    def __init__(self, path: Path, db: sqlite3.Connection, write: Callable[[], None]) -> None:
+        self._path = path
+        self._db = db
+        self._write = write
+        self._held: trio.Event | None = None
+        self._held_since = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Log of {self._path}{' held' if self._held else ''}>"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing can be written for a moment."""
+        return self._held is not None
+
+    def trouble(self) -> str | None:
+        """What is wrong where the moment is a long one."""
+        is_long = self._held is not None and trio.current_time() > self._held_since + PATIENCE
+        return _HANGS if is_long else None
+
+    async def settle(self) -> None:
+        """Wait until nothing is held back, or for PATIENCE."""
+        if self._held is not None:
+            with trio.move_on_after(PATIENCE):
+                await self._held.wait()
+
+    async def take_in(self) -> None:
+        """Take it in if it is long. Raises sqlite3.Error and OSError; nothing is lost then. Where
+        a reader prevents it nothing is done. Is not cut short when cancelled."""
+        if beside(self._path, LOG).stat().st_size < LONG:
+            return
+        self._db.execute("PRAGMA wal_autocheckpoint=0")  # from now on it is ours to do
+        if not await trio.to_thread.run_sync(self._copy):
+            return
+        self._held, self._held_since = trio.Event(), trio.current_time()
+        try:
+            await trio.to_thread.run_sync(self._begin_anew)
+        finally:
+            self._held.set()
+            self._held = None
+            self._write()
+
+    def _copy(self) -> bool:
+        with closing(self._connected()) as db:
+            is_busy, length, copied = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return not is_busy and length == copied
+
+    def _begin_anew(self) -> None:
+        with closing(self._connected()) as db:
+            is_busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not is_busy:
+                # Its first page has a head with it, which is synced.
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                db.execute(f"PRAGMA user_version={version}")
+
+    def _connected(self) -> sqlite3.Connection:
+        uri = f"file:{quote(str(self._path))}?mode=rw"  # it is not made anew
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
