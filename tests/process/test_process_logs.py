@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,31 @@ def write(logs: Logs, text: str) -> None:
     handle = logs.open(TASK)
     os.write(handle, text.encode())
     os.close(handle)
+
+
+async def test_first_files_of_a_slot_are_made_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = list[int]()
+    open_here = Logs.open
+
+    def noting(logs: Logs, task: TaskId, instance: str = "") -> int:
+        threads.append(threading.get_ident())
+        return open_here(logs, task, instance)
+
+    monkeypatch.setattr(Logs, "open", noting)
+    logs = Logs(tmp_path / "logs")
+    for instance in ("i1", "i2"):
+        os.close(await logs.begin(TASK, instance))
+    here = threading.get_ident()
+    assert [thread == here for thread in threads] == [False, True]
+    monkeypatch.setattr(Logs, "open", refuse)
+    with pytest.raises(PermissionError):
+        await logs.begin(TaskId("web", 3, 1), "i3")
+
+
+def refuse(logs: Logs, task: TaskId, instance: str = "") -> int:
+    raise PermissionError
 
 
 def test_rotation_keeps_so_many_pieces_and_the_writer_goes_on(tmp_path: Path) -> None:

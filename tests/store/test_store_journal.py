@@ -16,34 +16,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from journalrows import record
 
-from warren.model.check import Argv
 from warren.model.decode import to_json
 from warren.model.identity import TaskId
-from warren.model.probe import ProbeKind, Verdict
-from warren.model.service import ServiceSpec
-from warren.model.task import End, Instance, Phase, Reason, RestartHistory, TaskRecord
 from warren.store import journal as journal_module
 from warren.store.database import open_database
 from warren.store.errors import StoreError
 from warren.store.journal import JournalError, MemoryJournal, SqliteJournal, known_manager
-
-SPEC = ServiceSpec(name="web", command=Argv(["web"]), env={"A": "b"}, ports={"http": 0})
-
-
-def record(number: int = 1, *, padding: int = 0) -> TaskRecord:
-    task = TaskId("web", 1, number)
-    return TaskRecord(
-        id=task,
-        spec=SPEC,
-        phase=Phase.RUNNING,
-        instance=Instance(id="i", task=task, pid=7, started_at=1.5, handle={"boot": "b" * padding}),
-        starts=3,
-        history=RestartHistory((1.0, 2.0), 2, 2),
-        last_end=End(reason=Reason.EXITED, message="exited with code 3", at=2.5, exit_code=3),
-        ready_since=3.5,
-        proven={ProbeKind.LIVENESS: Verdict.HEALTHY},
-    )
 
 
 @pytest.fixture
@@ -82,7 +62,7 @@ def test_saved_record_survives_kill_9(path: Path) -> None:  # S21
     script = f"""
 import sys
 sys.path[:0] = {sys.path!r}
-from tests.store.test_store_journal import record
+from journalrows import record
 from warren.store.journal import SqliteJournal
 from pathlib import Path
 journal = SqliteJournal(Path({str(path)!r}))

@@ -28,7 +28,6 @@ def test_no_collection_walks_everything_while_much_is_made() -> None:
 
     kept = list[list[int]]()
     with spread_collections():
-        gc.collect()  # what was there before is frozen
         gc.callbacks.append(look)
         try:
             for number in range(MANY):
@@ -36,8 +35,8 @@ def test_no_collection_walks_everything_while_much_is_made() -> None:
         finally:
             gc.callbacks.remove(look)
         assert gc.get_freeze_count() > MANY / 2
-    assert len(walked) >= MANY // THRESHOLDS[0] - 1
-    assert max(walked) < MANY / 4
+    assert len(walked) >= MANY // (THRESHOLDS[0] + 5)
+    assert max(walked) < 10 * THRESHOLDS[0]  # what was there before is frozen from the beginning
 
 
 def test_what_is_frozen_and_dies_is_found_within_an_hour() -> None:
@@ -58,7 +57,6 @@ def test_what_is_frozen_and_dies_is_found_within_an_hour() -> None:
 def test_process_is_left_as_it_was() -> None:
     before = gc.get_threshold(), len(gc.callbacks), gc.get_freeze_count()
     with spread_collections():
-        gc.collect()
         assert gc.get_threshold() == THRESHOLDS
         assert gc.get_freeze_count() > 0
     assert (gc.get_threshold(), len(gc.callbacks), gc.get_freeze_count()) == before

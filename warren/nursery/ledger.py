@@ -45,7 +45,7 @@ class Ledger:
         self._around = around
         self._status = status
         self._ready_at: float | None = None  # in Trio's time: wall clocks jump
-        self._is_together = self._is_due = False
+        self._is_together = self._is_due = self._is_launched = False
 
     def write(self, **changes: object) -> None:
         """Change the record, on disk too."""
@@ -56,14 +56,21 @@ class Ledger:
 
     @contextmanager
     def together(self) -> Generator[None, None, None]:
-        """Everything in this block, which awaits nothing, is one write at its end."""
+        """Everything in this block, which awaits nothing, is one write at its end; or, where the
+        task was launched in it, with what comes next: mostly its instance."""
         self._is_together = True
         try:
             yield
         finally:
+            is_next, self._is_launched = self._is_launched, False
             self._is_together = False
-            if self._is_due:
-                self._save()
+            if not is_next:
+                self.settle()
+
+    def settle(self) -> None:
+        """Have on disk what was written."""
+        if self._is_due:
+            self._save()
 
     def _save(self) -> None:
         self._is_due = False
@@ -140,7 +147,8 @@ class Ledger:
 
     def launch(self, ports: Mapping[str, int]) -> Launch:
         """The next start of the task, counted. It is written down with its instance, before the
-        program runs."""
+        program runs; and with it how the last one ended, where this follows at once."""
+        self._is_launched = self._is_together
         self._change(
             starts=self.record.starts + 1,
             phase=max(self.record.phase, Phase.STARTING),

@@ -182,6 +182,7 @@ class TaskNursery:
             self._is_left |= self._life is not None and self._life.is_out_of_reach
             self._nursery = self._life = None  # which hold what holds this
             self._place.give_back()
+            self._ledger.settle()
             self._around.ports.release(str(self.id))
             if self._state is not State.ENDED and not self._is_left:
                 self._state = State.ENDED  # cancelled; what was had has been killed
@@ -190,16 +191,16 @@ class TaskNursery:
             self.ended.set()
 
     async def _drive(self) -> None:
+        instance = self.record.instance
         if self._is_left:
             return
-        if self.record.phase.is_end:  # found so in the journal
+        if self.record.phase.is_end:
             self._state = State.ENDED
-            return
-        instance = self.record.instance
-        if instance is not None:
+        elif instance is not None:
             self._state = State.STARTING
             self._spawn_life(adopt=instance)
         else:
+            await self._around.turns.take()
             self._set_alarm(self._ledger.wait_of_old())
         while self._state is not State.ENDED:
             event = await self._events.receive()
@@ -377,8 +378,6 @@ class TaskNursery:
             self._ledger.note_end(settle(cause, self._life.end if self._life else None))
         self._ledger.tell_end(Phase.STOPPED, message, Reason.STOP_ASKED)
 
-    # Small things
-
     @property
     def _the_life(self) -> InstanceLife:
         assert self._life is not None
@@ -390,9 +389,9 @@ class TaskNursery:
     def _set_alarm(self, delay: float) -> None:
         assert self._nursery is not None
         if not delay and self._place.take_nowait():
-            self._send.send_nowait(Event.DUE)
-            return
-        self._nursery.start_soon(self._sleep, delay)
+            self._take(Event.DUE)
+        else:
+            self._nursery.start_soon(self._sleep, delay)
 
     async def _sleep(self, delay: float) -> None:
         await trio.sleep(delay)

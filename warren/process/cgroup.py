@@ -198,7 +198,7 @@ class CgroupTree:
             await _remove(self._path)
             with contextlib.suppress(OSError):
                 self._path.parent.rmdir()  # the base goes with its last instance
-            self._reaper.reap_strays()
+            self._reaper.reap_strays(hidden=False)  # its main hides others, and is reaped next
         elif is_spent:  # a kernel may kill whoever is born in a cgroup that was killed once
             await _remove(self._path)
         else:

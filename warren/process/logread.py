@@ -42,6 +42,8 @@ class SlotFiles:
         self.newest = newest
         self.keep = keep
         self.lock = threading.RLock()
+        self._indexes = newest.parent / "index"
+        self._newest_index = self._indexes / newest.name
         self.index = logindex.load(self.index_path(0))  # of the newest
         self._older: tuple[tuple[int, int], Index] | None = None  # the one read last
         self._bases = self._find_bases()
@@ -52,7 +54,7 @@ class SlotFiles:
 
     def index_path(self, number: int) -> Path:
         """Where what is known of a piece stands: apart, so that its writing wakes nobody."""
-        return self.newest.parent / "index" / self.path(number).name
+        return self._indexes / self.path(number).name if number else self._newest_index
 
     @property
     def base(self) -> int:

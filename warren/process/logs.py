@@ -71,7 +71,7 @@ class Logs:
     async def begin(self, task: TaskId, instance: str) -> int:
         """`open`, in a thread where it is the slot's first time here: the disk may take a while to
         make a file. Is not cut short when cancelled."""
-        if self.path(task).name in self._slots:
+        if file_name(task.service, task.slot) in self._slots:
             return self.open(task, instance)
         return await trio.to_thread.run_sync(self.open, task, instance, limiter=self._making)
 

@@ -70,12 +70,15 @@ class Reaper:
             if os.waitpid(pid, os.WNOHANG) == (0, 0):
                 self._late.add(pid)
 
-    def reap_strays(self) -> int:
-        """Reap the dead orphans there are; gives their number. One system call when none is."""
+    def reap_strays(self, *, hidden: bool = True) -> int:
+        """Reap the dead orphans there are; gives their number. One system call when none is.
+        Without `hidden`, only up to a zombie that is somebody's, which hides what comes after."""
         count = 0
         while (pid := _some_dead_child()) is not None:
             if not self._reap_if_stray(pid):
-                # Somebody else's zombie hides the others: look at all children, once.
+                if not hidden:
+                    return count
+                # Look at all children, once.
                 return count + sum(self._reap_if_stray(pid) for pid in self._strangers())
             count += 1
         return count

@@ -162,6 +162,7 @@ class ProcessInstance:
             await self._quiet.wait()
         self._told()
         self._main.close()
+        self._reaper.reap_strays()
         self._is_gone = True
 
     def _branch(self) -> Tree:

@@ -144,7 +144,7 @@ class SqliteJournal:
     def close(self) -> None:
         """Write what is left and close the file."""
         self._flush()
-        self._db.close()
+        self._close()
 
     def refuse_copy(self) -> None:
         """Remember where this is, so that a copy of it is known for one: with it would come the
@@ -196,7 +196,7 @@ class SqliteJournal:
         self._move_aside()
         new.replace(self._path)  # until here the old one is written, and all of this can fail
         self._is_open = False
-        self._db.close()  # before the new one is opened: SQLite removes its log by name
+        self._close()  # before the new one is opened: SQLite removes its log by name
 
     def _move_aside(self) -> None:
         """Make room for the file: what is in its place keeps its log, if that is not ours."""
@@ -215,6 +215,10 @@ class SqliteJournal:
         self._file, self._log = _identity(self._path), _identity(beside(self._path, LOG))
         self.log = Log(self._path, self._db, self._flush)
         self._is_open = True
+
+    def _close(self) -> None:
+        self.log.close()
+        self._db.close()
 
     def _read(self, key: str, text: bytes, sound: set[str]) -> TaskRecord | None:
         """A row; None where it cannot be read: it stays in the file, and the others go on. Of

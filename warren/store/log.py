@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 import trio
 
@@ -27,18 +25,23 @@ _HANGS = "the journal waits for the disk, and keeps in memory what is to be writ
 
 
 class Log:
-    """The log of a database that one connection writes to. `write` is called when what was held
-    back may be written."""
+    """The log of a database that one connection writes to; it has another, used in threads. Close
+    it first. `write` is called when what was held back may be written."""
 
     def __init__(self, path: Path, db: sqlite3.Connection, write: Callable[[], None]) -> None:
         self._path = path
         self._db = db
+        self._other = sqlite3.connect(
+            path, isolation_level=None, timeout=0, check_same_thread=False
+        )
+        # Which opens its files: later there may be no descriptors.
+        self._other.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         self._write = write
         self._held: trio.Event | None = None
         self._held_since = 0.0
 
     def __repr__(self) -> str:
-        return f"<Log of {self._path}{' held' if self._held else ''}>"
+        return f"<Log of {self._path}{' held' if self.is_held else ''}>"
 
     @property
     def is_held(self) -> bool:
@@ -72,19 +75,18 @@ class Log:
             self._held = None
             self._write()
 
+    def close(self) -> None:
+        """Have it done by SQLite again."""
+        self._other.close()
+
     def _copy(self) -> bool:
-        with closing(self._connected()) as db:
-            is_busy, length, copied = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        found = self._other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        is_busy, length, copied = found
         return not is_busy and length == copied
 
     def _begin_anew(self) -> None:
-        with closing(self._connected()) as db:
-            is_busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if not is_busy:
-                # Its first page has a head with it, which is synced.
-                (version,) = db.execute("PRAGMA user_version").fetchone()
-                db.execute(f"PRAGMA user_version={version}")
-
-    def _connected(self) -> sqlite3.Connection:
-        uri = f"file:{quote(str(self._path))}?mode=rw"  # it is not made anew
-        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
+        is_busy, *_ = self._other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not is_busy:
+            # Its first page has a head with it, which is synced.
+            (version,) = self._other.execute("PRAGMA user_version").fetchone()
+            self._other.execute(f"PRAGMA user_version={version}")
