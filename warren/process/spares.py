@@ -86,6 +86,7 @@ class Spares:
             tree = self._trees.create()
         except OSError as error:
             raise cannot_run(error, name) from error
+        await trio.lowlevel.cancel_shielded_checkpoint()  # others first: the kernel took a while
         try:
             gated = await self.starter.bear(name, cgroup=tree.cgroup)
         except CannotRunError:
