@@ -34,7 +34,9 @@ LONGEST = 300  # seconds one benchmark may take
 GO_BOUND = 1.5  # times Go's CPU, at most
 HTTPX_BOUND = 4.0  # times Warren's CPU that httpx takes, at least
 EXEC_BOUND = 1.1  # times the CPU of `trio.run_process`, at most; from run to run it is 0.93 to 1.01
-FLOOR_BOUND = 1.25  # times a bare socket's CPU, at most, where that floor is above httpx / 4
+# Times a bare socket's CPU, at most, where httpx takes less than four times ours; from machine to
+# machine it is 1.1 to 1.5.
+FLOOR_BOUND = 1.6
 
 
 @dataclass(frozen=True)
