@@ -49,7 +49,7 @@ def _no_command(error: UnknownCommandError, word: str) -> str:
     """All there are, as the parser's own list ends at eight."""
     known = [name for name in error.app or () if not name.startswith("-")]
     if word.startswith("-"):
-        wanted = f"want the command first, and its options after it: warren {known[0]} {word} ..."
+        wanted = f"want the command first, and its options after it: warren COMMAND {word} ..."
         return f"{shown(word)}: {wanted}"
     meant = nearest(word, known)
     hint = f"did you mean {meant}? " if meant else ""

@@ -1,4 +1,5 @@
-"""Waiting until a service is what was asked for: wake on an event, look again; no timer.
+"""Waiting until a service is what was asked for: wake on an event, look again; and now and then,
+as the reason that is told may change without one.
 
 judge(view) -> done | not yet, and what for | never, and why
 """
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
 from warren.cli import shapes
 from warren.cli.progress import Progress
@@ -26,6 +28,7 @@ from warren.rules.health import is_job, probes
 if TYPE_CHECKING:
     from warren.model.link import Cluster
 
+LOOK_EVERY = 2.0  # seconds
 _NAMED = 3  # of the tasks that are waited for, so many are named
 
 
@@ -120,7 +123,8 @@ async def _wait_one(
         if verdict.is_done:
             return verdict.said
         progress.tell(verdict.said, verdict.short)
-        after = await next_event(cluster, after)
+        with trio.move_on_after(LOOK_EVERY):
+            after = await next_event(cluster, after)
 
 
 def _end_of(job: ServiceSpec) -> str:

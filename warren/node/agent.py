@@ -184,6 +184,10 @@ class NodeAgent:
         self.let_go()
         await self._wait_ended()
 
+    async def settle(self) -> None:
+        """Wait until all that is told by now is on disk too."""
+        await self._around.journal.settle()
+
     def let_go(self) -> None:
         """As `leave_all`, without waiting."""
         self._is_closing = True

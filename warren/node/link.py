@@ -128,6 +128,7 @@ class Link:
             await self._tell(session, report)
 
     async def _tell(self, session: NodeSession, report: Report) -> None:
+        await self._agent.settle()  # what is told is on disk
         with _patience("taking a report"):
             await session.report_task_health(report)
         self._agent.outbox.acknowledge(report)

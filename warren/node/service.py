@@ -90,6 +90,7 @@ class Service:
             if task.record.phase.is_end:  # it has had its life: the next is another task
                 past = msgspec.structs.replace(task.record, phase=Phase.STOPPED)
                 self._around.journal.save(past)
+        await self._around.journal.settle()
 
     def forget(self) -> None:
         """Drop the records. Once it has ended."""

@@ -25,6 +25,8 @@ from warren.nursery.adoption import left_to_wait
 from warren.nursery.surroundings import Surroundings
 from warren.rules.environment import environment, expand
 
+SETTLED_WITHIN = 0.05  # seconds, where a start takes longer
+
 
 class Ledger:
     """A task's record, kept in the journal, and its transitions, told in sequence.
@@ -45,19 +47,20 @@ class Ledger:
         self._around = around
         self._status = status
         self._ready_at: float | None = None  # in Trio's time: wall clocks jump
-        self._is_together = self._is_due = self._is_launched = False
+        self.is_due = False  # something was written, and is not on disk yet
+        self._is_together = self._is_launched = False
 
     def write(self, **changes: object) -> None:
-        """Change the record, on disk too."""
+        """Change the record, on disk too: at once, or at the end of what is done together."""
         self._change(**changes)
-        self._is_due = True
+        self.is_due = True
         if not self._is_together:
             self._save()
 
     @contextmanager
     def together(self) -> Generator[None, None, None]:
         """Everything in this block, which awaits nothing, is one write at its end; or, where the
-        task was launched in it, with what comes next: mostly its instance."""
+        task was launched in it, with its instance, if that is there soon."""
         self._is_together = True
         try:
             yield
@@ -69,11 +72,16 @@ class Ledger:
 
     def settle(self) -> None:
         """Have on disk what was written."""
-        if self._is_due:
+        if self.is_due:
             self._save()
 
+    async def settle_soon(self) -> None:
+        """Where nothing else has by then."""
+        await trio.sleep(SETTLED_WITHIN)
+        self.settle()
+
     def _save(self) -> None:
-        self._is_due = False
+        self.is_due = False
         self._around.journal.save(self.record)
 
     def _change(self, **changes: object) -> None:
@@ -94,9 +102,11 @@ class Ledger:
 
     def note_end(self, end: End, **changes: object) -> None:
         """The instance is gone, and what follows from it: one write, so that a `kill -9` cannot
-        come between (S21)."""
+        come between (S21). Probes that were exchanged are still to be proved by the next one."""
         self._ready_at = None
-        self.write(instance=None, last_end=end, ready_since=None, proven={}, proving=(), **changes)
+        if "phase" in changes:  # it was the last one: what the next had to prove
+            changes["proving"] = ()
+        self.write(instance=None, last_end=end, ready_since=None, proven={}, **changes)
 
     def tell_end(self, phase: Phase, message: str, reason: Reason) -> None:
         """Tell that the task has ended."""

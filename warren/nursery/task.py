@@ -267,6 +267,8 @@ class TaskNursery:
         if self._may_leave:
             self._life.give_way()
         self._nursery.start_soon(self._live, self._life)
+        if self._ledger.is_due:  # a start may take long
+            self._nursery.start_soon(self._ledger.settle_soon)
 
     def _note_pending(self, why: str) -> None:
         if self._pending.note(why):
@@ -297,8 +299,6 @@ class TaskNursery:
 
     def _hear(self, news: News) -> None:
         self._send.send_nowait(_NEWS[news])
-
-    # Probes
 
     def _begin_probes(self) -> None:
         running = self._the_life.running
@@ -388,7 +388,7 @@ class TaskNursery:
 
     def _set_alarm(self, delay: float) -> None:
         assert self._nursery is not None
-        if not delay and self._place.take_nowait():
+        if not delay and not self.is_stopping and self._place.take_nowait():
             self._take(Event.DUE)
         else:
             self._nursery.start_soon(self._sleep, delay)

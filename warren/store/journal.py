@@ -199,9 +199,9 @@ class SqliteJournal:
         self._close()  # before the new one is opened: SQLite removes its log by name
 
     def _move_aside(self) -> None:
-        """Make room for the file: what is in its place keeps its log, if that is not ours."""
+        """Keep what is in its place, with its log, where that is not ours."""
         kept, log = beside(self._path, ".replaced"), beside(self._path, LOG)
-        if self._path.exists():
+        if _identity(self._path) not in (None, self._file):
             self._path.replace(kept)
             for side in (LOG, INDEX):  # of one that was kept before
                 beside(kept, side).unlink(missing_ok=True)

@@ -6,7 +6,8 @@
 
 SQLite itself does all of it within one commit out of many, which then waits for the disk four
 times. The copy is most of the work and holds up nobody; the rest is a moment in which nothing can
-be written. What is to be written then stays in memory, and who must know it written waits.
+be written. What is to be written then stays in memory, and who starts a program by it, or tells
+others of it, waits until it is settled.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import trio
 from warren.store.database import LOG, beside
 
 LONG = 2**20  # bytes
+_LONGEST = 2**14  # pages: where this cannot be done SQLite does it
 PATIENCE = 5.0  # seconds that somebody waits for a disk
 _HANGS = "the journal waits for the disk, and keeps in memory what is to be written; tasks go on"
 
@@ -64,7 +66,7 @@ class Log:
         a reader prevents it nothing is done. Is not cut short when cancelled."""
         if beside(self._path, LOG).stat().st_size < LONG:
             return
-        self._db.execute("PRAGMA wal_autocheckpoint=0")  # from now on it is ours to do
+        self._db.execute(f"PRAGMA wal_autocheckpoint={_LONGEST}")  # from now on it is ours to do
         if not await trio.to_thread.run_sync(self._copy):
             return
         self._held, self._held_since = trio.Event(), trio.current_time()
@@ -76,7 +78,7 @@ class Log:
             self._write()
 
     def close(self) -> None:
-        """Have it done by SQLite again."""
+        """Before the database is."""
         self._other.close()
 
     def _copy(self) -> bool:
