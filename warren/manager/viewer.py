@@ -48,7 +48,6 @@ from warren.rules.slots import is_as_wanted, restarts_in
 from warren.watch.conditions import Conditions
 
 SHOWN_AT_ONCE = 1000  # tasks and services
-Fresh = dict[TaskId, TaskStatus]
 
 
 class Inside(Protocol):
@@ -59,6 +58,16 @@ class Inside(Protocol):
     reconciler: Reconciler
     conditions: Conditions
     started_at: float
+
+
+class _Told:
+    """What the nodes have said: `fresh` is how tasks stand now, `silent` those whose node did not
+    answer. One that is in neither was not asked for, or its node has not got it (yet, or any
+    more): nothing newer is to be known of it than was reported."""
+
+    def __init__(self) -> None:
+        self.fresh = dict[TaskId, TaskStatus]()
+        self.silent = set[TaskId]()
 
 
 class _Pace:
@@ -87,25 +96,25 @@ class Viewer:
     async def services(self) -> list[ServiceView]:
         world = self._books.world
         rows = [task for name in world.services for task in world.current(name)]
-        fresh, pace = await self._ask(rows), _Pace()
+        told, pace = await self._ask(rows), _Pace()
         return [
-            await self._service(row, fresh, pace)
+            await self._service(row, told, pace)
             for name in sorted(world.services)
             if (row := self._books.world.services.get(name)) is not None  # it may go meanwhile
         ]
 
     async def service(self, name: str) -> ServiceView:
         self._row(name)
-        fresh = await self._ask(self._books.world.current(name))
-        return await self._service(self._row(name), fresh, _Pace())
+        told = await self._ask(self._books.world.current(name))
+        return await self._service(self._row(name), told, _Pace())
 
     async def tasks(self, *, service: str = "", past: bool = False) -> list[TaskView]:
         world = self._books.world
         names = [self._row(service).name] if service else sorted(world.services)
         pick = world.of_service if past else world.current
         rows = [task for name in names for task in pick(name)]
-        fresh = await self._ask(rows)
-        return await self._tasks(rows, fresh, _Pace())
+        told = await self._ask(rows)
+        return await self._tasks(rows, told, _Pace())
 
     async def task(self, task: TaskId) -> TaskDetail:
         row = self._task_row(task)
@@ -120,9 +129,9 @@ class Viewer:
 
         async with trio.open_nursery() as nursery:  # a silent node is waited for once (S24)
             nursery.start_soon(ask_samples)
-            fresh = await self._ask([row])
+            told = await self._ask([row])
         spec = self._shown(row.spec)
-        return TaskDetail(task=self._task(row, fresh), spec=spec, samples=samples)
+        return TaskDetail(task=self._task(row, told), spec=spec, samples=samples)
 
     async def nodes(self) -> list[NodeView]:
         await trio.lowlevel.checkpoint()
@@ -239,14 +248,14 @@ class Viewer:
             raise NotFoundError(f"no such task: {task}")
         return row
 
-    async def _tasks(self, rows: Sequence[TaskRow], fresh: Fresh, pace: _Pace) -> list[TaskView]:
+    async def _tasks(self, rows: Sequence[TaskRow], told: _Told, pace: _Pace) -> list[TaskView]:
         views = list[TaskView]()
         for row in rows:
-            views.append(self._task(row, fresh))
+            views.append(self._task(row, told))
             await pace.step()
         return views
 
-    async def _service(self, row: ServiceRow, fresh: Fresh, pace: _Pace) -> ServiceView:
+    async def _service(self, row: ServiceRow, told: _Told, pace: _Pace) -> ServiceView:
         await pace.step()
         tasks = self._books.world.current(row.name)
         return ServiceView(
@@ -255,25 +264,24 @@ class Viewer:
             created_at=row.created_at,
             updated_at=row.updated_at,
             is_removing=row.is_removing,
-            tasks=tuple(await self._tasks(tasks, fresh, pace)),
+            tasks=tuple(await self._tasks(tasks, told, pace)),
         )
 
-    def _task(self, row: TaskRow, fresh: Fresh) -> TaskView:
+    def _task(self, row: TaskRow, told: _Told) -> TaskView:
         world = self._books.world
         service = world.services.get(row.id.service)
-        status = _newer(row, fresh.get(row.id))
+        status = _newer(row, told.fresh.get(row.id))
         if status.revision not in (0, row.revision):  # what it was given last is on its way
             status = msgspec.structs.replace(status, is_proving=not row.has_ended)
         chain = [one for one in world.slot(row.id.service, row.id.slot) if one.id <= row.id]
         restarts = restarts_in(chain) + status.restarts - row.status.restarts
-        asked = row.node is not None and not row.has_ended
         return TaskView(
             id=row.id,
             status=status,
             created_at=row.created_at,
             node=row.node,
             desired=row.desired,
-            is_stale=asked and row.id not in fresh,
+            is_stale=row.id in told.silent and not row.has_ended,
             is_outdated=service is not None and not is_as_wanted(row, service),
             slot_restarts=max(0, min(restarts, MOST_COUNTED)),
         )
@@ -292,23 +300,26 @@ class Viewer:
             places=() if session is None else session.places,
         )
 
-    async def _ask(self, rows: Sequence[TaskRow]) -> Fresh:
+    async def _ask(self, rows: Sequence[TaskRow]) -> _Told:
         """How tasks stand now, by their nodes, all asked at once."""
         by_node: dict[str, list[TaskId]] = {}
         for row in rows:
             if row.node is not None and not row.has_ended:
                 by_node.setdefault(row.node, []).append(row.id)
-        fresh: Fresh = {}
+        told = _Told()
 
         async def ask(node: str, tasks: Sequence[TaskId]) -> None:
             session = self._desk.session(node)
-            told = None if session is None else await session.look(tasks)
-            fresh.update(told or {})
+            fresh = None if session is None else await session.look(tasks)
+            if fresh is None:
+                told.silent.update(tasks)
+            else:
+                told.fresh.update(fresh)
 
         async with trio.open_nursery() as nursery:
             for node, tasks in by_node.items():
                 nursery.start_soon(ask, node, tasks)
-        return fresh
+        return told
 
 
 def _newer(row: TaskRow, fresh: TaskStatus | None) -> TaskStatus:
