@@ -16,7 +16,7 @@ from warren.model.check import Argv
 from warren.model.errors import LinkLostError, OverloadedError, UnavailableError
 from warren.model.service import Condition, Restart, ServiceSpec
 from warren.model.task import End, Phase, Reason
-from warren.model.view import ServiceView
+from warren.model.view import NodeState, ServiceView
 
 SPEC = ServiceSpec(name="web", command=Argv(["run"]), replicas=2)
 replace = msgspec.structs.replace
@@ -91,6 +91,35 @@ def test_wait_takes_a_node_that_does_not_answer_by_its_last_word(person: Person)
     assert person.types("service", "scale", "web", "1", "--wait") == 0
     said = f"web: 1/1 healthy (stale: the node does not answer){UNPROVEN}\n"
     assert person.out.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (NodeState.DOWN, "node n1 is down"),
+        (NodeState.UNREACHABLE, "node n1 is unreachable"),
+        (NodeState.STOPPED, "node n1 is stopped"),
+        (None, "node n1 was removed"),
+    ],
+)
+def test_wait_goes_on_while_the_node_has_no_session_and_says_so(
+    person: Person, state: NodeState | None, why: str
+) -> None:
+    here = person.cluster.known_nodes.pop()
+    if state is not None:
+        person.cluster.known_nodes.append(replace(here, state=state))
+
+    def comes_back(cluster: FakeCluster) -> None:
+        cluster.known_nodes[:] = [here]
+        cluster.run_task("web", 1)
+
+    person.cluster.have(replace(SPEC, replicas=1))
+    person.cluster.run_task("web", 1, is_stale=True)
+    person.cluster.script.append(comes_back)
+    assert person.types("service", "scale", "web", "1", "--wait") == 0
+    waits = f"web: 0/1 healthy, 1/1 stale, waiting for web.1#1 (stale: {why})"
+    assert person.err.splitlines() == [waits]
+    assert person.out.endswith(f"web: 1/1 healthy{UNPROVEN}\n")
 
 
 def test_wait_names_a_few_tasks_and_ctrl_c_ends_it(person: Person) -> None:

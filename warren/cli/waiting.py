@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,13 +23,14 @@ from warren.model.cluster import Desired
 from warren.model.errors import NotFoundError, RefusedError
 from warren.model.service import Condition, ServiceSpec
 from warren.model.task import End, Phase
-from warren.model.view import ServiceView, TaskView
+from warren.model.view import NodeState, ServiceView, TaskView
 from warren.rules.health import is_job, probes
 
 if TYPE_CHECKING:
     from warren.model.link import Cluster
 
 LOOK_EVERY = 2.0  # seconds
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 _NAMED = 3  # of the tasks that are waited for, so many are named
 
 
@@ -50,9 +52,10 @@ class Verdict(msgspec.Struct, frozen=True):
     short: str = ""
 
 
-def judge_health(view: ServiceView, now: float) -> Verdict:
+def judge_health(view: ServiceView, now: float, away: Mapping[str, str] = _NOBODY) -> Verdict:
     """Every slot has a task of the newest spec that is ready, or complete (of a job: complete);
-    none is left over."""
+    none is left over. A node that is slow to answer is taken by its last word, but not one that is
+    `away`, which has what is said of each."""
     name, replicas = view.spec.name, view.spec.replicas
     wanted = [task for task in view.tasks if task.desired is Desired.RUN]
     for task in wanted:
@@ -61,7 +64,13 @@ def judge_health(view: ServiceView, now: float) -> Verdict:
             return Verdict(False, said, True, _exit_code(task.status.last_end))
     health = shapes.health(view)
     runs_to_end = is_job(view.spec)
-    late = [_told(task, now) for task in wanted if not _is_good(task, to_end=runs_to_end)]
+    late = list[str]()
+    for task in wanted:
+        gone = away.get(task.node or "") if task.is_stale else None
+        if gone is not None:
+            late.append(f"{task.id} (stale: {gone})")
+        elif not _is_good(task, to_end=runs_to_end):
+            late.append(_told(task, now))
     taken = {task.id.slot for task in wanted}
     free = (slot for slot in itertools.count(1) if slot not in taken)  # the lowest are filled first
     missing = [f"{name}.{next(free)}" for _ in range(replicas - len(wanted))]
@@ -113,7 +122,8 @@ async def _wait_one(
     after = await cluster.last_event()
     while True:
         try:
-            verdict = judge_health(await cluster.service(name), now())
+            view = await cluster.service(name)
+            verdict = judge_health(view, now(), await _away(cluster, view))
         except NotFoundError:
             raise WaitError(f"{name}: was removed while it was waited for") from None
         if verdict.is_hopeless:
@@ -125,6 +135,21 @@ async def _wait_one(
         progress.tell(verdict.said, verdict.short)
         with trio.move_on_after(LOOK_EVERY):
             after = await next_event(cluster, after)
+
+
+async def _away(cluster: Cluster, view: ServiceView) -> dict[str, str]:
+    """Of the nodes that have not answered those that have no session, and what is said of each."""
+    silent = {task.node for task in view.tasks if task.is_stale and task.node is not None}
+    if not silent:
+        return {}
+    states = {node.name: node.state for node in await cluster.nodes()}
+    here = {name for name, state in states.items() if state is NodeState.READY}
+    return {
+        name: f"node {name} is {states[name].value}"
+        if name in states
+        else f"node {name} was removed"
+        for name in silent - here
+    }
 
 
 def _end_of(job: ServiceSpec) -> str:
