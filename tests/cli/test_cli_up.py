@@ -10,10 +10,11 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
-from support_up import TRAPPING, marked, run, unique, up, wait_until, write_services
+from support_up import TRAPPING, Command, marked, run, unique, up, wait_until, write_services
 
-from tests.store.staterows import service_row, task_row
+from tests.store.staterows import SPEC, service_row, task_row
 from warren.cli.session import is_over
 from warren.manager.books import Books
 from warren.model.cluster import DropService, PutService, PutTask
@@ -332,6 +333,49 @@ def test_up_ends_when_the_last_of_its_services_is_removed(file: Path, data: Path
         assert command.wait() == 0
         assert any(f"{last}.1#1 stopped: " in line for line in command.lines)
     assert not marked(last)
+
+
+def test_up_is_not_over_while_a_service_has_no_replicas() -> None:
+    idle = msgspec.structs.replace(SPEC, name="idle", replicas=0)
+    with closing(StateStore.open(None)) as store:
+        books = Books(store, now=lambda: 1.0)
+        assert is_over(books)
+        books.commit([PutService(service_row()), PutTask(task_row(phase=Phase.COMPLETE))])
+        assert is_over(books)
+        books.commit([PutService(service_row(idle))])
+        assert not is_over(books)
+        books.commit([DropService("idle")])
+        assert is_over(books)
+
+
+def test_up_goes_on_with_a_service_that_is_scaled_to_0(file: Path, data: Path) -> None:
+    web = unique("web")
+    write_services(file, {web: {"command": ["sleep", "1000"]}})
+    with up(file, data) as command:
+        command.wait_for(f"{web}: 1/1 healthy")
+        assert run("service", "scale", web, "0", "--data-dir", data).returncode == 0
+        command.wait_for(f"{web}.1#1 stopped: ")
+        assert run("service", "scale", web, "1", "--data-dir", data).returncode == 0
+        command.wait_for(f"{web}.1#2 ready")
+        command.send(signal.SIGINT)
+        assert command.wait() == 0
+
+
+def test_up_whose_jobs_are_complete_takes_a_first_ctrl_c_for_no_force(
+    file: Path, data: Path
+) -> None:
+    name, go = unique("job"), data.parent / "go"
+    script = f"until [ -e {go} ]; do sleep 0.05; done"
+    write_services(file, {name: {"command": ["sh", "-c", script],
+                                 "restart": {"condition": "on-failure"}}})  # fmt: skip
+    with up(file, data) as command:
+        command.read_until(f"{name}: 1/1 healthy")
+        with Command("events", "-n", "9", "--follow", "--data-dir", data) as follower:
+            follower.read_until(f"{name}.1#1 ready")
+            go.touch()
+            follower.read_until(f"{name}.1#1 finished: complete")
+            command.send(signal.SIGINT)  # while followers are given the time to hear of it
+            assert command.wait() == 0
 
 
 def test_up_is_not_over_while_a_service_is_set_aside_or_being_removed() -> None:

@@ -33,6 +33,7 @@ class Session:
         self._options = options
         self._reporter = reporter
         self._over = trio.Event()
+        self._asked = trio.Event()  # by a person: the next time forces
         self._cause: Cause | None = None
         self._killing = trio.CancelScope()
         self._forced_by: int | None = None
@@ -58,11 +59,12 @@ class Session:
         status = 1
         with self._killing:
             async with open_stage(self._options, self._reporter) as stage:
-                await self._watch(stage)
-                status = self._status(stage.manager.books.world)
+                status = await self._watch(stage)
         return status
 
-    async def _watch(self, stage: Stage) -> None:
+    async def _watch(self, stage: Stage) -> int:
+        """Wait until it is over; gives the exit status, as it was then."""
+
         def look(changes: Sequence[Change], _touched: Touched) -> None:
             if any(map(_may_be_last, changes)):
                 self._end_if_over(stage)
@@ -70,12 +72,17 @@ class Session:
         stage.manager.books.on_commit.append(look)
         self._end_if_over(stage)
         await self._over.wait()
+        status = self._status(stage.manager.books.world)
         stage.file.note_end()
         if self._cause == "ended":
-            await stage.callers.wait_heard()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_with, self._asked, nursery.cancel_scope)
+                await stage.callers.wait_heard()
+                nursery.cancel_scope.cancel()
         left = stage.node.agent.unended()
         if left:
             self._reporter.note_stopping(f"stopping {counted(left, 'task')}, Ctrl-C again forces")
+        return status
 
     def _end_if_over(self, stage: Stage) -> None:
         is_from_file = self._options.specs is not None and stage.file.is_applied
@@ -84,9 +91,10 @@ class Session:
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
-            if self._over.is_set() and number in FORCING:
+            if self._asked.is_set() and number in FORCING:
                 self._forced_by = number
                 self._killing.cancel()
+            self._asked.set()
             self._end("asked")
 
     async def _hear(self) -> None:
@@ -104,15 +112,21 @@ class Session:
         return 0 if all(row.phase is Phase.COMPLETE for row in _current(world)) else 1
 
 
+async def _end_with(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
 def is_over(books: Books) -> bool:
     """Whether every slot of every service is filled by a task that has ended for good. Of what is
-    set aside nobody knows; a service that was removed is over once it is gone."""
+    set aside nobody knows; a service that was removed is over once it is gone, and one of 0
+    replicas waits to be scaled."""
     world, aside = books.world, books.quarantine
     if aside.unread or aside.services:
         return False
     for service in world.services.values():
         current = world.current(service.name)
-        if service.is_removing or len(current) < service.spec.replicas:
+        if service.is_removing or len(current) < max(1, service.spec.replicas):
             return False
         if not all(_has_ended_for_good(row, service) for row in current):
             return False
