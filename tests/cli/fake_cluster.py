@@ -176,8 +176,8 @@ class FakeCluster:
     async def task(self, task: TaskId) -> TaskDetail:
         await self._called("task")
         for row in self.rows.values():
-            for view in row.tasks:
-                if view.id == task:
+            for view in (*row.tasks, *self.past):
+                if view.id == task and task.service == row.spec.name:
                     return TaskDetail(task=view, spec=row.spec, samples=self.history.get(task, {}))
         raise NotFoundError(f"task {str(task)!r}: there is no such task")
 

@@ -152,6 +152,19 @@ def test_events_tail_is_the_last_so_many(person: Person, cluster: FakeCluster) -
     assert "--tail: 'x': want a whole number from 0" in person.err
 
 
+def test_events_tail_does_not_read_what_it_does_not_show(
+    person: Person, cluster: FakeCluster
+) -> None:
+    cluster.say("said", "db")
+    for _ in range(50_000):
+        cluster.say("ready", "web.1#1")
+    for words, most in ((["-n", "0"], 1), (["-n", "5"], 2), (["db", "-n", "1"], 20)):
+        cluster.calls.clear()
+        assert person.types("events", *words, "--json") == 0
+        assert cluster.calls.count("events") <= most, words
+    assert [json.loads(line)["seq"] for line in person.out.splitlines()] == [1]
+
+
 def test_events_name_whom_they_are_about_once(person: Person, cluster: FakeCluster) -> None:
     cluster.say("replaced", "web.1#2", "web.1#2 replaces web.1#1: exit code 1")
     cluster.say("joined", "vm", "node vm has joined")
@@ -452,6 +465,18 @@ def test_task_logs_of_a_slot_are_those_of_its_newest_task(person: Person, web: F
     assert person.out == "one\n"
     assert person.types("task", "logs", "web.9") == 3
     assert person.err == "warren: slot web.9 has no task\n"
+
+
+def test_task_logs_of_a_slot_are_of_the_newest_task_that_was_placed(
+    person: Person, web: FakeCluster
+) -> None:
+    web.write("web", 1, b"one\n")
+    web.put_task("web", 1, number=2, node=None)  # it waits in backoff
+    assert person.types("task", "logs", "web.1") == 0
+    assert person.out == "one\n"
+    web.put_task("web", 3, node=None)
+    assert person.types("task", "logs", "web.3") == 3
+    assert person.err == "warren: task web.3 has no output: it is not placed yet\n"
 
 
 def test_following_a_task_ends_with_it(person: Person, web: FakeCluster) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -62,8 +61,8 @@ def events(
             say(f"warren: {_older(last, seen)}")
             seen = last
         if most is not None:
-            entries, seen = await _last(cluster, most, seen, begin, about)
-            is_known, most = is_known or seen > 0, None
+            entries = await _last(cluster, most, seen, last, begin, about)
+            is_known, most, seen = is_known or bool(entries), None, max(seen, last)
             put_now(_lines(entries, as_json=as_json))
         while True:
             # What has been printed is behind `seen`, so a new link goes on from there.
@@ -84,14 +83,31 @@ def events(
 
 
 async def _last(
-    cluster: Cluster, most: int, after: int, begin: float, about: str
-) -> tuple[list[Entry], int]:
-    """The last so many of those that are asked for, and the number that was read up to."""
-    kept: deque[Entry] = deque(maxlen=most)
-    while entries := await cluster.events(after=after, since=begin, about=about):
-        kept.extend(entries)
-        after = entries[-1].seq
-    return [*kept], after
+    cluster: Cluster, most: int, after: int, last: int, begin: float, about: str
+) -> list[Entry]:
+    """The last so many of those that are asked for, between two numbers. Looked for from the end,
+    in pieces of which each is twice as long as all before it: a long history is not read."""
+    found: list[Entry] = []
+    end, length = last, most
+    while len(found) < most and end > after:
+        start = max(after, end - length)
+        found = await _between(cluster, start, end, begin, about) + found
+        end, length = start, 2 * length
+    return found[-most:] if most else []
+
+
+async def _between(cluster: Cluster, after: int, end: int, begin: float, about: str) -> list[Entry]:
+    """Those behind one number and up to another."""
+    from warren.model.link import EVENTS_AT_ONCE
+
+    found: list[Entry] = []
+    while after < end:
+        entries = await cluster.events(
+            after=after, since=begin, about=about, limit=min(end - after, EVENTS_AT_ONCE)
+        )
+        found += [entry for entry in entries if entry.seq <= end]
+        after = entries[-1].seq if entries else end
+    return found
 
 
 def _older(last: int, seen: int) -> str:

@@ -79,7 +79,8 @@ def task_logs(
     Parameters
     ----------
     task
-        Such as web.2#7, as `service ps` shows it, or a slot such as web.2: its newest task.
+        Such as web.2#7, as `service ps` shows it, or a slot such as web.2: its newest task
+        that was placed.
     follow
         Go on with what is written until the task has ended.
     tail
@@ -114,12 +115,13 @@ def task_logs(
 
 
 async def _newest(cluster: Cluster, service: str, slot: int) -> TaskId:
-    """The last task of a slot, which may have ended. Raises NotFoundError."""
+    """The last task of a slot that was placed, which may have ended: one that is still to be
+    placed only where there is no other. Raises NotFoundError."""
     tasks = await cluster.tasks(service=service, past=True)
-    found = [task.id for task in tasks if task.id.slot == slot]
+    found = [(task.node is not None, task.id) for task in tasks if task.id.slot == slot]
     if not found:
         raise NotFoundError(f"slot {service}.{slot} has no task")
-    return max(found)
+    return max(found)[1]
 
 
 class _Task:
