@@ -106,6 +106,24 @@ async def test_report_that_cannot_be_written_is_acknowledged_and_told_of(
             assert troubles(manager) == []
 
 
+async def test_report_that_is_taken_in_a_batch_that_fails_is_trouble_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    with closing(StateStore.open(None)) as store:
+        async with managed(store) as manager:
+            await manager.operator.create(spec("web", 2))
+            session, _ = await enroll(manager, FakeAgent())
+            for task in ("web.1#1", "web.2#1"):
+                manager.books.quarantine.add_report(task, "why")
+            wrong = TaskEvent(
+                at=1.0, task=TaskId("web", 1, 1), kind=EventKind.STARTED, message="\ud800"
+            )
+            statuses = (status("web.1#1", ready=True), status("web.2#1", ready=True))
+            await session.report_task_health(Report(statuses=statuses, events=(Told(5, wrong),)))
+            (said,) = troubles(manager)
+            assert said.startswith("what is reported of web.1#1 is set aside: UnicodeEncodeError")
+
+
 async def test_report_of_what_is_dropped_is_trouble_no_more(autojump_clock: MockClock) -> None:
     with closing(StateStore.open(None)) as store:
         async with managed(store) as manager:

@@ -164,11 +164,18 @@ class Books:
         def attempt(names: Collection[str]) -> None:
             self._take([pieces[name] for name in names])
 
+        refused = set[str]()
         try:
             for name, error in isolate(list(pieces), attempt):
-                self.quarantine.add_report(str(_task_of(pieces[name])), told(error))
+                subject = str(_task_of(pieces[name]))
+                self.quarantine.add_report(subject, told(error))
+                refused.add(subject)
         except UnavailableError as error:
             return UnavailableError(str(error))
+        for piece in pieces.values():
+            for status in piece.report.statuses:
+                if str(status.id) not in refused:
+                    self.quarantine.release_report(str(status.id))
         return None
 
 

@@ -153,18 +153,24 @@ class Desk:
         finally:
             session.ended.set()
             self._books.on_commit.remove(session.note)
-        if self._sessions.get(session.name) is session:  # else it has enrolled anew already
-            del self._sessions[session.name]
-            self._came_by.pop(session.name, None)
-            row = self._books.world.nodes.get(session.name)
-            if row is None:  # it was removed
-                self.on_node(session.name)
-                return
-            # A link that has gone is news of the node; else there is none since it was heard.
-            ago = 0.0 if connection.closed.is_set() else trio.current_time() - session.heard_at
-            lost = _lost(row, self._books.now() - ago)
-            self._note_lost(msgspec.structs.replace(lost, has_stopped=session.has_left))
-        session.is_noted.set()
+        try:
+            self._note_end(session, connection)
+        finally:
+            session.is_noted.set()
+
+    def _note_end(self, session: Session, connection: Connection) -> None:
+        if self._sessions.get(session.name) is not session:  # it has enrolled anew already
+            return
+        del self._sessions[session.name]
+        self._came_by.pop(session.name, None)
+        row = self._books.world.nodes.get(session.name)
+        if row is None:  # it was removed
+            self.on_node(session.name)
+            return
+        # A link that has gone is news of the node; else there is none since it was heard.
+        ago = 0.0 if connection.closed.is_set() else trio.current_time() - session.heard_at
+        lost = _lost(row, self._books.now() - ago)
+        self._note_lost(msgspec.structs.replace(lost, has_stopped=session.has_left))
 
     async def _end_silent(self, session: Session) -> None:
         """End a session whose node was not heard for the lease, which runs from then (S20). If it
