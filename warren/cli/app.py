@@ -40,8 +40,8 @@ _UP = (
     "A first Ctrl-C stops every task, a second one kills them. With a file its services are made "
     "so, and those of the last file that it no longer has are removed; what was created by command "
     "stays. It then ends by itself when every service has ended for good or was removed: with 0 if "
-    "all that are left are complete, else 1; one of 0 replicas has not ended. Jobs of the file that "
-    "have ended are run again by the next one, but for one that follows a kill -9."
+    "all that are left are complete, else 1; one of 0 replicas has not ended. Jobs of the file "
+    "that have ended are run again by the next one, but for one that follows a kill -9."
 )
 _MANAGER = "It listens at DATA_DIR/warren.sock. Tasks go on without it."
 _NODE = "Its tasks go on when it stops, and the next one on the same data directory adopts them."
