@@ -19,7 +19,7 @@ from warren.manager import session as session_module
 from warren.manager.program import Manager, open_manager
 from warren.manager.session import Session
 from warren.model.check import Sample
-from warren.model.cluster import Change, DropNode, PutTask
+from warren.model.cluster import Change, PutTask
 from warren.model.condition import (
     CONDITIONS_KEPT,
     LONGEST_KIND,
@@ -603,16 +603,6 @@ async def test_nothing_is_kept_of_the_link_of_a_node_that_has_gone(
         del session, connection
         gc.collect()
         assert gone() is None
-
-
-async def test_node_that_leaves_and_has_no_row_is_not_kept_waiting(
-    autojump_clock: MockClock,
-) -> None:
-    async with managed() as manager:
-        session, _ = await enroll(manager, FakeAgent())
-        manager.books.commit([DropNode("n1")])
-        with trio.fail_after(1):
-            await session.leave()
 
 
 async def test_node_whose_clock_is_wrong_tells_the_managers_time_and_says_so(

@@ -16,7 +16,7 @@ from tests.rules.planning_kit import spec
 from tests.transport.test_transport_codec import read, written
 from warren.manager.program import Manager, open_manager
 from warren.manager.quarantine import isolate
-from warren.model.cluster import DropTask, Plan
+from warren.model.cluster import DropNode, DropTask, Plan
 from warren.model.errors import ConflictError, UnavailableError
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
@@ -208,6 +208,17 @@ async def test_node_whose_row_cannot_be_read_enrols_anew(
             session, _ = await enroll(manager, FakeAgent())
             assert session.epoch == 2
             assert troubles(manager) == []
+
+
+async def test_node_that_leaves_and_has_no_row_is_not_kept_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    with closing(StateStore.open(None)) as store:
+        async with managed(store) as manager:
+            session, _ = await enroll(manager, FakeAgent())
+            manager.books.commit([DropNode("n1")])
+            with trio.fail_after(1):
+                await session.leave()
 
 
 def test_isolate_finds_those_that_raise_alone() -> None:
