@@ -67,7 +67,8 @@ class _Waiting:
 
 class Books:
     """What is, as far as the manager knows. `on_commit` is told every change, must be quick and
-    must not raise; `now` is wall time that does not jump while this process lives."""
+    must not raise; `now` is wall time that never goes back, and moves on together with all that
+    waits for a time. `follow_clock` has it do so, see clock.py."""
 
     def __init__(self, store: Store, *, now: Callable[[], float]) -> None:
         self.store = store
@@ -75,6 +76,7 @@ class Books:
         snapshot = store.load()
         self.quarantine = Quarantine(snapshot.faults)
         self.world = World.of(snapshot)
+        self.follow_clock: Callable[[], None] = lambda: None
         self.on_commit: list[Callable[[Sequence[Change], Touched], None]] = []
         self._reports: list[_Waiting] = []
         self._reports_wait = trio.Event()

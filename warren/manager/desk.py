@@ -87,6 +87,23 @@ class Desk:
         rows = [n for n in nodes if n.lost_at is None or n.lost_at > now]
         self._books.commit([PutNode(_lost(row, now)) for row in rows])
 
+    def leases_moved(self, by: float) -> list[PutNode]:
+        """Nodes whose lease runs, for a clock that is to move on by so many seconds."""
+        oldest = self._books.now() - self.lease
+        nodes = self._books.world.nodes.values()
+        return [
+            PutNode(_lost(row, row.lost_at + by))
+            for row in nodes
+            if row.lost_at is not None and row.lost_at > oldest
+        ]
+
+    def note_moved(self, by: float) -> None:
+        """The clock has moved on: so does what is here alone."""
+        self._strangers.note_moved(by)
+        for name, row in self._unwritten.items():
+            if row.lost_at is not None:
+                self._unwritten[name] = _lost(row, row.lost_at + by)
+
     async def enroll(self, hello: NodeHello, agent: Agent, connection: Connection) -> Session:
         """Begin a session; see `Gate.enroll`."""
         await trio.lowlevel.checkpoint()

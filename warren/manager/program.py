@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from warren.manager.books import Books, Store
+from warren.manager.clock import Clock, Following
 from warren.manager.desk import Connection, Desk
 from warren.manager.operator import Operator
 from warren.manager.reconciler import Reconciler
@@ -26,7 +27,8 @@ LEASE = 15.0  # seconds
 class Manager:
     """Made by `open_manager`."""
 
-    def __init__(self, store: Store, nursery: trio.Nursery, now: Callable[[], float]) -> None:
+    def __init__(self, store: Store, nursery: trio.Nursery, clock: Clock) -> None:
+        now = clock.now
         self.conditions = Conditions(now)
         self.books = Books(store, now=now)
         self.desk = Desk(self.books, nursery, lease=LEASE)
@@ -34,6 +36,8 @@ class Manager:
             self.books, connected=self.desk.connected, lease=self.desk.lease
         )
         self.desk.on_node = self.reconciler.note_node
+        self.following = Following(clock, self.books, self.desk)
+        self.books.follow_clock = self.following.look
         self.started_at = now()
         self.operator = Operator(self)
 
@@ -73,22 +77,25 @@ class ManagerGate:
 async def open_manager(
     store: Store, *, wall: Callable[[], float], patience: float = 0.0
 ) -> AsyncGenerator[Manager, None]:
-    """A manager on this store. `wall` gives seconds since the epoch, and is asked once: from then
-    on time is the process's own, so that a clock that jumps moves no deadline. `patience` is how
-    many seconds the first plan waits for the first node.
+    """A manager on this store. `wall` gives seconds since the epoch: time begins there and is then
+    the process's own, so that a clock that jumps moves no deadline; see clock.py. `patience` is
+    how many seconds the first plan waits for the first node.
 
     Leaving the block ends every session; the tasks on the nodes go on. Raises UnavailableError
     where the store cannot be written.
     """
-    since = wall() - trio.current_time()
+    clock = Clock(wall)
     async with trio.open_nursery() as nursery:
-        manager = Manager(store, nursery, lambda: since + trio.current_time())
+        manager = Manager(store, nursery, clock)
         manager.books.shorten_waits()
         manager.desk.begin()
         nursery.start_soon(manager.books.serve_reports)
         nursery.start_soon(manager.reconciler.run, patience)
         nursery.start_soon(
             manager.desk.serve_unwritten, Boundary("writing down lost nodes", manager.conditions)
+        )
+        nursery.start_soon(
+            manager.following.serve, Boundary("following the clock", manager.conditions)
         )
         nursery.start_soon(serve_selfwatch, manager.conditions)
         yield manager

@@ -42,6 +42,12 @@ class Strangers:
         said = f"node {hello.name} belongs to another manager than this one ({self._manager_id})"
         raise ConflictError(f"manager: {hello.manager!r}: {said}; {WHAT_TO_DO}")
 
+    def note_moved(self, by: float) -> None:
+        """The clock has moved on by so many seconds: they came as lately as before."""
+        self._seen = {
+            name: (hello, first, last + by) for name, (hello, first, last) in self._seen.items()
+        }
+
     def current(self, now: float) -> dict[str, NodeView]:
         """As they are shown."""
         self._seen = {

@@ -34,10 +34,10 @@ def plan(
     aside: Collection[str] = (),
     most: int | None = None,
 ) -> Plan:
-    """What follows from what was touched, at wall time `now`, which must not jump while the
-    process lives. `connected` names the nodes that have a session; `lease` is in seconds (S20).
-    Services that are `aside` are not looked at: nothing of them changes. A plan stops at about
-    `most` tasks, whatever step it is at: with the same touched, the next goes on where it stopped.
+    """What follows from what was touched, at wall time `now`; leases and waits move along if that
+    jumps. `connected` names the nodes that have a session; `lease` is in seconds (S20). Services
+    that are `aside` are not looked at: nothing of them changes. A plan stops at about `most` tasks,
+    whatever step it is at: with the same touched, the next goes on where it stopped.
     """
     draft = Draft(world, now=now, connected=connected, lease=lease, aside=aside, most=most)
     lost = list(_settle_lost(draft, world))

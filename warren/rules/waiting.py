@@ -78,5 +78,19 @@ def shortened(row: TaskRow, now: float) -> TaskRow | None:
     return msgspec.structs.replace(row, created_at=now, not_before=due, status=status)
 
 
+def moved(row: TaskRow, now: float, by: float) -> TaskRow | None:
+    """The row of a task that waits, for a clock that moves on from `now` by so many seconds: it
+    waits as long as before. None where there is nothing to move."""
+    if row.not_before is None or row.node is not None or row.has_ended:
+        return None
+    if is_due(row.not_before, now):
+        return None
+    due = row.not_before + by
+    status = msgspec.structs.replace(row.status, restart_at=due)
+    return msgspec.structs.replace(
+        row, created_at=row.created_at + by, not_before=due, status=status
+    )
+
+
 def _due(entry: tuple[float, TaskId]) -> float:
     return entry[0]
