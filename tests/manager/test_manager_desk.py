@@ -217,6 +217,44 @@ async def test_thousands_of_tasks_are_planned_and_told_in_pieces(
         assert largest <= reconciler.AT_ONCE
 
 
+class SlowAgent(FakeAgent):
+    """Takes an assignment when it may."""
+
+    may = trio.Event()
+
+    async def assign(self, assignments: Assignments) -> None:
+        """Take it in time."""
+        await super().assign(assignments)
+        await self.may.wait()
+
+
+async def test_output_of_a_service_made_again_meanwhile_is_not_purged(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        agent = SlowAgent()
+        agent.may.set()
+        session, _ = await enroll(manager, agent)
+        operator, spec = manager.operator, manager.books.world.services["web"].spec
+        await operator.remove("web")
+        await trio.sleep(0.1)
+        agent.may = trio.Event()
+        await operator.create(msgspec.structs.replace(spec, name="other"))
+        await trio.sleep(0.1)
+        stopped = TaskStatus(id=WEB, phase=Phase.STOPPED, sequence=9)
+        await session.report_task_health(Report(statuses=(stopped,)))
+        await trio.sleep(0.1)
+        await operator.create(spec)
+        await operator.create(msgspec.structs.replace(spec, name="zzz", replicas=300))
+        await trio.sleep(0.1)
+        agent.may.set()
+        await trio.sleep(1)
+        assigned = [a.task for sent in agent.assigned for a in sent.tasks]
+        assert TaskId("web", 1, 2) in assigned
+        assert len(assigned) > 300
+        assert [sent.purged for sent in agent.assigned if sent.purged] == []
+
+
 async def test_node_that_takes_no_assignment_in_time_loses_its_session(
     autojump_clock: MockClock,
 ) -> None:

@@ -24,6 +24,7 @@ from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.node.agent import NodeAgent
 from warren.node.link import ANSWER_WITHIN, LONGEST_PAUSE, RENEW_EVERY, RENEW_PAUSE, Link
 from warren.node.outbox import AT_ONCE, Outbox
+from warren.store.journal import MemoryJournal
 
 SHORTAGES = ("EMFILE", "ENFILE", "ENOMEM", "EIO", "EAGAIN", "ENOSPC")
 
@@ -114,6 +115,30 @@ async def test_link_takes_leave_once_and_tells_nothing_after_it(autojump_clock: 
         await trio.sleep(10 * RENEW_EVERY)
         assert (manager.renewed, len(manager.reports), manager.left) == (renewed, reports, 1)
         assert len(manager.dialled) == 1
+
+
+class SettlingJournal(MemoryJournal):
+    """Its disk takes five seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settled = 0
+
+    async def settle(self) -> None:
+        """By then it is on disk."""
+        await trio.sleep(5)
+        self.settled += 1
+
+
+async def test_what_is_told_to_the_manager_is_on_disk_first(autojump_clock: MockClock) -> None:
+    journal = SettlingJournal()
+    manager, ground = FakeManager(), Ground(journal=journal)
+    async with linked(manager, ground) as (agent, _):
+        await until(lambda: manager.renewed)
+        await agent.assign(whole(1, run("web.1#1")))
+        told = len(manager.reports)
+        await until(lambda: len(manager.reports) > told)
+        assert journal.settled > told
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import trio
 from node_kit import Ground, run, spec, told, until, whole
 from trio.testing import MockClock
 
-from tests.scripted import FAIL, PASS
+from tests.scripted import FAIL, PASS, Script, ScriptedRuntime
 from warren.model.check import Check, Outcome
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
@@ -114,13 +114,18 @@ async def test_new_liveness_that_does_not_pass_ends_the_instance(
     autojump_clock: MockClock,
 ) -> None:
     ground = Ground()
-    Service(ground, "/b")
+    service = Service(ground, "/b")
     async with ground.agent() as agent:
         await begin(agent, probed(liveness=probe("/a")))
         await agent.assign(whole(6, at(2, probed(liveness=probe("/b")))))
         await until(lambda: len(ground.runtime.started) == 2)
         assert status(agent).restarts == 1  # S16
         assert any("liveness probe failed 3 times" in line for line in ground.news)
+        await until(lambda: status(agent).ready)
+        assert status(agent).is_proving  # of the next instance too: no other slot follows
+        service.bad = set()
+        await until(lambda: not status(agent).is_proving)
+        assert len(ground.runtime.started) == 2
 
 
 async def test_probe_that_is_the_same_goes_on_with_its_counters(
@@ -203,7 +208,7 @@ async def test_probes_that_change_before_an_instance_is_adopted_find_it_as_it_wa
 async def test_probes_that_change_while_it_starts_are_asked_from_the_beginning(
     autojump_clock: MockClock,
 ) -> None:
-    ground = Ground()
+    ground = Ground(runtime=ScriptedRuntime(Script(start_delay=1.0)))
     service = Service(ground)
     async with ground.agent() as agent:
         await agent.assign(whole(5, at(1, probed(readiness=probe("/a")))))

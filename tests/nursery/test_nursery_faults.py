@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -14,7 +15,9 @@ from warren.model.identity import TaskId
 from warren.model.seams import Launch
 from warren.model.task import EventKind, Instance, Phase, Reason, TaskRecord
 from warren.node.service import ServiceEndedError
+from warren.nursery.task import TaskNursery
 from warren.store.journal import MemoryJournal
+from warren.watch.turns import Turns
 
 HTTP = {"http": {"port": 80}, "interval": "1s"}
 
@@ -288,6 +291,37 @@ async def test_block_that_asks_for_nothing_leaves_nothing_running(
         pass
     assert world.runtime.alive == {}
     assert world.journal.load() == []
+
+
+async def test_end_is_on_disk_soon_however_long_the_next_start_takes(
+    world: World, autojump_clock: MockClock
+) -> None:  # S21
+    again = Script(start_delay=30.0)
+    world.runtime = ScriptedRuntime(
+        lambda _, number: Script(exits_after=1.0, exit_code=3) if number == 1 else again
+    )
+    async with world.open() as supervisor:
+        supervisor.start(spec())
+        await world.wait_for(EventKind.RESTARTING)
+        await trio.sleep(0.1)
+        (record,) = world.journal.load()
+        assert record.instance is None
+        assert record.last_end is not None
+        assert (record.last_end.exit_code, record.history.total) == (3, 1)
+
+
+@pytest.mark.parametrize("turns", [0.0, 1.0], ids=["idle", "busy"])
+async def test_task_that_was_to_stop_before_it_ran_starts_nothing(
+    world: World, autojump_clock: MockClock, turns: float
+) -> None:
+    around = dataclasses.replace(world.surroundings(), turns=Turns(lambda: turns))
+    tasks = [TaskNursery(TaskRecord(id=TaskId("web", n, 1), spec=spec()), around) for n in (1, 2)]
+    async with trio.open_nursery() as nursery:
+        for task in tasks:
+            task.stop()
+            nursery.start_soon(task.run)
+    assert world.runtime.starts == []
+    assert [task.status().phase for task in tasks] == [Phase.STOPPED] * 2
 
 
 async def test_start_waits_until_its_record_is_settled(

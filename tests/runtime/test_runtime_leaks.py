@@ -18,6 +18,7 @@ from tests.sweep import cancel_at_every_step
 from warren.model.check import Argv
 from warren.process import procfs
 from warren.process.cgroup import find_base
+from warren.process.reaper import Reaper
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.process.trees import TreeKind
 from warren.runtime.instance import ProcessInstance
@@ -292,3 +293,23 @@ def test_cgroups_that_take_no_name_are_not_used(
 
     monkeypatch.setattr(os, "setxattr", refuse)
     assert find_base("probe") is None
+
+
+async def test_shortage_at_the_end_of_an_instance_makes_it_no_less_gone(
+    runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    find, refused = Reaper.reap_strays, list[bool]()
+
+    def short(reaper: Reaper, *, hidden: bool = True) -> int:
+        if hidden and not refused:
+            refused.append(hidden)
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+        return find(reaper, hidden=hidden)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Reaper, "reap_strays", short)
+        await running.kill()
+    assert running.is_gone
+    assert refused
+    assert (await running.wait()).signal == "SIGKILL"

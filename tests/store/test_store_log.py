@@ -21,7 +21,7 @@ from processes import wait_until
 
 from warren.model.identity import TaskId
 from warren.store import log as log_module
-from warren.store.database import LOG, beside
+from warren.store.database import INDEX, LOG, beside
 from warren.store.journal import SqliteJournal
 from warren.store.log import LONG, Log
 
@@ -73,6 +73,11 @@ def lengthen(journal: SqliteJournal, path: Path) -> None:
         journal.save(record(1000 + number % 20, padding=PADDING))
 
 
+def own_files(path: Path) -> list[str]:
+    """SQLite's, beside it."""
+    return [beside(path, side).name for side in (INDEX, LOG)]
+
+
 def content(path: Path) -> bytes:
     """The file without its log."""
     return path.read_bytes()
@@ -106,12 +111,23 @@ async def test_from_then_on_no_write_takes_it_in(journal: SqliteJournal, path: P
     lengthen(journal, path)
     await journal.log.take_in()
     before = content(path)
-    for _ in range(3):  # SQLite by itself would do so at a thousand pages
-        lengthen(journal, path)
-        journal.save(record(6, padding=3 * LONG))
+    for number in range(20):  # SQLite by itself would do so at a thousand pages
+        journal.save(record(number, padding=LONG))
     assert content(path) == before
     await journal.log.take_in()
     assert content(path) != before
+
+
+async def test_sqlite_takes_it_in_where_nobody_else_does(
+    journal: SqliteJournal, path: Path
+) -> None:
+    lengthen(journal, path)
+    await journal.log.take_in()
+    file = content(path)
+    for number in range(80):
+        journal.save(record(number, padding=LONG))
+    assert content(path) != file
+    assert beside(path, LOG).stat().st_size < 90 * LONG
 
 
 async def test_it_is_written_to_while_it_is_copied(
@@ -214,6 +230,7 @@ async def test_log_that_was_removed_is_written_anew(journal: SqliteJournal, path
     beside(path, LOG).unlink()
     journal.look()
     assert str(record(5).id) in written(path)
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, *own_files(path)]
     lengthen(journal, path)
     await journal.log.take_in()
     assert beside(path, LOG).stat().st_size < LONG / 10

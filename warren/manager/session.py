@@ -224,6 +224,7 @@ class Session:
             self._purged |= purged
             purged = set[str]()
             self._wake.set()
+        purged = purged - world.services.keys()  # there is one of that name again, which writes
         for task in sorted(dirty):
             row = world.tasks.get(task)
             if row is None or row.node != self.name or row.has_ended:
