@@ -164,6 +164,7 @@ class Desk:
                     nursery.start_soon(_end_after, connection.closed, session)
                     nursery.start_soon(self._push, session)
                     nursery.start_soon(session.tap.run)
+                    nursery.start_soon(session.looks.run)
                     nursery.start_soon(self._end_silent, session)
                     await session.ended.wait()
                     nursery.cancel_scope.cancel()

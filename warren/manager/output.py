@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from warren.manager.desk import Desk
-from warren.manager.session import LOOK_WITHIN
+from warren.manager.looks import LOOK_WITHIN
 from warren.model.errors import InvalidError, UnavailableError, WarrenError
 from warren.model.link import LOGS_AT_ONCE
 from warren.model.view import KeptLog, KeptLogs, LogChunk, LogPiece, LogWanted

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import trio
 
 from warren.manager.books import Books
+from warren.manager.looks import LOOK_WITHIN, Looks
 from warren.manager.tap import Tap
 from warren.model.cluster import Change, Desired, DropService, TaskRow
 from warren.model.condition import NodeCondition, bounded
@@ -22,12 +23,11 @@ from warren.model.places import CheckPlaces
 from warren.model.places import bounded as bounded_places
 from warren.model.report import Assignment, Assignments, Report
 from warren.model.task import TaskStatus
-from warren.rules.walls import mend_report, mend_statuses
+from warren.rules.walls import mend_report
 from warren.rules.world import Touched
 
 FIRST_PAUSE = 0.1  # seconds
 LONGEST_PAUSE = 5.0
-LOOK_WITHIN = 1.0  # S24
 AT_ONCE = 200  # tasks of one difference
 GIVES_WAY_AFTER = 500  # tasks of a whole assignment
 ASSIGN_WITHIN = 30.0
@@ -45,6 +45,7 @@ class Session:
         self.name = name
         self.agent = agent
         self.tap = Tap(name, agent)
+        self.looks = Looks(agent, books.now)
         self.ended = trio.Event()
         self.is_noted = trio.Event()
         self.has_left = False
@@ -127,20 +128,20 @@ class Session:
     # The manager's side
 
     async def look(self, tasks: Sequence[TaskId]) -> dict[TaskId, TaskStatus] | None:
-        """Tasks as they stand now; None where the node does not answer within a second. What it
-        says of others is nobody's question: they may be another node's."""
-        asked = frozenset(tasks)
-        with trio.move_on_after(LOOK_WITHIN):
-            try:
-                told = mend_statuses(await self.agent.look(tasks), now=self._books.now())
-                return {status.id: status for status in told if status.id in asked}
-            except WarrenError:
-                return None
-        return None
+        """Tasks as they stand now; None where the node does not answer within a second."""
+        return await self.looks.ask(tasks)
 
     async def look_alive(self) -> bool:
-        """Whether the node answers now."""
-        return await self.look(()) is not None
+        """Whether the node answers now, be it with a refusal. Who only looks does not delay it."""
+        with trio.move_on_after(LOOK_WITHIN):
+            try:
+                await self.agent.look(())
+            except LinkLostError:
+                return False
+            except WarrenError:
+                return True
+            return True
+        return False
 
     def note(self, changes: Sequence[Change], touched: Touched) -> None:
         """Something was committed: what of it is this node's is found out when it is pushed."""

@@ -14,9 +14,9 @@ from warren import __version__
 from warren.manager import output
 from warren.manager.books import Books
 from warren.manager.desk import Desk
+from warren.manager.looks import LOOK_WITHIN
 from warren.manager.quarantine import MEND
 from warren.manager.reconciler import Reconciler
-from warren.manager.session import LOOK_WITHIN
 from warren.manager.strangers import WHAT_TO_DO
 from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
