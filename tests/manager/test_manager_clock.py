@@ -40,7 +40,6 @@ async def test_time_goes_on_from_the_clock_that_was_set_forward(autojump_clock: 
             await manager.operator.create(spec("web"))
             session, _ = await enroll(manager, FakeAgent())
             wall.ahead = SLEPT
-            await trio.sleep(2 * LOOK_EVERY)
             event = TaskEvent(at=wall(), task=WEB, kind=EventKind.READY, message="ready")
             running = TaskStatus(id=WEB, phase=Phase.RUNNING, sequence=3)
             await session.report_task_health(Report(statuses=(running,), events=(Told(3, event),)))

@@ -79,6 +79,7 @@ class Session:
     async def report_task_health(self, report: Report) -> None:
         self._check_open()
         self.heard_at = trio.current_time()
+        self._books.follow_clock()  # before what the node tells is held against it
         report, off = mend_report(report, born=self._born, now=self._books.now())
         if report.events or report.is_whole or off:
             self._note_clock(off)
