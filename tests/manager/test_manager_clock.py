@@ -7,15 +7,15 @@ from contextlib import closing
 import pytest
 import trio
 from test_manager_books import NOON, WEB, service_row, task_row
-from test_manager_desk import FakeAgent, enroll
-from trio.testing import MockClock
+from test_manager_desk import FakeAgent, FakeConnection, enroll
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.rules.planning_kit import spec
 from warren.manager.clock import LOOK_EVERY
 from warren.manager.program import open_manager
 from warren.model.cluster import PutService, PutTask
-from warren.model.errors import UnavailableError
-from warren.model.report import Report, Told
+from warren.model.errors import ConflictError, UnavailableError
+from warren.model.report import NodeHello, Report, Told
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.model.view import NodeState
 from warren.store.state import StateStore
@@ -115,3 +115,29 @@ async def test_time_stands_until_what_depends_on_it_can_be_written(
             await trio.sleep(20)
             assert manager.books.now() == pytest.approx(wall())
             assert not manager.conditions.current()
+
+
+async def test_what_is_not_on_disk_moves_with_the_clock(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise UnavailableError("the disk is full")
+
+    wall = Wall()
+    with closing(StateStore.open(None)) as store:
+        async with open_manager(store, wall=wall) as manager:
+            _, connection = await enroll(manager, FakeAgent())
+            hello = NodeHello(name="far", id="b", manager="another")
+            with pytest.raises(ConflictError):
+                await manager.gate(FakeConnection()).enroll(hello, FakeAgent())
+            monkeypatch.setattr(store, "commit", full)
+            connection.closed.set()
+            await wait_all_tasks_blocked()
+            monkeypatch.undo()
+            wall.ahead = SLEPT
+            await trio.sleep(manager.desk.lease - 4)
+            states = {node.name: node.state for node in await manager.operator.nodes()}
+            assert states == {"n1": NodeState.UNREACHABLE, "far": NodeState.REFUSING}
+            await trio.sleep(5)
+            states = {node.name: node.state for node in await manager.operator.nodes()}
+            assert states == {"n1": NodeState.DOWN}
