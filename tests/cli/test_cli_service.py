@@ -75,13 +75,13 @@ def test_what_this_machine_does_not_have_is_said_and_not_refused(
     asked = ["--user", "nosuch-x", "--cwd", "/nope", "--", "run"]
     assert person.types("service", "create", "web", *asked) == 0
     assert person.err.splitlines() == [
-        "warren: services.web.cwd: '/nope': is no directory on this machine",
-        "warren: services.web.user: 'nosuch-x': there is none on this machine",
+        "warren: warning: services.web.cwd: '/nope': is no directory on this machine",
+        "warren: warning: services.web.user: 'nosuch-x': there is none on this machine",
     ]
     file.write_text("services: {db: {command: run, cwd: nope}}", encoding="utf-8")
     assert person.types("apply", str(file), "--dry-run") == 0
     assert re.fullmatch(
-        r"warren: services.db.cwd: '/.*: is no directory on this machine\n", person.err
+        r"warren: warning: services.db.cwd: '/.*: is no directory on this machine\n", person.err
     )
 
 
@@ -412,7 +412,7 @@ def test_apply_says_what_became_of_every_service(person: Person, file: Path) -> 
 def test_a_name_that_no_variable_has_is_said_at_submit_and_not_refused(
     person: Person, file: Path
 ) -> None:
-    said = "warren: services.web.command: $(PRT): there is no such variable, so it stays as it is;"
+    said = "warren: warning: services.web.command: $(PRT): there is no such variable, so it stays as it is;"
     assert person.types("service", "create", "web", "--", "run", "$(PRT)", "$(HOME)") == 0
     assert (person.out, person.err.startswith(said)) == ("web: created\n", True)
     assert person.types("service", "update", "web", "--replicas=2") == 0

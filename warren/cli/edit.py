@@ -238,7 +238,7 @@ def warn(*specs: ServiceSpec) -> None:
 
     for spec in specs:
         for said in (*undefined(spec), *_absent(spec)):
-            say(f"warren: {said}")
+            say(f"warren: warning: {said}")
 
 
 def _absent(spec: ServiceSpec) -> Generator[str, None, None]:
