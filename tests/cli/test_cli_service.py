@@ -412,7 +412,7 @@ def test_apply_says_what_became_of_every_service(person: Person, file: Path) -> 
 def test_a_name_that_no_variable_has_is_said_at_submit_and_not_refused(
     person: Person, file: Path
 ) -> None:
-    said = "warren: warning: services.web.command: $(PRT): there is no such variable, so it stays as it is;"
+    said = "warren: warning: services.web.command: $(PRT): there is no such variable, so it stays"
     assert person.types("service", "create", "web", "--", "run", "$(PRT)", "$(HOME)") == 0
     assert (person.out, person.err.startswith(said)) == ("web: created\n", True)
     assert person.types("service", "update", "web", "--replicas=2") == 0
