@@ -25,7 +25,7 @@ from warren.nursery.adoption import left_to_wait
 from warren.nursery.surroundings import Surroundings
 from warren.rules.environment import environment, expand
 
-SETTLED_WITHIN = 0.05  # seconds, where a start takes longer
+SETTLED_WITHIN = 0.005  # seconds, where a start takes longer
 
 
 class Ledger:
