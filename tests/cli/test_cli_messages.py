@@ -60,7 +60,7 @@ def _as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
         ("service create", "NAME: is missing; want it after warren service create"),
         ("service ls --addr", "--addr: want a value after it"),
         ("--data-dir X status", "'--data-dir': want the command first, and its options after it:"
-         " warren up --data-dir ..."),
+         " warren COMMAND --data-dir ..."),
         ("statsu", "'statsu': no such command; did you mean status? want one of up, check, service,"
          " apply, task, node, events, status, manager, db"),
         ("service logs web.1#1", "NAME: 'web.1#1': want a service such as web;"
