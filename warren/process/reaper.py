@@ -105,8 +105,7 @@ class Reaper:
             return False
         if stat.parent == self._pid:
             if pid not in self._held:
-                self._late.discard(pid)
-                _reap(pid)
+                self._reap_one(pid)
             return True
         # A dying parent of the same tree hands its zombies on to us before it is one itself.
         return stat.parent not in left
@@ -121,9 +120,15 @@ class Reaper:
         is_known = pid in self._late or stat.session not in (os.getsid(0), pid)
         if not is_known and not any(owns(stat) for owns in self._owners):
             return False
-        self._late.discard(pid)
-        _reap(pid)
-        return True
+        return self._reap_one(pid)
+
+    def _reap_one(self, pid: int) -> bool:
+        """Whether it could be: of one that is traced its tracer hears first, and it is late."""
+        if _reap(pid):
+            self._late.discard(pid)
+            return True
+        self._late.add(pid)
+        return False
 
 
 async def serve_reaping(
@@ -158,6 +163,9 @@ def _some_dead_child() -> int | None:
     return None if found is None else found.si_pid
 
 
-def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+def _reap(pid: int) -> bool:
+    """Whether it is gone."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True
