@@ -190,6 +190,7 @@ class Chaos:
 
     async def _run_short(self, name: str) -> None:
         """Of descriptors: fewer than it has."""
+        await self._start(name)  # one that was begun on a full disk may have ended with that
         pid = self._programs[name].pid
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (self._chance.randrange(8, 40), before[1]))
