@@ -190,7 +190,9 @@ class Chaos:
 
     async def _run_short(self, name: str) -> None:
         """Of descriptors: fewer than it has."""
-        await self._start(name)  # one that was begun on a full disk may have ended with that
+        if self._programs[name].process.poll() is not None:  # it was begun on a full disk
+            await self._start(name)
+            return
         pid = self._programs[name].pid
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (self._chance.randrange(8, 40), before[1]))
