@@ -49,6 +49,7 @@ STRANGERS = 150  # connections that ask for nothing, or for nonsense
 UNREAD = 300  # calls whose answers nobody reads
 REST = 90.0  # seconds
 DISK = "24m"
+_IS_UP = {"manager": "listening at", "node": "linked to the manager"}  # what its log says then
 _STOPS_READING = """
 import os, signal, sys, trio
 from warren.model.address import parse_address
@@ -148,7 +149,7 @@ class Chaos:
             if command.process.poll() is None:
                 return
             command.__exit__()
-        words = ["run", "--log-level", "error"]
+        words = ["run", "--log-level", "info"]
         if name == "node":
             words += ["--name", self._place.node, "--data-dir", str(self._place.folder / "node")]
         env = {**self._place.env, "WARREN_ADDR": self._address}
@@ -189,9 +190,9 @@ class Chaos:
             command.send(signal.SIGCONT)
 
     async def _run_short(self, name: str) -> None:
-        """Of descriptors: fewer than it has."""
-        if self._programs[name].process.poll() is not None:  # it was begun on a full disk
-            await self._start(name)
+        """Of descriptors: fewer than it has. Who is up lives on; a start may fail, and says so."""
+        if _IS_UP[name] not in self._programs[name].errors:
+            await self._start(name)  # where it ended, as on a full disk
             return
         pid = self._programs[name].pid
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
