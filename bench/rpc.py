@@ -37,7 +37,7 @@ from warren.transport.server import serve_gate
 LAST = 7  # what `lastEvent` answers
 IN_FLIGHT = 64
 WARM_UP = 200  # calls
-BOUND = 0.7  # times plain pycapnp's rate with the way between two threads, at least: one by one
+BOUND = 0.55  # times plain pycapnp's rate with the way between two threads, at least: one by one
 MANY_BOUND = 0.2  # times plain pycapnp's rate, at least; by machine it is 0.23 to 0.58 (ADR 3)
 ONE, MANY = "one after another", f"{IN_FLIGHT} in flight"
 PEER = "pycapnp"
