@@ -584,7 +584,7 @@ async def test_kept_output_is_that_of_every_node_and_who_may_have_more_is_named(
 
 async def test_node_that_is_down_is_removed_and_its_tasks_go_elsewhere(
     autojump_clock: MockClock,
-) -> None:
+) -> None:  # S20
     async with managed() as manager:
         _, connection = await enroll(manager, FakeAgent())
         with pytest.raises(NotFoundError, match="no such node: n7"):

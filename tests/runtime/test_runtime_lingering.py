@@ -1,4 +1,4 @@
-"""A check that no kill ends holds up neither its result nor the stop of its instance (S10, S15).
+"""A check that no kill ends delays neither its result nor its instance's stop (S10, S13, S15).
 
 The v1 freezer makes such a process: what it has frozen takes no signal, SIGKILL neither, as a
 process that waits for a dead disk.
