@@ -1,4 +1,4 @@
-"""Logs: appended, rotated by copy and truncation, read from their end (design 11)."""
+"""Logs: appended, rotated by copy and truncation, read from their end (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """A whole cluster in one Trio run, from one seed: manager, nodes, links that fail, instances that
-crash, hang and lie (design 10). Everything is the real code but processes, checks and the wire.
+crash, hang and lie (docs/architecture.md). All is real code but processes, checks and the wire.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ async def test_cluster_keeps_its_promises_and_comes_to_rest(
                 written.clear()
                 await trio.sleep(REST)
         assert not unrest(story), [*unrest(story), *story.told]
-        assert written == [], story.told  # at rest nothing is written (design 7)
+        assert written == [], story.told  # at rest nothing is written
         assert not invariants(story)
 
 

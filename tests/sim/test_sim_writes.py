@@ -1,4 +1,4 @@
-"""How often the manager writes: edges reach the disk, samples do not (design 3 and 7)."""
+"""How often the manager writes: edges reach the disk, samples do not (docs/architecture.md)."""
 
 from __future__ import annotations
 

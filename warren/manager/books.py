@@ -2,7 +2,7 @@
 
     commit -> on disk -> in the world -> acknowledged -> the reconciler, the nodes, watchers wake
 
-Reports that wait are one transaction (design: many reports, one commit).
+Reports that wait are one transaction (docs/architecture.md, "The way of one probe result").
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The greater (epoch, sequence) wins: news that is told twice, or late, changes nothing. A phase only
 grows, and after an end nothing changes. What no decision and no reader of the row depends on, the
-probes' counters and last outcomes, is no reason to write (design: edges are persisted, samples are
-not); the node has them when somebody asks.
+probes' counters and last outcomes, is no reason to write (docs/architecture.md, "The way of one
+probe result"); the node has them when somebody asks.
 """
 
 from __future__ import annotations

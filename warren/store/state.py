@@ -1,4 +1,4 @@
-"""The manager's state on disk: a journal of the world in memory, in SQLite (design 3 and 4).
+"""The manager's state on disk: a journal of the world in memory (docs/architecture.md), in SQLite.
 
 A commit is one transaction and one generation; when it returns, it survives `kill -9` and power
 cuts (S22). One that failed has changed nothing, and the next one works as soon as the disk does.
