@@ -12,6 +12,7 @@ import trio
 from log_kit import rotate, tail
 
 from tests.processes import wait_until
+from warren.model.errors import UnavailableError
 from warren.model.identity import TaskId
 from warren.process.logs import Logs
 from warren.process.logwatch import serve_logs
@@ -112,12 +113,19 @@ def test_file_that_is_no_more_does_not_stop_the_others(
     logs = Logs(tmp_path, limit=10, keep=1)
     (tmp_path / "loop.1.log").symlink_to(tmp_path / "loop.1.log")
     (tmp_path / "gone.1.log").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "other").write_text("y" * 50)
+    (tmp_path / "link.1.log").symlink_to(tmp_path / "other")
     write(logs, "x" * 50)
     rotate(logs)
     rotate(logs)
     assert (tmp_path / "web.2.log.1").exists()
-    assert len(caplog.records) == 1
-    assert "loop.1.log: Too many levels of symbolic links; its output may be lost" in caplog.text
+    assert (tmp_path / "other").read_text() == "y" * 50  # what a link leads to is not emptied
+    assert len(caplog.records) == 3
+    for name in ("loop", "gone", "link"):
+        said = f"{name}.1.log: Too many levels of symbolic links; its output may be lost"
+        assert said in caplog.text
+    with pytest.raises(UnavailableError, match="symbolic links"):
+        tail(logs, TaskId("link", 1, 1), 1)
 
 
 @pytest.mark.needs_root

@@ -119,6 +119,11 @@ def credentials_of(user: str | None) -> Credentials | None:
     return Credentials(uid, gid, tuple(groups))
 
 
+def is_shortage(error: OSError) -> bool:
+    """Whether the system is short of something, and who waits may find it later."""
+    return error.errno in _SHORT_OF
+
+
 def cannot_run(error: OSError, program: str) -> CannotRunError:
     """What to say when the system refused to start a program."""
     what = _SHORT_OF.get(error.errno or 0)

@@ -167,7 +167,7 @@ def _mark(seen: Seen, begin: int) -> LogMark:
 
 
 def _read_at(path: Path, offset: int, limit: int) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         return os.pread(handle, limit, offset)
     finally:
@@ -192,7 +192,7 @@ def _from_end(piece: Piece, lines: int) -> tuple[int, int]:
     size = piece.end - piece.base
     if size == 0:
         return 0, 0
-    handle = os.open(piece.path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(piece.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         ends_in_line = os.pread(handle, 1, size - 1) != b"\n"
         wanted = lines if ends_in_line else lines + 1  # line feeds, from the end

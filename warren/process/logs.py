@@ -11,8 +11,10 @@ file is emptied, but not while it is copied.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -30,7 +32,8 @@ from warren.process.logindex import Index, Seen
 from warren.process.logread import SlotFiles
 
 _log = logging.getLogger("warren.logs")
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+# Whoever opens a pipe waits for a reader, but for O_NONBLOCK.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE = 0o640
 _SUFFIX = ".log"
 PATIENCE = 0.05  # seconds that a start waits for a file that is being emptied
@@ -82,10 +85,10 @@ class Logs:
         try:
             if not self._is_prepared:
                 self.prepare()
-            handle = os.open(path, _FLAGS, _MODE)
-        except FileNotFoundError:  # it was removed meanwhile
+            handle = _opened(path)
+        except (FileNotFoundError, NotADirectoryError):  # it was removed or replaced meanwhile
             self.prepare()
-            handle = os.open(path, _FLAGS, _MODE)
+            handle = _opened(path)
         if instance:
             try:
                 self._note_start(self.slot(path.name), handle, task, instance)
@@ -236,6 +239,24 @@ class Logs:
         except OSError as error:
             self.note_trouble("", error)
             return []
+
+
+def _opened(path: Path) -> int:
+    handle = os.open(path, _FLAGS, _MODE)
+    try:
+        check_regular(path, os.fstat(handle))
+        os.set_blocking(handle, True)  # as it is the program's own
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def check_regular(path: Path, found: os.stat_result) -> None:
+    """Refuse what a program may not write to. Raises OSError."""
+    if not stat.S_ISREG(found.st_mode):
+        number = errno.ELOOP if stat.S_ISLNK(found.st_mode) else errno.ENXIO
+        raise OSError(number, os.strerror(number), str(path))
 
 
 def file_name(service: str, slot: int) -> str:

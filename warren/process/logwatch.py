@@ -28,7 +28,7 @@ from warren.process.inotify import Changes
 from warren.process.logindex import Index, Seen
 from warren.process.logread import SlotFiles
 from warren.process.logrotate import FloodError, copy_end, copy_rest, new_piece, shift, write_new
-from warren.process.logs import Logs
+from warren.process.logs import Logs, check_regular
 from warren.watch.boundary import Boundary
 
 BLIND = 0.01  # seconds from one look to the next while something is written
@@ -184,7 +184,9 @@ class LogWatch:
             return False
         self._due.pop(name, None)
         try:
-            stat = os.stat(logs.directory / name)  # noqa: PTH116 - a call that a test lets fail
+            path = logs.directory / name
+            stat = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - a test lets it fail
+            check_regular(path, stat)  # what a link leads to is not ours to empty
             now = time.monotonic()
             look = self._looks.get(name)
             if look is None:  # how fast it has grown up to now nobody knows
@@ -276,7 +278,7 @@ class LogWatch:
         logs = self._logs
         slot = logs.slot(name)
         with slot.lock:
-            handle = os.open(slot.newest, os.O_RDWR | os.O_CLOEXEC)
+            handle = os.open(slot.newest, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 stat = os.fstat(handle)
                 begin = max(0, stat.st_size - min(FLOOD_KEPT, 2 * logs.limit))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+import msgspec
 import trio
 
 from warren.model.check import Argv
@@ -73,6 +74,11 @@ class ProcessInstance:
     @property
     def instance(self) -> Instance:
         return self._instance
+
+    def mark(self, name: str, value: str) -> None:
+        """Have whoever adopts it know that too; before it is recorded."""
+        handle = {**self._instance.handle, name: value}
+        self._instance = msgspec.structs.replace(self._instance, handle=handle)
 
     @property
     def is_gone(self) -> bool:

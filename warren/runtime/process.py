@@ -26,7 +26,13 @@ import trio
 from warren.model.seams import CannotRunError, Launch, Record, ShortageError
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
-from warren.process.context import Context, Credentials, cannot_run, credentials_of
+from warren.process.context import (
+    Context,
+    Credentials,
+    cannot_run,
+    credentials_of,
+    is_shortage,
+)
 from warren.process.ending import end_of
 from warren.process.finding import Finder
 from warren.process.lingering import Lingering
@@ -38,12 +44,14 @@ from warren.process.spares import Beginning, Spares
 from warren.process.spawn import NotFoundError, Starter
 from warren.process.tree import INSTANCE_VARIABLE, Tree, after_shortage
 from warren.process.trees import TreeKind, choose_trees, find_tree
+from warren.process.unlogged import Unlogged, why_unusable
 from warren.process.watched import Watched
 from warren.runtime.instance import ProcessInstance
 from warren.watch.boundary import Boundary
 from warren.watch.conditions import Conditions
 
 TOKEN_VARIABLE = "WARREN_TOKEN"
+_UNLOGGED = "unlogged"  # in an instance's handle: why its output is lost
 _log = logging.getLogger("warren.process")
 _FIRST_STEPS = 0.005  # seconds that an exec and what a program does first take, about
 
@@ -74,6 +82,7 @@ class ProcessRuntime:
         self._left: dict[str, list[int]] | None = None  # whom an earlier supervisor has left
         self._conditions = conditions or Conditions()
         self._lingering = Lingering(self._conditions)
+        self._unlogged = Unlogged(self._conditions)
         self._finder = Finder()
         self.logs = Logs(data_dir / "logs", limit=log_limit, keep=log_keep)
 
@@ -99,6 +108,8 @@ class ProcessRuntime:
                 watching = Boundary("watching logs", self._conditions)
                 await nursery.start(serve_logs, self.logs, watching)
                 await nursery.start(self._lingering.serve)
+                missing = Boundary("watching for lost output", self._conditions)
+                nursery.start_soon(self._unlogged.serve, missing)
                 await nursery.start(self.spares.serve)
                 task_status.started()
 
@@ -116,8 +127,8 @@ class ProcessRuntime:
         identity = self._identity(launch, begun, context)
         running = self._made(identity, begun.main, begun.tree, context)
         try:
-            await self._tell(begun, launch, context)
-            await record(identity)
+            await self._tell(begun, launch, context, running)
+            await record(running.instance)
             await begun.gated.open(settle=_FIRST_STEPS)
         except NotFoundError:
             await running.kill()
@@ -158,6 +169,7 @@ class ProcessRuntime:
                 running = self._made(instance, main, tree, context)
                 for branch in branches:
                     await running.kill_check(branch)
+                self._note_unlogged(running)
                 return running
             stuck = [branch for branch in branches if not await self._lingering.kill(branch)]
             await self._lingering.kill_but(tree, stuck)
@@ -229,12 +241,14 @@ class ProcessRuntime:
                 found.setdefault(name, []).append(pid)
         return found
 
-    async def _tell(self, begun: Beginning, launch: Launch, context: Context) -> None:
+    async def _tell(
+        self, begun: Beginning, launch: Launch, context: Context, running: ProcessInstance
+    ) -> None:
         what = str(launch.task)  # not the instance: each try would be news
         try:
             begun.tree.assign(launch.id)
             what = str(self.logs.path(launch.task))
-            output = await self.logs.begin(launch.task, launch.id)
+            output = await self._output(running)
             try:
                 what = launch.command[0]
                 begun.gated.tell(launch.command, context, output=output)
@@ -242,6 +256,32 @@ class ProcessRuntime:
                 os.close(output)
         except OSError as error:
             raise cannot_run(error, what) from error
+
+    async def _output(self, running: ProcessInstance) -> int:
+        """Where it writes to: its log, or nowhere where that cannot be. Raises OSError."""
+        instance = running.instance
+        try:
+            output = await self.logs.begin(instance.task, instance.id)
+        except OSError as error:
+            if is_shortage(error):
+                raise
+            path = str(self.logs.path(instance.task))
+            running.mark(_UNLOGGED, why_unusable(error, path))
+            self._note_unlogged(running)
+            return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self._unlogged.forget(instance.task)
+        return output
+
+    def _note_unlogged(self, running: ProcessInstance) -> None:
+        """Tell of it where nobody keeps what it writes."""
+        instance, known = running.instance, weakref.ref(running)
+
+        def has_ended() -> bool:
+            there = known()
+            return there is None or there.is_gone
+
+        if _UNLOGGED in instance.handle:
+            self._unlogged.note(instance.task, instance.handle[_UNLOGGED], has_ended)
 
     def _made(
         self, identity: Instance, main: Watched, tree: Tree, context: Context
