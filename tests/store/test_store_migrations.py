@@ -15,7 +15,8 @@ from warren.rules.slots import is_as_wanted
 from warren.store import state
 from warren.store.database import Schema, open_database
 from warren.store.errors import StoreError
-from warren.store.journal import JOURNAL, SqliteJournal, known_manager
+from warren.store.journal import SqliteJournal, known_manager
+from warren.store.journaltables import JOURNAL
 from warren.store.rows import json_of
 from warren.store.schema import STATE
 from warren.store.state import StateStore

@@ -3,13 +3,12 @@
 A record survives `kill -9` of the supervisor. It may miss the last moments before a power cut,
 which no instance survives either: nobody waits for the disk (`log.py`). A disk that fails stops
 nothing: what could not be written is kept and tried again with every later write, and the trouble
-is logged once.
+is logged once. All of it is in memory as well, and written anew where the file is lost.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import uuid
 from collections.abc import Generator, Iterable, Mapping
@@ -22,31 +21,21 @@ import msgspec
 from warren.model.decode import DecodeError, from_json, to_json
 from warren.model.identity import TaskId
 from warren.model.task import TaskRecord
-from warren.store.database import INDEX, LOG, Schema, beside, open_database, roll_back, version_of
+from warren.store.database import open_database, roll_back, version_of
 from warren.store.errors import DamagedError, StoreError, explained
-from warren.store.log import Log
-from warren.store.text import decoded, raw, readable
-
-JOURNAL = Schema(
-    application_id=0x57526A6C,  # "WRjl"
-    migrations=(
-        ("CREATE TABLE tasks (id TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT",),
-        (
-            "PRAGMA application_id=0x57526A6C",
-            """CREATE TABLE node (
-                only INTEGER PRIMARY KEY CHECK (only = 1),
-                id TEXT NOT NULL
-            ) STRICT""",
-        ),
-        (
-            "ALTER TABLE node ADD COLUMN manager TEXT NOT NULL DEFAULT ''",
-            "ALTER TABLE node ADD COLUMN place TEXT NOT NULL DEFAULT ''",
-        ),
-    ),
-    unmarked=1,
+from warren.store.journaltables import (
+    JOURNAL,
+    VERSION_WITH_MANAGER,
+    NodeRow,
+    make_beside,
+    read_node,
+    read_tasks,
+    write,
 )
-_VERSION_WITH_MANAGER = 3
-_PUT_NODE = "INSERT OR REPLACE INTO node (only, id, manager, place) VALUES (1, ?, ?, ?)"
+from warren.store.log import Log
+from warren.store.presence import CUT, Presence
+from warren.store.text import raw, readable
+
 _IF_DAMAGED = (
     ". Nothing was started, and what runs was left alone; want the file moved away (with -wal and"
     " -shm): the node then begins anew, as one that has no tasks: what runs of it is ended, and"
@@ -59,14 +48,6 @@ class JournalError(StoreError):
     """The journal cannot be opened or read. `str()` says which file and why."""
 
 
-class _Node(msgspec.Struct, frozen=True):
-    """What is written down of the node itself. Empty: not known."""
-
-    id: str
-    manager: str = ""
-    place: str = ""
-
-
 class SqliteJournal:
     """A `Journal` in one SQLite file. Close it when done."""
 
@@ -75,12 +56,19 @@ class SqliteJournal:
         self._pending: dict[str, bytes | None] = {}
         self._aside: dict[TaskId, str] = {}
         self._told = set[str]()
-        self._node: _Node | None = None
+        self._node: NodeRow | None = None
         self._is_node_due = False
         self._trouble: str | None = None
+        self._lost: str | None = None
         self._is_open = False
+        # All that the file has: of what was loaded, the records that the supervisor has anyway.
+        self._rows: dict[str, bytes | TaskRecord] = {}
+        self._node_row: NodeRow | None = None
         with _explained(path, _IF_DAMAGED):
             self._open()
+        with suppress(sqlite3.DatabaseError):  # damage is for `load` to tell
+            self._rows.update(read_tasks(self._db))
+            self._node_row = read_node(self._db)
 
     def __repr__(self) -> str:
         return f"<SqliteJournal {self._path} {len(self._pending)} unwritten>"
@@ -88,8 +76,8 @@ class SqliteJournal:
     def load(self) -> list[TaskRecord]:
         """Every record that can be read, oldest task first. Raises JournalError."""
         with _explained(self._path, _IF_DAMAGED):
-            rows = self._db.execute("SELECT CAST(id AS BLOB), record FROM tasks").fetchall()
-        rows = [(decoded(key), text) for key, text in rows]
+            rows = read_tasks(self._db)
+        self._rows = dict(rows) | self._rows
         sound = {key for key, _ in rows if raw(key) is key}
         found = [self._read(key, text, sound) for key, text in rows]
         return sorted((record for record in found if record is not None), key=lambda r: r.id)
@@ -106,12 +94,14 @@ class SqliteJournal:
         """Write the records of many tasks at once."""
         for record in records:
             self._pending[str(record.id)] = to_json(record)
+            self._rows[str(record.id)] = record
             self._aside.pop(record.id, None)
         self._flush()
 
     def forget(self, task: TaskId) -> None:
         """Drop a task's record."""
         self._pending[str(task)] = None
+        self._rows.pop(str(task), None)
         self._aside.pop(task, None)
         self._flush()
 
@@ -168,52 +158,39 @@ class SqliteJournal:
         self._change(place=str(self._path))
 
     def look(self) -> None:
-        """Write the file anew, with all that was in it, where it or its log has been removed or
-        replaced.
+        """Write the file anew, with all that was in it, where it or its log has been removed,
+        replaced or cut short.
 
         What had taken its place is kept beside it. Raises JournalError while it cannot be written.
         """
-        if self._is_open and self._is_there():
-            return
+        if self._is_open:
+            if self.log.is_held:  # and not yet as it will be
+                return
+            self._lost = self._presence.lost()
+            if self._lost is None:
+                return
         with _explained(self._path):
             if self._is_open:
                 self._write_anew()
             self._open()
         self._is_node_due |= self._node is not None  # it may have been removed again meanwhile
-        _log.error("%s was removed or replaced; it has been written anew", self._path)
+        _log.error("%s %s; it has been written anew", self._path, self._lost)
         self._flush()
 
-    def _is_there(self) -> bool:
-        log = _identity(beside(self._path, LOG))  # which has what is not in the file yet
-        return (_identity(self._path), log) == (self._file, self._log)
-
     def _write_anew(self) -> None:
-        new = beside(self._path, f".{os.getpid()}.new")
-        new.unlink(missing_ok=True)
-        with closing(sqlite3.connect(new, isolation_level=None)) as copy:
-            new.chmod(0o600)
-            self._db.backup(copy)  # the old file is still there for us, though it has no name
-        self._move_aside()
-        new.replace(self._path)  # until here the old one is written, and all of this can fail
+        tasks = {
+            key: row if isinstance(row, bytes) else to_json(row) for key, row in self._rows.items()
+        }
+        new = make_beside(self._path, self._node or self._node_row, tasks)
+        self._presence.move_aside()
+        new.replace(self._path)  # until here all of this can fail, and is done again
         self._is_open = False
         self._close()  # before the new one is opened: SQLite removes its log by name
 
-    def _move_aside(self) -> None:
-        """Keep what is in its place, with its log, where that is not ours."""
-        kept, log = beside(self._path, ".replaced"), beside(self._path, LOG)
-        if _identity(self._path) not in (None, self._file):
-            self._path.replace(kept)
-            for side in (LOG, INDEX):  # of one that was kept before
-                beside(kept, side).unlink(missing_ok=True)
-            if _identity(log) not in (None, self._log):
-                log.replace(beside(kept, LOG))
-        for side in (LOG, INDEX):
-            beside(self._path, side).unlink(missing_ok=True)
-
     def _open(self) -> None:
         self._db = open_database(self._path, JOURNAL, synchronous="NORMAL")
-        self._file, self._log = _identity(self._path), _identity(beside(self._path, LOG))
-        self.log = Log(self._path, self._db, self._flush)
+        self.log = Log(self._path, self._db, self._go_on)
+        self._presence = Presence(self._path)
         self._is_open = True
 
     def _close(self) -> None:
@@ -229,12 +206,16 @@ class SqliteJournal:
             said = str(error.named("record"))
         else:
             if raw(key) is key:
+                if key not in self._pending:
+                    self._rows[key] = record
                 return record
+            self._rows.pop(key, None)
             self._pending = {key: None, **self._pending}
             if (name := str(record.id)) in sound:  # saved after the damage
                 return None
             sound.add(name)
             self._pending = {name: text, **self._pending}
+            self._rows.setdefault(name, record)
             return record  # which says itself of which task it is
         if key not in self._told:
             self._told.add(key)
@@ -243,10 +224,10 @@ class SqliteJournal:
             self._aside[TaskId.parse(key)] = said
         return None
 
-    def _self(self) -> _Node:
+    def _self(self) -> NodeRow:
         if self._node is None:
             found = self._written_node()
-            self._node = found or _Node(uuid.uuid4().hex)
+            self._node = found or NodeRow(uuid.uuid4().hex)
             self._is_node_due = found is None
             self._flush()
         return self._node
@@ -257,36 +238,31 @@ class SqliteJournal:
         self._is_node_due |= self._node != before
         self._flush()
 
-    def _written_node(self) -> _Node | None:
+    def _written_node(self) -> NodeRow | None:
         # No row is a new node; a failure is none, and it may have a manager.
         with _explained(self._path, _IF_DAMAGED):
-            row = self._db.execute("SELECT id, manager, place FROM node").fetchone()
-        return row and _Node(*row)
+            return read_node(self._db)
+
+    def _go_on(self) -> None:
+        self._presence.began_anew()
+        self._flush()
 
     def _flush(self) -> None:
         if self.log.is_held or not (self._pending or self._is_node_due):
             return
+        if self._is_open and self._presence.lost() == CUT:
+            return  # what is left would only be spoilt further; it is written anew with all of this
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            if self._is_node_due and self._node is not None:
-                row = msgspec.structs.astuple(self._node)
-                self._db.execute(_PUT_NODE, row)
-            self._write_pending()
-            self._db.execute("COMMIT")
+            write(self._db, self._node if self._is_node_due else None, self._pending)
         except sqlite3.Error as error:
             self._note_failure(error)
             return
+        self._presence.wrote()
         self._pending.clear()
         self._is_node_due = False
         if self._trouble is not None:
             self._trouble = None
             _log.warning("%s can be written again", self._path)
-
-    def _write_pending(self) -> None:
-        kept = [(key, record) for key, record in self._pending.items() if record is not None]
-        gone = [(raw(key),) for key, record in self._pending.items() if record is None]
-        self._db.executemany("INSERT OR REPLACE INTO tasks VALUES (?, ?)", kept)
-        self._db.executemany("DELETE FROM tasks WHERE id = CAST(? AS TEXT)", gone)
 
     def _note_failure(self, error: sqlite3.Error) -> None:
         roll_back(self._db)
@@ -354,7 +330,7 @@ def known_manager(path: Path) -> str:
     return "" if node is None else node.manager
 
 
-def _node_of(path: Path) -> _Node | None:
+def _node_of(path: Path) -> NodeRow | None:
     if not path.exists():
         return None
     # Not `mode=ro`: after a crash SQLite has to play its log back.
@@ -363,10 +339,9 @@ def _node_of(path: Path) -> _Node | None:
         _explained(path, _IF_DAMAGED),
         closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db,
     ):
-        if version_of(db, JOURNAL, path) < _VERSION_WITH_MANAGER:
+        if version_of(db, JOURNAL, path) < VERSION_WITH_MANAGER:
             return None
-        row = db.execute("SELECT id, manager, place FROM node").fetchone()
-        return row and _Node(*row)
+        return read_node(db)
 
 
 @contextmanager
@@ -389,11 +364,3 @@ def _is_twin(other: Path, own: Path, node: str) -> bool:
     except (OSError, JournalError):
         return False
     return found is not None and found.id == node
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

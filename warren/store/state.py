@@ -18,8 +18,9 @@ import msgspec
 
 from warren.model.cluster import AddEvent, Change, Entry, Snapshot
 from warren.model.errors import UnavailableError
-from warren.store.database import LOG, beside, open_database, roll_back
+from warren.store.database import open_database, roll_back
 from warren.store.errors import StaleError, StoreError, explained, named, why
+from warren.store.presence import CUT, Presence
 from warren.store.rows import EVENTS, entry_of, snapshot_of
 from warren.store.schema import STATE
 from warren.store.text import decoded
@@ -28,6 +29,8 @@ from warren.store.writing import Writer
 KEEP_EVENTS = 100_000
 KEEP_EVENTS_FOR = 30 * 86400.0  # seconds
 ROOM = 256 * 2**10  # bytes: a disk that has them again is not full
+_ANEW = "start the manager anew"
+_WANTED = "end the manager and put a backup back (`warren db restore FILE`)"
 _NEXT_GENERATION = "UPDATE meta SET generation = generation + 1 WHERE generation = ?"
 _EVENTS = f"SELECT seq, {EVENTS} FROM events WHERE seq > ? AND at >= ?"  # noqa: S608
 _ABOUT = " AND (service = ? OR subject = ?)"
@@ -69,7 +72,7 @@ class StateStore:
         self.generation: int = self._one("SELECT generation FROM meta")
         self.last_seq: int = self._one(_LAST_SEQ)
         self.manager_id: str = self._one("SELECT manager FROM meta")
-        self._files = self._identities()
+        self._presence = Presence(path) if path else None
 
     def __repr__(self) -> str:
         trouble = f", {self._trouble}" if self._trouble else ""
@@ -150,7 +153,7 @@ class StateStore:
 
     def recheck(self) -> None:
         """Where the last commit could not be written, find out whether one could be by now; and
-        whether the file is still there."""
+        whether the file is still there, and whole."""
         if self._trouble is None:
             with suppress(UnavailableError), self._available():
                 pass
@@ -222,10 +225,12 @@ class StateStore:
     def _available(self) -> Generator[None, None, None]:
         """Turn what is the disk's fault into UnavailableError; what is ours goes on as it is."""
         try:
-            if self._identities() != self._files:
+            if self._presence and (lost := self._presence.lost()):
                 # Else the commit would succeed, into a file that nobody will ever find again.
-                raise self._unavailable("it was removed or replaced; start the manager anew")
+                raise self._unavailable(f"it {lost}; {_WANTED if lost == CUT else _ANEW}")
             yield
+            if self._presence:
+                self._presence.wrote()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise
@@ -240,23 +245,7 @@ class StateStore:
         (value,) = self._db.execute(query, values).fetchone()
         return value
 
-    def _identities(self) -> list[tuple[int, int] | None]:
-        """Which files the path names now: the database's and its log's."""
-        return [stat and (stat.st_dev, stat.st_ino) for stat in self._stats()]
-
     def _size(self) -> int:
-        if self._path is None:
+        if self._presence is None:
             return self._one("PRAGMA page_count") * self._one("PRAGMA page_size")
-        return sum(stat.st_size for stat in self._stats() if stat)
-
-    def _stats(self) -> list[os.stat_result | None]:
-        if self._path is None:
-            return []
-        return [_stat(path) for path in (self._path, beside(self._path, LOG))]
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except OSError:
-        return None
+        return self._presence.size()

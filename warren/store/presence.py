@@ -1,0 +1,124 @@
+"""Whether the files under an open database are still those that it writes to, and whole.
+
+SQLite keeps its files open and notices nothing when they are removed, replaced, also by a link, or
+cut short by others; what is committed then is lost with the process. Looked at with `lstat` and
+one read of the log: SQLite's locks on a file end when this process closes it anywhere else, but
+the log has none.
+
+No false alarm: the file never gets shorter, as nobody here vacuums. The log does where it is taken
+into the file (`log.py`, which tells of it), and in a commit, down to WAL_KEPT. Anything else may
+still be somebody's checkpoint or VACUUM: then what is on disk is read in full before a word is
+said.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from warren.store.database import INDEX, LOG, WAL_KEPT, beside
+
+REPLACED = "was removed or replaced"
+CUT = "was cut short from outside"
+_LEAST = 512  # bytes: SQLite takes a file without a page for a new one, and removes its log
+_HEADS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # what a log begins with
+_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class Presence:
+    """Make it when the database is open, and tell it of every commit (`wrote`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = beside(path, LOG)
+        file, log = _stat(path), _stat(self._log)
+        self._identities = _identity(file), _identity(log)
+        self._file_size, self._log_size = _size(file), _size(log)
+        self._is_cut = False
+
+    def lost(self) -> str | None:
+        """REPLACED, CUT or None. Cut stays cut: what SQLite knows of the file is wrong now."""
+        file, log = _stat(self._path), _stat(self._log)
+        if (_identity(file), _identity(log)) != self._identities:
+            return REPLACED
+        self._is_cut = self._is_cut or self._is_short(_size(file), _size(log))
+        return CUT if self._is_cut else None
+
+    def wrote(self) -> None:
+        """A commit is done: it may have lengthened both, and cut the log, but not below
+        WAL_KEPT."""
+        if not self._is_cut:
+            size = _size(_stat(self._log))
+            if size >= min(self._log_size, WAL_KEPT):
+                self._log_size = size
+            self._file_size = max(self._file_size, _size(_stat(self._path)))
+
+    def began_anew(self) -> None:
+        """The log was emptied by ourselves."""
+        self._log_size = _size(_stat(self._log))
+
+    def size(self) -> int:
+        """Bytes on disk, of both."""
+        return sum(_size(_stat(path)) for path in (self._path, self._log))
+
+    def move_aside(self) -> None:
+        """Keep what is in the file's place, with its log, where that is not ours."""
+        kept = beside(self._path, ".replaced")
+        if _identity(_stat(self._path)) not in (None, self._identities[0]):
+            self._path.replace(kept)
+            for side in (LOG, INDEX):  # of one that was kept before
+                beside(kept, side).unlink(missing_ok=True)
+            if _identity(_stat(self._log)) not in (None, self._identities[1]):
+                self._log.replace(beside(kept, LOG))
+        for side in (LOG, INDEX):
+            beside(self._path, side).unlink(missing_ok=True)
+
+    def _is_short(self, file: int, log: int) -> bool:
+        if file < _LEAST or (log and not self._has_head()):
+            return True  # the log: cut to nothing and then written to where its end was
+        is_whole = True
+        if file < self._file_size or log < self._log_size:
+            found = self._is_whole_on_disk(log)
+            if found is None:
+                return False  # not known yet: asked again
+            is_whole = found
+        if is_whole:
+            self._file_size, self._log_size = file, log
+        return not is_whole
+
+    def _has_head(self) -> bool:
+        try:
+            with self._log.open("rb", buffering=0) as log:
+                return log.read(len(_HEADS[0])) in _HEADS
+        except OSError:  # no descriptors, say: nothing is known
+            return True
+
+    def _is_whole_on_disk(self, log: int) -> bool | None:
+        """Whether another connection finds all pages; None where it cannot look."""
+        if 0 < log < self._log_size:
+            return False  # whoever empties it in good order leaves nothing
+        uri = f"file:{quote(str(self._path.absolute()))}?mode=rw"
+        try:
+            with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)) as db:
+                return db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        except sqlite3.DatabaseError as error:
+            code = error.sqlite_errorcode & 0xFF
+            return None if code in (*_PASSING, sqlite3.SQLITE_CANTOPEN) else False
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except OSError:
+        return None
+
+
+def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
+    return found and (found.st_dev, found.st_ino)
+
+
+def _size(found: os.stat_result | None) -> int:
+    return 0 if found is None else found.st_size
