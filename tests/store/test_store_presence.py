@@ -201,6 +201,21 @@ def test_log_that_others_empty_in_good_order_is_no_loss(
     assert len(journal.load()) == MANY + 4
 
 
+def test_remains_of_a_log_that_sqlite_passes_over_are_no_loss(path: Path) -> None:
+    with closing(StateStore.open(path)) as store:
+        store.commit([event()], now=1.0)
+    beside(path, LOG).write_bytes(b"\0" * 5000)  # after a power cut, say
+    with closing(StateStore.open(path)) as store:
+        store.recheck()
+        assert store.trouble is None
+        assert store.commit([event()], now=1.0) == 2
+        assert presence(store).lost() is None
+        size = beside(path, LOG).stat().st_size
+        cut_log(path)
+        os.truncate(beside(path, LOG), size)
+        assert presence(store).lost() == CUT
+
+
 def test_vacuum_by_others_is_no_loss(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with closing(StateStore.open(path)) as store:
         for _ in range(MANY):

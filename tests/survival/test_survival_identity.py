@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -133,6 +134,58 @@ def test_data_directory_that_goes_under_running_programs_is_said(place: Place) -
                 refused.errors
             )
         assert place.pids() == before
+
+
+def harm(file: Path, how: str) -> None:
+    """What others may do to a database under its program."""
+    if how == "linked":
+        file.symlink_to(file.rename(file.with_name("moved")))
+    else:
+        os.truncate(file if how == "cut" else file.with_name(f"{file.name}-wal"), 0)
+
+
+HARMS = {
+    "cut": "was cut short from outside",
+    "log cut": "was cut short from outside",
+    "linked": "was removed or replaced",
+}
+
+
+@pytest.mark.parametrize("how", HARMS)
+@pytest.mark.parametrize("program", ["up", "node run"])
+def test_journal_that_is_harmed_under_its_program_ends_no_task(  # S21
+    place: Place, program: str, how: str
+) -> None:
+    name = unique("kept")
+    with ExitStack() as stack:
+        if program == "node run":
+            stack.enter_context(place.manager())
+        with place.up() if program == "up" else linked(place) as first:
+            place.ask("service", "create", name, "--wait", "--", "sleep", "99d")
+            before = place.pids()
+            harm(place.data / "journal.sqlite", how)
+            told = f"journal.sqlite {HARMS[how]}; it has been written anew"
+            wait_until(lambda: told in first.errors, "it is written anew")
+            place.kill(first)
+        with place.up() if program == "up" else linked(place) as again:
+            place.wait_ready(name)
+            assert place.pids() == before
+            assert "no record" not in again.errors
+
+
+@pytest.mark.parametrize("how", HARMS)
+def test_state_that_is_harmed_under_its_manager_takes_no_edit(place: Place, how: str) -> None:
+    # S22
+    name = unique("kept")
+    with place.manager() as manager:
+        place.ask("service", "create", name, "--", "sleep", "99d")
+        harm(place.data / "manager.sqlite", how)
+        refused = run("service", "scale", name, "3", env=place.env)
+        assert refused.returncode != 0
+        assert f"it {HARMS[how]}; " in refused.stderr
+        assert place.inspect(name)["replicas"] == 1
+        assert f"it {HARMS[how]}; " in place.ask("status", status=1)
+        place.kill(manager)
 
 
 def test_copied_data_directory_is_refused_and_takes_no_task(place: Place) -> None:

@@ -37,6 +37,8 @@ class Presence:
         file, log = _stat(path), _stat(self._log)
         self._identities = _identity(file), _identity(log)
         self._file_size, self._log_size = _size(file), _size(log)
+        self._is_headed = False
+        self._is_headed = self._has_head()  # not: SQLite has passed over what was left there
         self._is_cut = False
 
     def lost(self) -> str | None:
@@ -55,6 +57,7 @@ class Presence:
             if size >= min(self._log_size, WAL_KEPT):
                 self._log_size = size
             self._file_size = max(self._file_size, _size(_stat(self._path)))
+            self._is_headed = self._is_headed or self._has_head()
 
     def began_anew(self) -> None:
         """The log was emptied by ourselves."""
@@ -77,7 +80,7 @@ class Presence:
             beside(self._path, side).unlink(missing_ok=True)
 
     def _is_short(self, file: int, log: int) -> bool:
-        if file < _LEAST or (log and not self._has_head()):
+        if file < _LEAST or (log and self._is_headed and not self._has_head()):
             return True  # the log: cut to nothing and then written to where its end was
         is_whole = True
         if file < self._file_size or log < self._log_size:
@@ -94,7 +97,7 @@ class Presence:
             with self._log.open("rb", buffering=0) as log:
                 return log.read(len(_HEADS[0])) in _HEADS
         except OSError:  # no descriptors, say: nothing is known
-            return True
+            return self._is_headed
 
     def _is_whole_on_disk(self, log: int) -> bool | None:
         """Whether another connection finds all pages; None where it cannot look."""
