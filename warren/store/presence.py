@@ -25,7 +25,12 @@ REPLACED = "was removed or replaced"
 CUT = "was cut short from outside"
 _LEAST = 512  # bytes: SQLite takes a file without a page for a new one, and removes its log
 _HEADS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # what a log begins with
-_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_CANTOPEN,
+)
 
 
 class Presence:
@@ -94,8 +99,11 @@ class Presence:
 
     def _has_head(self) -> bool:
         try:
-            with self._log.open("rb", buffering=0) as log:
-                return log.read(len(_HEADS[0])) in _HEADS
+            log = os.open(self._log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                return os.read(log, len(_HEADS[0])) in _HEADS
+            finally:
+                os.close(log)
         except OSError:  # no descriptors, say: nothing is known
             return self._is_headed
 
@@ -108,13 +116,13 @@ class Presence:
             with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)) as db:
                 return db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
         except sqlite3.DatabaseError as error:
-            code = error.sqlite_errorcode & 0xFF
-            return None if code in (*_PASSING, sqlite3.SQLITE_CANTOPEN) else False
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            return None if code in _PASSING else False
 
 
 def _stat(path: Path) -> os.stat_result | None:
     try:
-        return path.lstat()
+        return os.lstat(path)
     except OSError:
         return None
 
