@@ -250,7 +250,7 @@ class SqliteJournal:
     def _flush(self) -> None:
         if self.log.is_held or not (self._pending or self._is_node_due):
             return
-        if self._is_open and self._presence.lost() == CUT:
+        if self._is_open and self._presence.lost(is_quick=True) == CUT:
             return  # what is left would only be spoilt further; it is written anew with all of this
         try:
             write(self._db, self._node if self._is_node_due else None, self._pending)

@@ -46,11 +46,16 @@ class Presence:
         self._is_headed = self._has_head()  # not: SQLite has passed over what was left there
         self._is_cut = False
 
-    def lost(self) -> str | None:
-        """REPLACED, CUT or None. Cut stays cut: what SQLite knows of the file is wrong now."""
+    def lost(self, *, is_quick: bool = False) -> str | None:
+        """REPLACED, CUT or None. Cut stays cut: what SQLite knows of the file is wrong now.
+
+        Quick is without reading: what was cut in the very moment of a commit is seen later.
+        """
         file, log = _stat(self._path), _stat(self._log)
         if (_identity(file), _identity(log)) != self._identities:
             return REPLACED
+        if log and log.st_size and self._is_headed and not is_quick:
+            self._is_cut |= not self._has_head()  # cut to nothing and then written to further on
         self._is_cut = self._is_cut or self._is_short(_size(file), _size(log))
         return CUT if self._is_cut else None
 
@@ -85,8 +90,8 @@ class Presence:
             beside(self._path, side).unlink(missing_ok=True)
 
     def _is_short(self, file: int, log: int) -> bool:
-        if file < _LEAST or (log and self._is_headed and not self._has_head()):
-            return True  # the log: cut to nothing and then written to where its end was
+        if file < _LEAST:
+            return True
         is_whole = True
         if file < self._file_size or log < self._log_size:
             found = self._is_whole_on_disk(log)
