@@ -206,9 +206,10 @@ def _descriptors() -> set[str]:
 
 def test_a_program_that_uses_the_wire_ends_without_a_word(tmp_path: Path) -> None:
     text = """
-import sys, trio
+import logging, sys, trio
 from pathlib import Path
 from tests.transport.wire_links import serving, gate_to, Played
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # not what is slow on a busy machine
 
 async def main():
     served = serving("unix", Path(sys.argv[1]), gate_to(Played(last_event=1)))
