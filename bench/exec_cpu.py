@@ -27,7 +27,7 @@ from measure import Series, cpu_seconds, interleaved, report
 from warren.checks import run_check
 from warren.model.check import Argv, ExecCheck, Result
 from warren.model.identity import TaskId, instance_id
-from warren.model.seams import Launch, Target
+from warren.model.interfaces import Launch, Target
 from warren.model.service import ServiceSpec
 from warren.runtime.process import ProcessRuntime
 

@@ -22,10 +22,10 @@ from section import Section, milliseconds, percentile, table
 
 from warren.model.check import Argv, Check, Outcome, Result, Sample, TcpCheck
 from warren.model.duration import Duration
+from warren.model.interfaces import Target
 from warren.model.probe import Probe
-from warren.model.seams import Target
 from warren.model.service import ServiceSpec
-from warren.watch.garbage import begin_spreading
+from warren.resilience.collector import begin_spreading
 
 REPLICAS = 100
 INTERVAL = 10.0

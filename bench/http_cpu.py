@@ -28,10 +28,10 @@ import trio
 from measure import Series, cpu_seconds, interleaved, ratio, report
 
 from warren.checks import run_check
-from warren.checks.dial import call, numeric
-from warren.checks.parting import hang_up
 from warren.model.check import HttpCheck, Result
-from warren.model.seams import Target
+from warren.model.interfaces import Target
+from warren.net.closing import hang_up
+from warren.net.dial import call, numeric
 
 CONCURRENCY = 8
 RATE = 600  # probes a second

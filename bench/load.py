@@ -26,7 +26,7 @@ from warren.model.check import Argv, HttpCheck
 from warren.model.duration import Duration
 from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
-from warren.watch.garbage import begin_spreading
+from warren.resilience.collector import begin_spreading
 
 SERVICES = 60
 REPLICAS = 10

@@ -2,10 +2,10 @@
 
     python bench/planning.py [--rounds 5] [--scales 20] [--json FILE]
 
-    decide   the failure applied to the world, plan, lint, the plan applied: pure, no disk
+    decide   the failure applied to the state, plan, lint, the plan applied: pure, no disk
     do       `scale` by one: commit, plan, commit, push over a memory link, the new task started
 
-Nothing runs: instances are scripted. Worlds of all sizes take turns.
+Nothing runs: instances are scripted. Clusters of all sizes take turns.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from warren.model.cluster import Change, NodeRow, PutNode, PutService, PutTask, 
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Phase, Reason, TaskStatus
-from warren.rules.lint import lint
-from warren.rules.planner import plan
-from warren.rules.world import World
-from warren.watch.garbage import begin_spreading
+from warren.resilience.collector import begin_spreading
+from warren.scheduler.plan_lint import lint
+from warren.scheduler.planner import plan
+from warren.state.cluster_state import ClusterState
 
 SIZES = (100, 1_000, 10_000)
 START = 1_000_000.0  # wall time
 NODES = ("n1", "n2")
-FAILURES = 50  # in one world: each in a slot of its own, so that every one is its slot's first
-BOUND = 3.0  # times the smallest world's cost, at most
+FAILURES = 50  # in one cluster: each in a slot of its own, so that every one is its slot's first
+BOUND = 3.0  # times the smallest cluster's cost, at most
 SHAPES = ("one service", "services of one")
 END = End(reason=Reason.EXITED, message="exited with code 1", at=START, exit_code=1)
 
@@ -64,26 +64,26 @@ def decide(rounds: int) -> Taken:
     for number in range(rounds):
         print(f"planning, round {number + 1} of {rounds}", file=sys.stderr)
         for (shape, size), samples in taken.items():
-            world = world_of(shape, size)
+            cluster = cluster_of(shape, size)
             gc.collect()
-            samples += [seconds_of(world, row) for row in victims(world)]
+            samples += [seconds_of(cluster, row) for row in victims(cluster)]
     return taken
 
 
-def victims(world: World) -> list[TaskRow]:
-    rows = list(world.tasks.values())
+def victims(cluster: ClusterState) -> list[TaskRow]:
+    rows = list(cluster.tasks.values())
     return rows[:: len(rows) // FAILURES][:FAILURES]
 
 
-def seconds_of(world: World, row: TaskRow) -> float:
+def seconds_of(cluster: ClusterState, row: TaskRow) -> float:
     """What it takes to have decided on this task's failure."""
     status = msgspec.structs.replace(row.status, phase=Phase.FAILED, ready=False, last_end=END)
     failed = PutTask(msgspec.structs.replace(row, status=status))
     begun = time.perf_counter()
-    touched = world.apply([failed], world.generation + 1)
-    made = plan(world, touched, now=START, connected=NODES, lease=15.0)
-    problems = lint(world, made, connected=NODES)
-    world.apply(made.changes, world.generation + 1)
+    touched = cluster.apply([failed], cluster.generation + 1)
+    made = plan(cluster, touched, now=START, connected=NODES, lease=15.0)
+    problems = lint(cluster, made, connected=NODES)
+    cluster.apply(made.changes, cluster.generation + 1)
     taken = time.perf_counter() - begun
     placed = [c.row for c in made.changes if isinstance(c, PutTask) and c.row.node is not None]
     if problems or len(placed) != 1:
@@ -91,7 +91,7 @@ def seconds_of(world: World, row: TaskRow) -> float:
     return taken
 
 
-def world_of(shape: str, size: int) -> World:
+def cluster_of(shape: str, size: int) -> ClusterState:
     changes: list[Change] = [PutNode(node_row(name)) for name in NODES]
     replicas = size if shape == SHAPES[0] else 1
     for number in range(size // replicas):
@@ -99,9 +99,9 @@ def world_of(shape: str, size: int) -> World:
         row = ServiceRow(spec=wanted, version=1, revision=1, created_at=START, updated_at=START)
         changes.append(PutService(row))
         changes += running(wanted)
-    world = World()
-    world.apply(changes, 1)
-    return world
+    cluster = ClusterState()
+    cluster.apply(changes, 1)
+    return cluster
 
 
 def running(wanted: ServiceSpec) -> Iterator[PutTask]:
@@ -180,7 +180,7 @@ def section(decided: Taken, done: Mapping[int, Mapping[str, list[float]]]) -> Se
     return Section(
         title="One change among many tasks",
         text=(
-            "Decide: one task has failed; the world takes it, plan, lint, and the world takes the "
+            "Decide: one task has failed; the state takes it, plan, lint, and the state takes the "
             "plan. Scale: from the call to the new task's start, through SQLite, planner, memory "
             "link and node, with scripted instances. The answer to `scale` shows every task of "
             "the service as its node has it now, so it grows with the service. Medians; the last "

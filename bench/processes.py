@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from warren.cli.compose import Publish, open_supervisor
 from warren.node.supervisor import Supervisor
-from warren.watch.garbage import spread_collections
+from warren.resilience.collector import spread_collections
+from warren.wiring.parts import Publish, open_supervisor
 
 
 @asynccontextmanager

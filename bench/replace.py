@@ -29,7 +29,7 @@ from warren.model.check import Argv
 from warren.model.cluster import Entry
 from warren.model.duration import Duration
 from warren.model.identity import TaskId
-from warren.model.link import ClusterView
+from warren.model.rpc import ClusterView
 from warren.model.service import Restart, ServiceSpec
 from warren.transport.client import open_gate
 

@@ -29,17 +29,17 @@ from warren.manager.program import Manager, open_manager
 from warren.model.address import Address, UnixAddress
 from warren.model.check import Argv, Sample
 from warren.model.identity import TaskId
-from warren.model.link import Gate, NodeSession
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
+from warren.model.rpc import Gate, NodeSession
 from warren.model.service import ServiceSpec
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted
+from warren.resilience.collector import begin_spreading
 from warren.store.state import StateStore
 from warren.transport.client import open_gate
 from warren.transport.memory import memory_gate
 from warren.transport.server import serve_gate
-from warren.watch.garbage import begin_spreading
 
 TASKS = 500
 LOADS = ((1, 1), (64, 1), (1, TASKS))  # reports in flight, tasks in each

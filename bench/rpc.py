@@ -28,7 +28,7 @@ from measure import Series, interleaved, markdown, ratio
 from section import Bound, Section
 
 from warren.model.address import Address, parse_address
-from warren.model.link import Gate
+from warren.model.rpc import Gate
 from warren.transport.client import open_gate
 from warren.transport.portal import open_portal
 from warren.transport.schema import capnp, wire

@@ -11,15 +11,15 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
-from warren.checks.caps import Caps
+from warren.checks.concurrency import ConcurrencyCaps
 from warren.model.check import Argv, Check, Outcome, Result
+from warren.model.interfaces import CommandResult, Launch, Record, RunCheck, RunningInstance, Target
 from warren.model.probe import ProbeKind
-from warren.model.seams import CommandResult, Launch, Record, RunCheck, RunningInstance, Target
 from warren.model.task import End, Instance, Reason, TaskEvent, TaskStatus
 from warren.node.supervisor import Supervisor, open_supervision
-from warren.nursery.surroundings import Surroundings
+from warren.nursery.dependencies import Dependencies
 from warren.rules.probe import SLACK
-from warren.rules.schedule import phase
+from warren.rules.probe_timing import phase
 from warren.store.journal import MemoryJournal
 
 PORT = "number"  # the port every task asks for; its number tells the meter which task it is
@@ -147,10 +147,10 @@ _END = End(reason=Reason.EXITED, message="exited with code 0", at=0.0, exit_code
 def supervision(meter: Meter) -> AbstractAsyncContextManager[Supervisor]:
     """A supervisor on scripted instances; its checks and ports go through the meter."""
     return open_supervision(
-        Surroundings(
+        Dependencies(
             node="bench",
             runtime=ScriptedRuntime(),
-            check=Caps(meter),
+            check=ConcurrencyCaps(meter),
             ports=meter,
             journal=MemoryJournal(),
             publish=_unheard,

@@ -17,18 +17,18 @@ from pathlib import Path
 import trio
 from scripted import ScriptedRuntime
 
-from warren.checks.caps import Caps
+from warren.checks.concurrency import ConcurrencyCaps
 from warren.manager.program import Manager, open_manager
 from warren.model.check import Check, Outcome, Result
 from warren.model.errors import NotFoundError
-from warren.model.link import Gate
-from warren.model.seams import Growing, Target
+from warren.model.interfaces import Growing, Target
+from warren.model.rpc import Gate
 from warren.model.service import ServiceSpec
 from warren.model.task import EventKind, TaskEvent, TaskStatus
 from warren.model.view import LogPiece, LogWanted, SlotName
 from warren.node.program import open_node
-from warren.nursery.surroundings import Surroundings
-from warren.runtime.ports import PortAllocator
+from warren.nursery.dependencies import Dependencies
+from warren.runtime.port_allocator import PortAllocator
 from warren.store.journal import SqliteJournal
 from warren.store.state import StateStore
 from warren.transport.memory import memory_gate
@@ -101,13 +101,13 @@ class Staged:
             await self._changed.wait()
 
     async def _settle(self, name: str, replicas: int) -> None:
-        """Until the books say so too, and nobody writes any more."""
+        """Until the commit log says so too, and nobody writes any more."""
         assert self.manager is not None
         await self._reach(name, replicas)
-        books = self.manager.books
+        commit_log = self.manager.commit_log
         before = -1
-        while before != books.world.generation:
-            before = books.world.generation
+        while before != commit_log.cluster.generation:
+            before = commit_log.cluster.generation
             await trio.sleep(SETTLING)
 
 
@@ -121,10 +121,10 @@ async def open_staged(directory: Path) -> AsyncGenerator[Staged]:
     ):
         async with open_manager(store, wall=time.time) as manager:
             staged.manager = manager
-            around = Surroundings(
+            around = Dependencies(
                 node="bench",
                 runtime=ScriptedRuntime(),
-                check=Caps(_pass),
+                check=ConcurrencyCaps(_pass),
                 ports=PortAllocator(salt="bench"),
                 journal=journal,
                 publish=staged.publish,

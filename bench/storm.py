@@ -23,12 +23,12 @@ import trio
 from section import Bound, Section, milliseconds, percentile, table
 from staging import open_staged
 
-from warren.cli.compose import open_manager_here, open_node_here
 from warren.model.check import Argv
-from warren.model.link import Gate
+from warren.model.rpc import Gate
 from warren.model.service import ServiceSpec
+from warren.resilience.collector import spread_collections
 from warren.transport.memory import memory_gate
-from warren.watch.garbage import spread_collections
+from warren.wiring.parts import open_manager_here, open_node_here
 
 STALL_BOUND = 0.1  # seconds
 ANSWER_BOUND = 1.0

@@ -1,16 +1,16 @@
 @0xdfe90e92bb388d19;
-# Warren's wire: what supervisors, the manager, and anybody else say to each other. How to connect,
+# Warren's wire: between supervisors, the manager, and any other client. How to connect,
 # errors, long polls and limits are in docs/protocol.md.
 #
-# Ordinals are append-only: a field, an enumerant or a method once given stays, with its number and
+# Ordinals are append-only: a field, an enumerant or a method, once added, stays with its number and
 # its type; what is new gets the next number, and a reader of an older message sees its default.
-# tests/transport/ordinals.txt records them, and a test holds it.
+# tests/transport/ordinals.txt records them, and a test checks it.
 #
 # Conventions
 #   Durations are seconds; "wall" is wall time in seconds since 1970-01-01 UTC.
 #   Text is UTF-8. A Text, list or struct marked "null: ..." may be left out (a null pointer).
 #   A union whose first member is `unset` is a value that may be missing.
-#   Defaults here are Warren's defaults: who sets nothing gets them.
+#   Defaults here are Warren's defaults: a field that is not set has them.
 #   Lists that stand for mappings (env, headers, ports) keep their order; a name stands once, but
 #   that a header may be given several times.
 
@@ -26,7 +26,7 @@ struct TaskId {
 struct Pair {
   name @0 :Text;
   value @1 :Text;    # null where it is hidden
-  hidden @2 :Bool;   # a value that a view does not tell; refused in a spec that is asked for
+  hidden @2 :Bool;   # a value that a view does not show; refused in a requested spec
 }
 
 struct NamedPort {
@@ -177,7 +177,7 @@ enum ProbeKind {
 }
 
 enum Verdict {
-  unknown @0;                   # startup's before its verdict; nothing runs that could be asked
+  unknown @0;                   # startup's before its verdict; or nothing runs
   healthy @1;
   unhealthy @2;
 }
@@ -237,7 +237,7 @@ struct End {
   message @1 :Text;             # a sentence for people
   at @2 :Float64;               # wall
   exitCode :union {
-    unset @3 :Void;             # a signal ended it, or nobody knows
+    unset @3 :Void;             # a signal ended it, or it is unknown
     value @4 :Int32;
   }
   signal @5 :Text;              # such as SIGKILL; null: none
@@ -273,7 +273,7 @@ struct TaskStatus {
     value @10 :Float64;
   }
   probes @11 :List(ProbeHealth);
-  revision @12 :Int64;          # of the spec it runs by, as assigned; 0: its node knows of none
+  revision @12 :Int64;          # of the spec it runs by, as assigned; 0: its node has none
   isProving @13 :Bool;          # probes it was given while it ran have no verdict yet
 }
 
@@ -289,7 +289,7 @@ enum EventKind {
   ended @8;
   restarting @9;
   finished @10;
-  probesChanged @11;            # told only where `Assignment.revision` is
+  probesChanged @11;            # sent only where `Assignment.revision` is
 }
 
 struct TaskEvent {
@@ -301,7 +301,7 @@ struct TaskEvent {
 }
 
 struct Told {
-  # An event, with the task's sequence at that moment: what was told twice is kept once.
+  # An event, with the task's sequence at that moment: a repeated one is kept once.
   sequence @0 :Int64;
   event @1 :TaskEvent;
 }
@@ -312,15 +312,15 @@ struct Report {
   isWhole @2 :Bool;               # these are all tasks of the node
 }
 
-# ---- What a node is told ----
+# ---- What a node receives ----
 
 struct NodeHello {
   name @0 :Text;
   id @1 :Text;                  # the data directory's own
   epoch @2 :Int64;              # as given in an earlier session of this process; 0: the first
   warren @3 :Text;              # version
-  manager @4 :Text;             # the id of the manager it belongs to; empty: it has met none
-  containment @5 :Text;         # how it keeps what a task starts together; empty: not told
+  manager @4 :Text;             # the id of the manager it belongs to; empty: it has had none
+  containment @5 :Text;         # how it keeps what a task starts together; empty: not sent
 }
 
 enum Desired {
@@ -348,7 +348,7 @@ struct Assignments {
   tasks @3 :List(Assignment);   # all, or the new and the changed
   removed @4 :List(TaskId);     # no longer the node's
   services @5 :List(Text);      # with `base` 0: every service there is
-  purged @6 :List(Text);        # services that are no more
+  purged @6 :List(Text);        # services that are gone
   kept @7 :List(Text);          # with `base` 0: services to be left as they are, tasks and logs
 }
 
@@ -414,9 +414,9 @@ struct NodeView {
   }
   warren @5 :Text;              # version
   tasks @6 :Int64;              # that have not ended
-  conditions @7 :List(NodeCondition);  # as it last told; none without a session
+  conditions @7 :List(NodeCondition);  # as last reported; none without a session
   containment @8 :Text;         # as in `NodeHello`; empty without a session
-  places @9 :List(CheckPlaces); # as it last told; none without a session
+  places @9 :List(CheckPlaces); # as last reported; none without a session
 }
 
 struct Entry {
@@ -444,7 +444,7 @@ struct Applied {
 }
 
 struct LogMark {
-  # What a node has seen of the output: by then it was written up to there.
+  # A node's observation of the output: by this time it was written up to this offset.
   at @0 :Float64;               # wall, by the node's clock
   offset @1 :Int64;             # from the chunk's first byte; may lie behind its last
   task @2 :Text;                # such as web.2#7: its instance began there; empty: a time alone
@@ -459,7 +459,7 @@ struct LogChunk {
 }
 
 struct LogWanted {
-  # What of a slot's output is asked for.
+  # The part of a slot's output that is asked for.
   service @0 :Text;
   slot @1 :Int64;
   node @2 :Text;                # that has it
@@ -473,7 +473,7 @@ struct LogWanted {
 }
 
 struct LogPiece {
-  # The answer to one of several.
+  # The answer to one of several requests.
   index @0 :UInt32;             # into what was asked
   chunk @1 :LogChunk;
   absent @2 :Text;              # why there is none now; empty: there is
@@ -549,8 +549,8 @@ interface ClusterView {
   status @8 () -> (status :ManagerStatus);
 
   output @9 (wanted :List(LogWanted), wait :Bool) -> (pieces :List(LogPiece));
-  # What follows in the output of several slots, at most 64, of any nodes: of those where there is
-  # something, or a reason why there is nothing to be had. With `wait` it answers when there is.
+  # What follows in the output of several slots, at most 64, of any nodes: of those that have
+  # some, or a reason why none can be read. With `wait` it answers when there is any.
 
   keptLogs @10 (service :Text) -> (kept :KeptLogs);
   # Which slots have output, and where; also those that are no longer wanted.
@@ -573,29 +573,29 @@ interface Cluster extends (ClusterView) {
   remove @4 (name :Text) -> ();
 
   apply @5 (specs :List(ServiceSpec), prune :Bool, dryRun :Bool) -> (applied :List(Applied));
-  # Make these services so, in one transaction; with `prune` remove all others.
+  # Create or change these services, in one transaction; with `prune` remove all others.
 
   removeNode @6 (name :Text, force :Bool) -> ();
   # Forget a node that is down, or any with `force`; its tasks are replaced elsewhere.
 }
 
 interface NodeSession {
-  # What one node may do.
+  # The methods of one node's session.
 
   reportTaskHealth @0 (report :Report) -> ();
   # Answers when it is durable.
 
   renew @1 (conditions :List(NodeCondition), places :List(CheckPlaces)) -> ();
-  # The node is still there, what is not well with it now: at most 32, the rest is dropped; and how
+  # The node is still there; its present conditions, at most 32, the rest is dropped; and how
   # its places for checks are taken.
 
   leave @2 () -> ();
   # The node's supervisor stops in order: the session ends, and that is noted when it answers. Its
-  # lease runs all the same.
+  # lease still runs.
 }
 
 interface Agent {
-  # A node's supervisor, in the manager's hands.
+  # A node's supervisor, as called by the manager.
 
   assign @0 (assignments :Assignments) -> ();
   # Answers when it is written down. `conflict`: send everything, with `base` 0.

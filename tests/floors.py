@@ -14,21 +14,28 @@ from typing import NamedTuple
 FLOORS = {
     "model": 0,
     "rules": 1,
-    "watch": 1,
+    "resilience": 1,
     "process": 2,
+    "logs": 2,
+    "net": 2,
     "checks": 3,
     "runtime": 3,
     "store": 3,
     "transport": 3,
+    "manifest": 3,
+    "state": 3,
     "nursery": 4,
+    "scheduler": 4,
     "manager": 5,
     "node": 5,
-    "cli": 6,
+    "client": 6,
+    "wiring": 7,
+    "cli": 8,
 }
-ROOT = 7  # the package itself and what lies beside its `__init__.py`
+ROOT = 9  # the package itself and what lies beside its `__init__.py`
 LONGEST = 400  # lines of a file
 
-PURE = ("model", "rules")
+PURE = ("model", "rules", "state", "scheduler")
 IMPURE_MODULES = ("asyncio", "logging", "os", "random", "secrets", "socket", "time", "trio")
 HOMES = {  # an outside, and the packages that may touch it
     "asyncio": ("transport",),

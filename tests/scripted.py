@@ -9,7 +9,7 @@ from types import MappingProxyType
 import trio
 
 from warren.model.check import Argv, Check, Outcome, Result
-from warren.model.seams import (
+from warren.model.interfaces import (
     CannotRunError,
     CommandResult,
     Launch,

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from warren.cli import main
+from warren.manifest.service_file import FIELDS, load_file, load_text
 from warren.model.check import ExecCheck, HttpCheck, TcpCheck
 from warren.model.probe import Probe
 from warren.model.service import Resources, Restart, Stop
-from warren.model.specfile import FIELDS, load_file, load_text
 from warren.rules.lifecycle import diagram
 
 ROOT = Path(__file__).parent.parent

@@ -38,7 +38,7 @@ def tree(folder: Path, files: dict[str, str]) -> Path:
         ),
         pytest.param(
             {"rules/a.py": "def f():\n  from ..cli import b", "cli/b.py": ""},
-            "rules (floor 1) imports warren.cli.b (floor 6), above it",
+            "rules (floor 1) imports warren.cli.b (floor 8), above it",
             id="up-relative-inside-a-function",
         ),
         pytest.param(

@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from tests.model.specs import specs
 from tests.node.node_kit import FakeLogs
 from tests.scripted import ScriptedCheck, ScriptedPorts, ScriptedRuntime
-from warren.cli import shapes
+from warren.cli.render import to_json
 from warren.manager.program import open_manager
+from warren.manifest.service_file import dump_text, load_text
+from warren.manifest.yaml_text import write
 from warren.model.address import UnixAddress
 from warren.model.check import Argv
-from warren.model.link import Cluster
 from warren.model.probe import Probe
+from warren.model.rpc import Cluster
 from warren.model.service import Resources, ServiceSpec
-from warren.model.specfile import dump_text, load_text
-from warren.model.yamltext import write
 from warren.node.program import open_node
-from warren.nursery.surroundings import Surroundings
+from warren.nursery.dependencies import Dependencies
 from warren.store.journal import SqliteJournal
 from warren.store.state import StateStore
 from warren.transport.client import open_gate
@@ -88,7 +88,7 @@ async def cluster(directory: Path, journal: SqliteJournal) -> AsyncGenerator[Clu
     """A manager on SQLite, a node that holds tasks and runs nothing, and a client: all on wires."""
     address = UnixAddress(str(directory / "warren.sock"))
     runtime = ScriptedRuntime()
-    around = Surroundings(
+    around = Dependencies(
         node="n1",
         runtime=runtime,
         check=ScriptedCheck(),
@@ -128,8 +128,8 @@ async def test_any_spec_comes_back_from_the_whole_way(drawn: list[ServiceSpec]) 
                 while len(journal.load()) < tasks:  # noqa: ASYNC110 - a file wakes nobody
                     await trio.sleep(0.005)
             held = {record.id.service: record.spec for record in journal.load()}
-            views = [shapes.service(view, 0.0) for view in await operator.services()]
+            views = [to_json.service(view, 0.0) for view in await operator.services()]
     assert held == {name: spec for name, spec in wanted.items() if spec.replicas}
-    shown = json.loads(shapes.text(views))
+    shown = json.loads(to_json.text(views))
     file = write({"services": {view["name"]: view["spec"] for view in shown}})
     assert {spec.name: spec for spec in load_text(file)} == wanted

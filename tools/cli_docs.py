@@ -12,7 +12,7 @@ from cyclopts import App
 from cyclopts.argument import Argument
 
 from warren.cli.app import app
-from warren.cli.flags import GROUPS
+from warren.cli.options.service_flags import GROUPS
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 _WHERE = "Where the manager is"

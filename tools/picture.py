@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.text import Text
 
 from warren import load_file, open_supervisor
-from warren.cli.outlet import Outlet
-from warren.cli.screen import Screen
-from warren.cli.table import lines
+from warren.cli.live.layout import lines
+from warren.cli.live.screen import Screen
+from warren.cli.output_queue import Outlet
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus

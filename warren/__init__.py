@@ -13,13 +13,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from warren.cli.compose import open_supervisor
+    from warren.manifest.service_file import load_file
     from warren.model.check import Argv, ExecCheck, HttpCheck, TcpCheck
     from warren.model.duration import Duration
     from warren.model.errors import SpecError, WarrenError
     from warren.model.probe import Probe
     from warren.model.service import Restart, ServiceSpec, Stop
-    from warren.model.specfile import load_file
+    from warren.wiring.parts import open_supervisor
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "open_supervisor": "warren.cli.compose",
+    "open_supervisor": "warren.wiring.parts",
     "Argv": "warren.model.check",
     "ExecCheck": "warren.model.check",
     "HttpCheck": "warren.model.check",
@@ -52,7 +52,7 @@ _HOMES = {
     "Restart": "warren.model.service",
     "ServiceSpec": "warren.model.service",
     "Stop": "warren.model.service",
-    "load_file": "warren.model.specfile",
+    "load_file": "warren.manifest.service_file",
 }
 
 

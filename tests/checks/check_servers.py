@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from warren.checks import Checker, LoopLag
-from warren.model.seams import Target
+from warren.model.interfaces import Target
 
 Handler = Callable[[trio.abc.Stream], Awaitable[None]]
 # Its monitor watches no loop, so a busy machine turns no awaited fail into an error.

@@ -6,7 +6,7 @@ import pytest
 
 from warren.checks import Checker, LoopLag, run_check
 from warren.model.check import DETAIL_LIMIT, Argv, ExecCheck, Outcome, Result
-from warren.model.seams import CannotRunError, CommandResult, Target
+from warren.model.interfaces import CannotRunError, CommandResult, Target
 
 CHECK = ExecCheck(Argv(("pg_isready", "-q")))
 

@@ -30,10 +30,10 @@ from check_servers import (
     sockets_of,
 )
 
-from warren.checks import Checker, HttpChecker, LeanTransport, run_check
-from warren.checks.parting import LINGER, Frequency
+from warren.checks import Checker, HttpChecker, ProbeTransport, run_check
 from warren.model.check import HttpCheck, Outcome, Result, Scheme, StatusRange
-from warren.model.seams import Target
+from warren.model.interfaces import Target
+from warren.net.closing import LINGER, DialRate
 
 TIME = 5.0  # seconds; enough for any answer that does come
 SHORT = 0.2  # seconds; for answers that never come
@@ -451,7 +451,7 @@ async def test_http_without_descriptors_is_an_error() -> None:
 
 async def test_http_leaves_no_time_wait_behind_where_it_asks_very_often() -> None:
     # The server holds on, so it is us who close first (S11): 600 a second must not use up ports.
-    checker = Checker(transport=LeanTransport(frequency=Frequency(often=0)))
+    checker = Checker(transport=ProbeTransport(frequency=DialRate(often=0)))
     async with serving(answering(OK, then="hold")) as target:
         check = HttpCheck()
         before = sockets_of(target.ports["http"]).count("06")  # of an earlier test with this port

@@ -19,7 +19,7 @@ PROGRAM = """
 import sys, trio
 from warren.checks import run_check
 from warren.model.check import Argv, ExecCheck, HttpCheck, Scheme, TcpCheck
-from warren.model.seams import CommandResult, Target
+from warren.model.interfaces import CommandResult, Target
 
 kind, port = sys.argv[1], int(sys.argv[2])
 check = {

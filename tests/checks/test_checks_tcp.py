@@ -24,11 +24,11 @@ from check_servers import (
 )
 
 from warren.checks import run_check
-from warren.checks.dial import Address, call, connected
-from warren.checks.parting import LINGER, Frequency
 from warren.checks.tcp import TcpChecker
 from warren.model.check import Result, TcpCheck
-from warren.model.seams import Target
+from warren.model.interfaces import Target
+from warren.net.closing import LINGER, DialRate
+from warren.net.dial import Address, call, connected
 
 TIME = 5.0
 
@@ -76,7 +76,7 @@ async def test_tcp_is_a_pass_though_the_server_never_closes() -> None:
 
 async def test_tcp_resets_an_address_that_is_asked_very_often() -> None:
     now = [0.0]
-    checker = TcpChecker(frequency=Frequency(often=3, clock=lambda: now[0]))
+    checker = TcpChecker(frequency=DialRate(often=3, clock=lambda: now[0]))
     endings: list[Ending] = []
 
     async def watch(stream: trio.abc.Stream) -> None:
@@ -160,7 +160,7 @@ async def test_tcp_a_call_to_oneself_is_refused(monkeypatch: pytest.MonkeyPatch)
         sock.connect_ex(address.sockaddr)
         return sock
 
-    monkeypatch.setattr("warren.checks.dial.call", call_from_the_same_port)
+    monkeypatch.setattr("warren.net.dial.call", call_from_the_same_port)
     with pytest.raises(ConnectionRefusedError):
         closing(await connected(Address(socket.AF_INET, ("127.0.0.1", port))))
 
@@ -174,7 +174,7 @@ async def test_tcp_unreachable_is_a_fail_and_no_local_port_an_error(
     def no_port(_address: Address) -> socket.socket:
         raise OSError(99, "Cannot assign requested address")
 
-    monkeypatch.setattr("warren.checks.dial.call", no_port)
+    monkeypatch.setattr("warren.net.dial.call", no_port)
     outcome = await run_check(TcpCheck(port=80), Target(), timeout=1)
     assert outcome.result is Result.ERROR
 
@@ -210,7 +210,7 @@ async def test_tcp_passes_where_the_server_accepts_and_resets_at_once(
             close(accepted, caller)
             return caller
 
-        monkeypatch.setattr("warren.checks.dial.call", call_and_be_reset)
+        monkeypatch.setattr("warren.net.dial.call", call_and_be_reset)
         port = server.getsockname()[1]
         outcome = await run_check(TcpCheck(port=port, host=host), Target(), timeout=TIME)  # S12
     assert (outcome.result, outcome.detail) == (Result.PASS, "connected")

@@ -20,9 +20,9 @@ from check_servers import (
     serving,
 )
 
-from warren.checks import Checker, LeanTransport, run_check
+from warren.checks import Checker, ProbeTransport, run_check
 from warren.model.check import HttpCheck, Outcome, Result, Scheme
-from warren.model.seams import Target
+from warren.model.interfaces import Target
 
 TIME = 5.0
 SHORT = 0.2
@@ -43,7 +43,7 @@ def knowing() -> ssl.SSLContext:
     return context
 
 
-KNOWING = Checker(transport=LeanTransport(authorities=knowing))
+KNOWING = Checker(transport=ProbeTransport(authorities=knowing))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

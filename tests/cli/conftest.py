@@ -35,7 +35,7 @@ def person(
     def fake_open(_address: str) -> AbstractAsyncContextManager[FakeCluster]:
         return opened(cluster)
 
-    monkeypatch.setattr("warren.cli.client.open_cluster", fake_open)
+    monkeypatch.setattr("warren.client.connect.open_cluster", fake_open)
     for name in ("WARREN_ADDR", "WARREN_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
     return Person(cluster, capfdbinary)

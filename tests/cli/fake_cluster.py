@@ -28,8 +28,8 @@ from warren.model.errors import (
     SpecError,
 )
 from warren.model.identity import TaskId
-from warren.model.link import EVENTS_AT_ONCE
 from warren.model.probe import ProbeKind
+from warren.model.rpc import EVENTS_AT_ONCE
 from warren.model.service import ServiceSpec
 from warren.model.task import Instance, Phase, TaskStatus
 from warren.model.view import (

@@ -12,11 +12,11 @@ from support_up import marked, unique
 
 import warren
 from warren import Argv, ExecCheck, Probe, ServiceSpec, SpecError, WarrenError, open_supervisor
-from warren.cli import compose
-from warren.cli.datadir import default_data_dir
-from warren.cli.groups import unwrapped
 from warren.model.duration import Duration
 from warren.model.task import EventKind, TaskEvent, TaskStatus
+from warren.resilience.exception_groups import unwrapped
+from warren.wiring import parts
+from warren.wiring.data_dir import default_data_dir
 
 
 async def test_open_supervisor_runs_services_and_leaves_nothing() -> None:
@@ -87,9 +87,9 @@ def test_unwrapped_keeps_groups_of_many() -> None:
 
 
 def test_default_data_dir_is_where_such_things_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(parts.os, "geteuid", lambda: 0)
     assert default_data_dir() == Path("/var/lib/warren")
-    monkeypatch.setattr(compose.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(parts.os, "geteuid", lambda: 1000)
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("XDG_DATA_HOME", "relative/is/ignored")
     assert default_data_dir() == Path("/home/me/.local/share/warren")

@@ -9,7 +9,7 @@ import pytest
 from support_cluster import Place
 from support_up import run
 
-from warren.cli.datadir import default_data_dir
+from warren.wiring.data_dir import default_data_dir
 
 
 @pytest.mark.parametrize("words", [["up"], ["manager", "run"], ["node", "run"], ["db", "check"]])

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.rules.planning_kit import failure, node_row, service_row, spec, task_row
+from tests.scheduler.planning_kit import failure, node_row, service_row, spec, task_row
 from warren.cli import main
 from warren.model.cluster import Plan, PutNode, PutService, PutTask
 from warren.model.task import Phase
-from warren.rules.planner import plan
-from warren.rules.world import Touched, World
+from warren.scheduler.planner import plan
+from warren.state.cluster_state import ClusterState, Touched
 from warren.store.state import StateStore
 
 WELL = "manager.sqlite: well"
@@ -135,7 +135,9 @@ def test_db_check_finds_and_mend_forgets_what_cannot_be_planned_for(
     with closing(StateStore.open(database)) as store:
         store.commit([PutTask(msgspec.structs.replace(failed, status=status))], now=1.0)
 
-    def stumbling(world: World, touched: Touched, *, aside: Collection[str], **given: Any) -> Plan:
+    def stumbling(
+        world: ClusterState, touched: Touched, *, aside: Collection[str], **given: Any
+    ) -> Plan:
         """Has a bug that a failed task of `web` brings out."""
         rows = [] if "web" in aside else world.of_service("web")
         if any(row.phase is Phase.FAILED for row in rows):
@@ -161,7 +163,9 @@ def test_db_check_finds_what_cannot_be_planned_for_beyond_the_first_plans(
         rows = [PutService(service_row(spec(n, most))) for n, most in (("many", 900), ("web", 3))]
         store.commit(rows, now=1.0)
 
-    def stumbling(world: World, touched: Touched, *, aside: Collection[str], **given: Any) -> Plan:
+    def stumbling(
+        world: ClusterState, touched: Touched, *, aside: Collection[str], **given: Any
+    ) -> Plan:
         """Has a bug that the third task of `web` brings out."""
         if "web" not in aside and len(world.of_service("web")) == 3:
             raise OverflowError("Python int too large")

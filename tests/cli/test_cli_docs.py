@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools.cli_docs import PAGE, page
-from warren.cli.flags import GROUPS
+from warren.cli.options.service_flags import GROUPS
 
 
 @pytest.fixture

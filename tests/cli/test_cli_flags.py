@@ -12,9 +12,9 @@ from flag_words import is_sayable, words
 from hypothesis import HealthCheck, given, settings
 
 from tests.model.specs import specs
-from warren.cli import edit
 from warren.cli.app import app
-from warren.cli.flagspec import Surroundings, new_spec
+from warren.cli.commands import service
+from warren.cli.options.service_spec import CallerContext, new_spec
 from warren.model.check import Argv, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
 from warren.model.duration import Duration
 from warren.model.errors import ConflictError
@@ -22,13 +22,13 @@ from warren.model.probe import Probe
 from warren.model.service import Condition, ServiceSpec
 
 replace = msgspec.structs.replace
-HERE = Surroundings(Path("/here"), {"FROM_HERE": "yes"})
+HERE = CallerContext(Path("/here"), {"FROM_HERE": "yes"})
 
 
 def asked(*arguments: str) -> ServiceSpec:
     """The spec that `warren service create` makes of its arguments."""
     command, bound, _ = app.parse_args(["service", "create", *arguments], exit_on_error=False)
-    assert command is edit.create
+    assert command is service.create
     bound.apply_defaults()
     return new_spec(bound.args[0], bound.args[1:], bound.kwargs["flags"], HERE)
 

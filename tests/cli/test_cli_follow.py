@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from fake_cluster import BORN, FakeCluster, Person, Step
 
-from warren.cli.slotlog import Following, SlotLog
+from warren.client.follow_logs import FollowedSlot, LogFollower
 from warren.model.check import Argv
 from warren.model.errors import LinkLostError
 from warren.model.service import ServiceSpec
@@ -104,7 +104,7 @@ def test_events_since_are_those(
 ) -> None:
     for _ in range(5):
         cluster.say("ready", "web.1#1")
-    monkeypatch.setattr("warren.cli.events.time.time", lambda: BORN + 4)
+    monkeypatch.setattr("warren.cli.commands.events.time.time", lambda: BORN + 4)
     assert person.types("events", "--since=2s", "--json") == 0
     assert [json.loads(line)["seq"] for line in person.out.splitlines()] == [3, 4, 5]
     assert person.types("events", "--since=soon") == 2
@@ -204,7 +204,7 @@ def test_following_events_since_goes_on_when_the_clock_was_set_back(
     for kind in ("old", "new"):
         cluster.say(kind, "web")
     cluster.script.extend([earlier, cut, earlier])
-    monkeypatch.setattr("warren.cli.events.time.time", lambda: BORN + 1.5)
+    monkeypatch.setattr("warren.cli.commands.events.time.time", lambda: BORN + 1.5)
     assert person.types("events", "--follow", "--since=1s", "--json") == INTERRUPTED
     assert [json.loads(line)["kind"] for line in person.out.splitlines()] == ["new", "late", "late"]
 
@@ -403,10 +403,10 @@ async def test_following_logs_waits_for_a_node_that_does_not_answer_and_says_so_
     web.silent["n2"] = 6
     heard: list[str] = []
     async with trio.open_nursery() as nursery:
-        following = Following(web, nursery, heard.append)
+        following = FollowedSlot(web, nursery, heard.append)
         for node in ("n1", "n2"):
             wanted = LogWanted(service="web", slot=1, node=node)
-            following.add(SlotLog(wanted, lambda chunk: heard.append(chunk.data.decode())))
+            following.add(LogFollower(wanted, lambda chunk: heard.append(chunk.data.decode())))
         await trio.sleep(20)
         web.write("web", 1, b"three\n", node="n2")
         await trio.testing.wait_all_tasks_blocked()
@@ -426,9 +426,9 @@ async def test_following_many_logs_asks_for_64_in_a_call(
 ) -> None:
     heard: list[int] = []
     async with trio.open_nursery() as nursery:
-        following = Following(web, nursery, lambda said: None)
+        following = FollowedSlot(web, nursery, lambda said: None)
         for slot in range(1, 1101):
-            log = SlotLog(
+            log = LogFollower(
                 LogWanted(service="web", slot=slot, node="n1"),
                 lambda chunk, slot=slot: heard.append(slot) if chunk.data else None,
             )

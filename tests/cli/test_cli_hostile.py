@@ -69,8 +69,8 @@ def tame(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.chdir(tmp_path)
     for place in (
-        "warren.cli.up._run", "warren.cli.up._reporter",
-        "warren.cli.programs.until_stopped", "warren.cli.programs._log_to_stderr",
+        "warren.cli.commands.up._run", "warren.cli.commands.up._reporter",
+        "warren.cli.commands.run.until_stopped", "warren.cli.commands.run._log_to_stderr",
     ):  # fmt: skip
         monkeypatch.setattr(place, done)
     monkeypatch.setattr("warren.checks.run_check", answer)
@@ -90,7 +90,7 @@ def test_no_words_end_in_a_traceback(
     def fake_open(_address: str) -> AbstractAsyncContextManager[FakeCluster]:
         return opened(cluster)
 
-    monkeypatch.setattr("warren.cli.client.open_cluster", fake_open)
+    monkeypatch.setattr("warren.client.connect.open_cluster", fake_open)
     monkeypatch.setattr("sys.stdin", io.StringIO("services: {web: {command: [run]}}"))
     status = person.types_raw(*words)
     assert status in STATUSES

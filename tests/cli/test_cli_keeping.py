@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.processes import wait_until
-from warren.cli import keeping
-from warren.cli.compose import open_supervisor
 from warren.model.check import Argv
 from warren.model.duration import Duration
 from warren.model.service import Restart, ServiceSpec
-from warren.store import log
+from warren.store import wal
+from warren.wiring import data_dir_watch
+from warren.wiring.parts import open_supervisor
 
 
 async def test_journal_stays_short_while_a_service_is_started_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(log, "LONG", 1 << 17)
+    monkeypatch.setattr(data_dir_watch, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(wal, "LONG", 1 << 17)
     sizes = [0]
     restart = Restart(max_attempts=1000, delay=Duration(0), max_delay=Duration(0))
     spec = ServiceSpec(name="brief", command=Argv(("true",)), restart=restart)

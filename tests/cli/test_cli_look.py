@@ -10,17 +10,17 @@ import msgspec
 import pytest
 from fake_cluster import BORN, FakeCluster, Person, sample
 
-from warren.cli import columns
-from warren.cli.words import stamp
+from warren.cli.render import table
+from warren.client.phrases import stamp
+from warren.manifest.service_file import load_text
 from warren.model.check import Argv, ExecCheck, HttpCheck, Result, TcpCheck
+from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Desired
 from warren.model.condition import NodeCondition
 from warren.model.duration import Duration
 from warren.model.identity import TaskId
-from warren.model.places import CheckPlaces
 from warren.model.probe import Probe, ProbeKind, Verdict
 from warren.model.service import Condition, Restart, ServiceSpec
-from warren.model.specfile import load_text
 from warren.model.task import End, Phase, ProbeStatus, Reason
 from warren.model.view import NodeState, NodeView
 
@@ -504,13 +504,13 @@ def test_status_of_what_is_not_well_is_1_with_a_line_for_each(
 
 
 def test_columns_are_aligned_whatever_the_text() -> None:
-    assert columns.table(["A", "B"], [["xy", "1"], ["日本", "2"], ["é", "3"]]) == [
+    assert table.table(["A", "B"], [["xy", "1"], ["日本", "2"], ["é", "3"]]) == [
         "A     B",
         "xy    1",
         "日本  2",
         "é     3",
     ]
-    assert columns.aligned([]) == []
+    assert table.aligned([]) == []
 
 
 @pytest.mark.parametrize(
@@ -518,7 +518,7 @@ def test_columns_are_aligned_whatever_the_text() -> None:
     [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("日本語", 4, "日…"), ("", 3, "")],
 )
 def test_lines_are_cut_to_the_columns_of_a_terminal(line: str, width: int, shown: str) -> None:
-    assert columns.cut(line, width) == shown
+    assert table.cut(line, width) == shown
 
 
 @pytest.mark.parametrize(
@@ -531,7 +531,7 @@ def test_lines_are_cut_to_the_columns_of_a_terminal(line: str, width: int, shown
     ],
 )
 def test_lines_go_on_below_where_a_terminal_ends(line: str, width: int, shown: list[str]) -> None:
-    assert columns.wrap(line, width) == shown
+    assert table.wrap(line, width) == shown
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from support_up import PATIENCE, Command, run, wait_until
 
 AS_NOBODY = """
 import os, sys
-import warren.cli.look, warren.transport.client, warren.transport.codec
+import warren.cli.commands.show, warren.transport.client, warren.transport.codec
 from warren.cli import main
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from warren.cli.outlet import LineQueue, Outlet
+from warren.cli.output_queue import LineQueue, Outlet
 
 
 async def test_outlet_writes_all_to_a_slow_and_non_blocking_reader() -> None:

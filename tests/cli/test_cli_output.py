@@ -116,5 +116,5 @@ def test_up_logs_to_standard_error_from_the_level_asked_for(file: Path, data: Pa
     with up(file, data) as command:
         command.read_until(f"{name}: 1/1 healthy")
         assert len(marked(name)) == 1
-        said = r"\d\d:\d\d:\d\d warning warren\.supervisor: ended \S+, which no record knew of\n"
+        said = r"\d\d:\d\d:\d\d warning warren\.supervisor: ended \S+, which was in no record\n"
         assert re.fullmatch(said, command.errors)

@@ -202,4 +202,4 @@ def test_a_read_loads_nothing_it_does_not_need(env: dict[str, str], up: Command)
     )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"trio", "capnp"} <= loaded
-    assert loaded.isdisjoint({"yaml", "rich", "httpx", "sqlite3", "warren.cli.compose"})
+    assert loaded.isdisjoint({"yaml", "rich", "httpx", "sqlite3", "warren.wiring.parts"})

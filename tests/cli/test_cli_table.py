@@ -9,10 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warren.cli.board import Board
-from warren.cli.screen import Brush
-from warren.cli.table import View, chosen, lines, room_for_tasks
-from warren.cli.words import ago, event_json, event_line, last_sample, one_line, span, state_of, why
+from warren.cli.live.layout import View, chosen, lines, room_for_tasks
+from warren.cli.live.screen import TextStyle
+from warren.cli.live.summary import Summary
+from warren.client.phrases import (
+    ago,
+    event_json,
+    event_line,
+    last_sample,
+    one_line,
+    span,
+    state_of,
+    why,
+)
 from warren.model.check import Outcome, Result, Sample
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
@@ -163,7 +172,7 @@ def web(slot: int, **more: object) -> TaskStatus:
 
 
 def test_board_counts_the_newest_task_of_every_slot() -> None:
-    board = Board()
+    board = Summary()
     board.set_service("web", 2)
     assert str(board.health("web")) == "0/2 healthy"
     board.note(web(1, ready=True))
@@ -188,7 +197,7 @@ def test_board_counts_the_newest_task_of_every_slot() -> None:
 
 
 def test_board_counts_as_failed_what_nothing_follows() -> None:
-    board = Board()
+    board = Summary()
     board.set_service("web", 2, runs_once=True)
     board.note(web(1, phase=Phase.FAILED, last_end=CRASH))
     board.note(web(2, phase=Phase.CRASHED))
@@ -262,7 +271,7 @@ def test_table_keeps_the_age_of_a_long_outcome() -> None:
 
 
 def test_brush_paints_over_what_stands_and_anew_on_another_size() -> None:
-    brush = Brush()
+    brush = TextStyle()
     first = brush.paint(["a", "b", "c"], 80, 24)
     assert first == "\x1b[?2026h\x1b[?25l\ra\x1b[K\nb\x1b[K\nc\x1b[K\x1b[J\x1b[?2026l"
     assert brush.paint(["d"], 80, 24) == "\x1b[?2026h\r\x1b[2Ad\x1b[K\x1b[J\x1b[?2026l"

@@ -15,8 +15,8 @@ import pytest
 from support_up import TRAPPING, Command, marked, run, unique, up, wait_until, write_services
 
 from tests.store.staterows import SPEC, service_row, task_row
-from warren.cli.session import is_over
-from warren.manager.books import Books
+from warren.cli.live.up_session import is_over
+from warren.manager.commit_log import CommitLog
 from warren.model.cluster import DropService, PutService, PutTask
 from warren.model.task import Phase
 from warren.store.state import StateStore
@@ -338,14 +338,14 @@ def test_up_ends_when_the_last_of_its_services_is_removed(file: Path, data: Path
 def test_up_is_not_over_while_a_service_has_no_replicas() -> None:
     idle = msgspec.structs.replace(SPEC, name="idle", replicas=0)
     with closing(StateStore.open(None)) as store:
-        books = Books(store, now=lambda: 1.0)
-        assert is_over(books)
-        books.commit([PutService(service_row()), PutTask(task_row(phase=Phase.COMPLETE))])
-        assert is_over(books)
-        books.commit([PutService(service_row(idle))])
-        assert not is_over(books)
-        books.commit([DropService("idle")])
-        assert is_over(books)
+        commit_log = CommitLog(store, now=lambda: 1.0)
+        assert is_over(commit_log)
+        commit_log.commit([PutService(service_row()), PutTask(task_row(phase=Phase.COMPLETE))])
+        assert is_over(commit_log)
+        commit_log.commit([PutService(service_row(idle))])
+        assert not is_over(commit_log)
+        commit_log.commit([DropService("idle")])
+        assert is_over(commit_log)
 
 
 def test_up_goes_on_with_a_service_that_is_scaled_to_0(file: Path, data: Path) -> None:
@@ -380,17 +380,17 @@ def test_up_whose_jobs_are_complete_takes_a_first_ctrl_c_for_no_force(
 
 def test_up_is_not_over_while_a_service_is_set_aside_or_being_removed() -> None:
     with closing(StateStore.open(None)) as store:
-        books = Books(store, now=lambda: 1.0)
-        books.commit([PutService(service_row()), PutTask(task_row(phase=Phase.COMPLETE))])
-        assert is_over(books)
-        books.quarantine.add_service("web", "OverflowError")
-        assert not is_over(books)
-        books.quarantine.release_service("web")
-        assert is_over(books)
-        books.commit([PutService(service_row(is_removing=True))])
-        assert not is_over(books)
-        books.commit([DropService("web")])
-        assert is_over(books)
+        commit_log = CommitLog(store, now=lambda: 1.0)
+        commit_log.commit([PutService(service_row()), PutTask(task_row(phase=Phase.COMPLETE))])
+        assert is_over(commit_log)
+        commit_log.quarantine.add_service("web", "OverflowError")
+        assert not is_over(commit_log)
+        commit_log.quarantine.release_service("web")
+        assert is_over(commit_log)
+        commit_log.commit([PutService(service_row(is_removing=True))])
+        assert not is_over(commit_log)
+        commit_log.commit([DropService("web")])
+        assert is_over(commit_log)
 
 
 def test_up_says_that_its_data_directory_is_in_use(file: Path, data: Path) -> None:

@@ -6,11 +6,11 @@ from contextlib import closing
 
 import pytest
 import trio
-from test_manager_books import NOON, WEB, service_row, task_row
-from test_manager_desk import FakeAgent, FakeConnection, enroll
+from test_manager_commit_log import NOON, WEB, service_row, task_row
+from test_manager_dispatcher import FakeAgent, FakeConnection, enroll
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.rules.planning_kit import spec
+from tests.scheduler.planning_kit import spec
 from warren.manager.clock import LOOK_EVERY
 from warren.manager.program import open_manager
 from warren.model.cluster import PutService, PutTask
@@ -44,7 +44,7 @@ async def test_time_goes_on_from_the_clock_that_was_set_forward(autojump_clock: 
             running = TaskStatus(id=WEB, phase=Phase.RUNNING, sequence=3)
             await session.report_task_health(Report(statuses=(running,), events=(Told(3, event),)))
             assert [e.kind for e in await manager.operator.events(since=wall() - 600)] == ["ready"]
-            assert manager.books.now() == pytest.approx(wall())
+            assert manager.commit_log.now() == pytest.approx(wall())
             (node,) = await manager.operator.nodes()
             assert (node.state, node.conditions) == (NodeState.READY, ())
 
@@ -58,7 +58,7 @@ async def test_time_goes_neither_back_nor_after_a_small_difference(
         async with open_manager(store, wall=wall) as manager:
             wall.ahead = ahead
             await trio.sleep(2 * LOOK_EVERY)
-            assert manager.books.now() == pytest.approx(NOON + trio.current_time())
+            assert manager.commit_log.now() == pytest.approx(NOON + trio.current_time())
 
 
 async def test_no_lease_and_no_delay_runs_out_because_the_clock_was_set(  # S17, S20
@@ -74,13 +74,13 @@ async def test_no_lease_and_no_delay_runs_out_because_the_clock_was_set(  # S17,
             await trio.sleep(5)
             wall.ahead = SLEPT
             await trio.sleep(2 * LOOK_EVERY)
-            assert manager.books.now() == pytest.approx(wall())
+            assert manager.commit_log.now() == pytest.approx(wall())
             left = NOON + 40.0 + SLEPT
-            row = manager.books.world.tasks[WEB]
+            row = manager.commit_log.cluster.tasks[WEB]
             assert (row.not_before, row.status.restart_at) == (left, left)
             (node,) = await manager.operator.nodes()
             assert node.state is NodeState.UNREACHABLE
-            await trio.sleep(manager.desk.lease - 6)
+            await trio.sleep(manager.dispatcher.lease - 6)
             (node,) = await manager.operator.nodes()
             assert node.state is NodeState.DOWN
             lost_at = node.lost_at
@@ -89,9 +89,11 @@ async def test_no_lease_and_no_delay_runs_out_because_the_clock_was_set(  # S17,
             (node,) = await manager.operator.nodes()
             assert (node.state, node.lost_at) == (NodeState.DOWN, lost_at)
             await trio.sleep(39 - trio.current_time())
-            assert manager.books.world.tasks[WEB].status.pending_reason is None
+            assert manager.commit_log.cluster.tasks[WEB].status.pending_reason is None
             await trio.sleep(2)
-            assert manager.books.world.tasks[WEB].status.pending_reason is not None  # it was due
+            assert (
+                manager.commit_log.cluster.tasks[WEB].status.pending_reason is not None
+            )  # it was due
 
 
 async def test_time_stands_until_what_depends_on_it_can_be_written(
@@ -109,11 +111,11 @@ async def test_time_stands_until_what_depends_on_it_can_be_written(
             monkeypatch.setattr(store, "commit", full)
             wall.ahead = SLEPT
             await trio.sleep(2 * LOOK_EVERY)
-            assert manager.books.now() == pytest.approx(NOON + trio.current_time())
+            assert manager.commit_log.now() == pytest.approx(NOON + trio.current_time())
             assert manager.conditions.has("following the clock fails")
             monkeypatch.undo()
             await trio.sleep(20)
-            assert manager.books.now() == pytest.approx(wall())
+            assert manager.commit_log.now() == pytest.approx(wall())
             assert not manager.conditions.current()
 
 
@@ -135,7 +137,7 @@ async def test_what_is_not_on_disk_moves_with_the_clock(
             await wait_all_tasks_blocked()
             monkeypatch.undo()
             wall.ahead = SLEPT
-            await trio.sleep(manager.desk.lease - 4)
+            await trio.sleep(manager.dispatcher.lease - 4)
             states = {node.name: node.state for node in await manager.operator.nodes()}
             assert states == {"n1": NodeState.UNREACHABLE, "far": NodeState.REFUSING}
             await trio.sleep(5)

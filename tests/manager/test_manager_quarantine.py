@@ -11,8 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.manager.test_manager_desk import FakeAgent, enroll
-from tests.rules.planning_kit import spec
+from tests.manager.test_manager_dispatcher import FakeAgent, enroll
+from tests.scheduler.planning_kit import spec
 from tests.transport.test_transport_codec import read, written
 from warren.manager.program import Manager, open_manager
 from warren.manager.quarantine import isolate
@@ -29,8 +29,8 @@ from warren.model.task import (
     TaskEvent,
     TaskStatus,
 )
-from warren.rules.planner import plan
-from warren.rules.world import Touched, World
+from warren.scheduler.planner import plan
+from warren.state.cluster_state import ClusterState, Touched
 from warren.store.state import StateStore
 from warren.transport.memory import memory_gate
 
@@ -47,13 +47,15 @@ def status(task: str, phase: Phase = Phase.RUNNING, **fields: Any) -> TaskStatus
 
 
 def troubles(manager: Manager) -> list[str]:
-    return list(manager.books.quarantine.troubles())
+    return list(manager.commit_log.quarantine.troubles())
 
 
 async def test_service_that_cannot_be_planned_for_is_set_aside_and_the_others_go_on(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumbling(world: World, touched: Touched, *, aside: Collection[str], **given: Any) -> Plan:
+    def stumbling(
+        world: ClusterState, touched: Touched, *, aside: Collection[str], **given: Any
+    ) -> Plan:
         """Has a bug that a failed task of `bad` brings out."""
         rows = [] if "bad" in aside else world.of_service("bad")
         if any(row.phase is Phase.FAILED for row in rows):
@@ -69,20 +71,20 @@ async def test_service_that_cannot_be_planned_for_is_set_aside_and_the_others_go
             failed = [status(f"{name}.1#1", Phase.FAILED) for name in ("one", "bad", "two")]
             await session.report_task_health(Report(statuses=tuple(failed)))
             await wait_all_tasks_blocked()
-            current = {str(row.id) for row in manager.books.world.current("one")}
+            current = {str(row.id) for row in manager.commit_log.cluster.current("one")}
             assert current == {"one.1#2"}
-            assert [str(row.id) for row in manager.books.world.current("two")] == ["two.1#2"]
-            assert list(manager.books.quarantine.services) == ["bad"]
+            assert [str(row.id) for row in manager.commit_log.cluster.current("two")] == ["two.1#2"]
+            assert list(manager.commit_log.quarantine.services) == ["bad"]
             (said,) = (await manager.operator.status()).trouble
             assert said.startswith("service bad is set aside, nothing of it changes until it is")
             assert "OverflowError" in said
             await manager.operator.scale("one", 2)
             await wait_all_tasks_blocked()
-            assert len(manager.books.world.current("one")) == 2
+            assert len(manager.commit_log.cluster.current("one")) == 2
             monkeypatch.undo()
             await manager.operator.remove("bad")  # an edit has it tried again
             await wait_all_tasks_blocked()
-            assert "bad" not in manager.books.world.services
+            assert "bad" not in manager.commit_log.cluster.services
             assert troubles(manager) == []
 
 
@@ -100,7 +102,10 @@ async def test_report_that_cannot_be_written_is_acknowledged_and_told_of(
                 events=(Told(5, wrong),),
             )
             await session.report_task_health(report)
-            assert [row.status.ready for row in manager.books.world.current("web")] == [True, True]
+            assert [row.status.ready for row in manager.commit_log.cluster.current("web")] == [
+                True,
+                True,
+            ]
             assert "UnicodeEncodeError" in troubles(manager)[0]
             await session.report_task_health(Report(statuses=(status("web.1#1", sequence=6),)))
             assert troubles(manager) == []
@@ -114,7 +119,7 @@ async def test_report_that_is_taken_in_a_batch_that_fails_is_trouble_no_more(
             await manager.operator.create(spec("web", 2))
             session, _ = await enroll(manager, FakeAgent())
             for task in ("web.1#1", "web.2#1"):
-                manager.books.quarantine.add_report(task, "why")
+                manager.commit_log.quarantine.add_report(task, "why")
             wrong = TaskEvent(
                 at=1.0, task=TaskId("web", 1, 1), kind=EventKind.STARTED, message="\ud800"
             )
@@ -131,8 +136,8 @@ async def test_report_of_what_is_dropped_is_trouble_no_more(autojump_clock: Mock
             await manager.operator.create(spec("web-2"))
             await wait_all_tasks_blocked()
             for task in ("web.1#1", "web.2#1", "web-2.1#1"):
-                manager.books.quarantine.add_report(task, "why")
-            manager.books.commit([DropTask(TaskId("web", 1, 1))])
+                manager.commit_log.quarantine.add_report(task, "why")
+            manager.commit_log.commit([DropTask(TaskId("web", 1, 1))])
             assert [said.split()[4] for said in troubles(manager)] == ["web.2#1", "web-2.1#1"]
             await manager.operator.remove("web")
             await wait_all_tasks_blocked()
@@ -204,7 +209,7 @@ async def test_node_whose_row_cannot_be_read_enrols_anew(
         async with managed(store) as manager:
             assert troubles(manager)[0].startswith("node n1 is taken for lost until it enrols")
             await trio.sleep(1)
-            assert [str(row.id) for row in manager.books.world.current("web")] == ["web.1#1"]
+            assert [str(row.id) for row in manager.commit_log.cluster.current("web")] == ["web.1#1"]
             session, _ = await enroll(manager, FakeAgent())
             assert session.epoch == 2
             assert troubles(manager) == []
@@ -216,7 +221,7 @@ async def test_node_that_leaves_and_has_no_row_is_not_kept_waiting(
     with closing(StateStore.open(None)) as store:
         async with managed(store) as manager:
             session, _ = await enroll(manager, FakeAgent())
-            manager.books.commit([DropNode("n1")])
+            manager.commit_log.commit([DropNode("n1")])
             with trio.fail_after(1):
                 await session.leave()
 
@@ -266,7 +271,7 @@ async def test_what_follows_from_the_most_that_a_node_may_say_can_be_told(
                 view = await gate.view()
                 (service,) = await view.services()
                 assert service.tasks[0].slot_restarts == MOST_COUNTED
-                assert manager.books.world.current("web")[0].failed_before == MOST_COUNTED
+                assert manager.commit_log.cluster.current("web")[0].failed_before == MOST_COUNTED
                 assert [entry.kind for entry in await view.events()].count("replaced") == 3
                 for message in (service, *await view.events()):
                     assert read(written(message), type(message)) == message

@@ -8,11 +8,11 @@ from contextlib import closing
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.rules.planning_kit import node_row, service_row, spec, task_row
-from warren.manager.books import Books
+from tests.scheduler.planning_kit import node_row, service_row, spec, task_row
+from warren.manager.commit_log import CommitLog
 from warren.manager.reconciler import AT_ONCE, Reconciler
 from warren.model.cluster import Change, PutNode, PutService, PutTask
-from warren.rules.world import Touched
+from warren.state.cluster_state import Touched
 from warren.store.state import StateStore
 
 NOON = 1_000_000.0  # wall time
@@ -30,16 +30,16 @@ async def test_tasks_of_a_lost_node_are_moved_in_plans_of_bounded_size(
         sizes.append(sum(isinstance(change, PutTask) for change in changes))
 
     with closing(StateStore.open(None)) as store:
-        books = Books(store, now=lambda: NOON)
+        commit_log = CommitLog(store, now=lambda: NOON)
         nodes = [PutNode(node_row("n1", lost_at=NOON - 60)), PutNode(node_row("n2"))]
-        books.commit([*nodes, PutService(service_row(wanted)), *map(PutTask, rows)])
-        reconciler = Reconciler(books, connected=lambda: {"n2"}, lease=15.0)
-        books.on_commit.append(measure)
+        commit_log.commit([*nodes, PutService(service_row(wanted)), *map(PutTask, rows)])
+        reconciler = Reconciler(commit_log, connected=lambda: {"n2"}, lease=15.0)
+        commit_log.on_commit.append(measure)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reconciler.run)
             await wait_all_tasks_blocked()
             assert trio.current_time() == 0.0  # nothing else had to happen
             nursery.cancel_scope.cancel()
-        assert len(books.world.on_node("n2")) == REPLICAS
+        assert len(commit_log.cluster.on_node("n2")) == REPLICAS
         assert max(sizes) <= AT_ONCE + 1  # one that is moved is two rows
         assert len(sizes) >= 2 * REPLICAS // (AT_ONCE + 1)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from warren.manifest.service_file import load_file, load_text
+from warren.manifest.yaml_text import BUDGET, DEEPEST
 from warren.model.decode import DecodeError, from_json
 from warren.model.errors import FieldError, SpecError, shown
 from warren.model.service import ServiceSpec
-from warren.model.specfile import load_file, load_text
 from warren.model.task import TaskRecord
-from warren.model.yamltext import BUDGET, DEEPEST
 
 SPEC_FIELDS = (
     "command, image, replicas, env, user, new_privileges, cwd, ports, health, startup, liveness, "
@@ -51,7 +51,7 @@ FIELDS = [
     ("env: {A: x, B: 1}", "env.B: 1: want a string (quote it)"),
     ("env: {A: true}", "env.A: True: want a string (quote it)"),
     ("env: {A: 1.5}", "env.A: 1.5: want a string (quote it)"),
-    ("env: {A: }", "env.A: want a value (null stands for one that was hidden from who read it)"),
+    ("env: {A: }", "env.A: want a value (null stands for one hidden from the reader)"),
     ("env: {a.b: 1}", "env.a.b: 1: want a string (quote it)"),
     ('env: {A: "\\0"}', f"env.A: '\\x00': {TEXT}"),
     ('env: {a.7: "\\0"}', f"env.a.7: '\\x00': {TEXT}"),

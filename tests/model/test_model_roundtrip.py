@@ -7,12 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.model.specs import WEIRD, records, specs, words
+from warren.manifest.service_file import dump_text, load_text
+from warren.manifest.yaml_text import Document, write
 from warren.model.check import Argv
 from warren.model.decode import from_json, plain, to_json
 from warren.model.service import ServiceSpec
-from warren.model.specfile import dump_text, load_text
 from warren.model.task import TaskRecord
-from warren.model.yamltext import Document, write
 
 generous = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

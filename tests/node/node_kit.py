@@ -11,17 +11,17 @@ import trio
 import yaml
 
 from tests.scripted import ScriptedCheck, ScriptedPorts, ScriptedRuntime
-from warren.checks.caps import Caps
+from warren.checks.concurrency import ConcurrencyCaps
+from warren.manifest.service_file import load_text
 from warren.model.cluster import Desired
 from warren.model.identity import TaskId
+from warren.model.interfaces import Growing, Journal, RunCheck
 from warren.model.report import Assignment, Assignments
-from warren.model.seams import Growing, Journal, RunCheck
 from warren.model.service import ServiceSpec
-from warren.model.specfile import load_text
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted, SlotName
 from warren.node.agent import NodeAgent
-from warren.nursery.surroundings import Surroundings
+from warren.nursery.dependencies import Dependencies
 from warren.store.journal import MemoryJournal
 
 HORIZON = 100_000.0  # virtual seconds: what hangs ends here
@@ -100,11 +100,11 @@ class Ground:
         if self.caps is None:
             return self.check
         network, of_exec = self.caps
-        return Caps(self.check, network=network, exec=of_exec)
+        return ConcurrencyCaps(self.check, network=network, exec=of_exec)
 
-    def surroundings(self) -> Surroundings:
+    def dependencies(self) -> Dependencies:
         """The seams, played by the script."""
-        return Surroundings(
+        return Dependencies(
             node=self.node,
             runtime=self.runtime,
             check=self.capped(),
@@ -120,7 +120,7 @@ class Ground:
         """An agent that has taken over what is written down; cancelled at the end."""
         with trio.fail_after(HORIZON):
             async with trio.open_nursery() as nursery:
-                agent = NodeAgent(nursery, self.surroundings(), self.logs)
+                agent = NodeAgent(nursery, self.dependencies(), self.logs)
                 agent.take_over()
                 yield agent
                 nursery.cancel_scope.cancel()

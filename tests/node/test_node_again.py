@@ -22,8 +22,8 @@ from warren.manager.program import Manager, open_manager
 from warren.model.cluster import TaskRow
 from warren.model.errors import LinkLostError, NotFoundError
 from warren.model.identity import TaskId
-from warren.model.link import Gate
 from warren.model.report import Assignment, Assignments
+from warren.model.rpc import Gate
 from warren.model.task import Phase, TaskRecord
 from warren.node.program import open_node
 from warren.store.journal import SqliteJournal
@@ -153,20 +153,20 @@ async def _restored_and_applied(first: StateStore, second: StateStore) -> None:
             yield gate
 
     with trio.fail_after(600):
-        async with open_node(ground.surroundings(), ground.logs, dial, stops_tasks=True) as node:
+        async with open_node(ground.dependencies(), ground.logs, dial, stops_tasks=True) as node:
             async with open_manager(first, wall=ground.runtime.wall) as manager:
                 current = manager
                 await until(lambda: node.link.is_up)
                 await manager.operator.create(spec())
-                await until(lambda: _is_ready(manager.books.world.tasks.get(WEB)))
+                await until(lambda: _is_ready(manager.commit_log.cluster.tasks.get(WEB)))
             current = None
             await until(lambda: not node.link.is_up)
             async with open_manager(second, wall=ground.runtime.wall) as manager:
                 current = manager
                 await until(lambda: "signal 15" in ground.runtime.started[0].log)
                 await manager.operator.create(spec())
-                await until(lambda: _is_ready(manager.books.world.tasks.get(WEB)))
-                assert list(manager.books.world.tasks) == [WEB]
+                await until(lambda: _is_ready(manager.commit_log.cluster.tasks.get(WEB)))
+                assert list(manager.commit_log.cluster.tasks) == [WEB]
                 assert len(ground.runtime.started) == 2
                 current = None
 

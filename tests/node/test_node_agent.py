@@ -19,7 +19,7 @@ from warren.model.identity import TaskId
 from warren.model.report import Assignments
 from warren.model.task import Phase, TaskRecord
 from warren.model.view import LogWanted
-from warren.nursery.task import TaskNursery
+from warren.nursery.task_runner import TaskRunner
 
 WEB1, WEB2 = TaskId("web", 1, 1), TaskId("web", 2, 1)
 
@@ -366,10 +366,10 @@ async def test_a_node_that_shuts_down_amid_an_assignment_begins_nothing_more(
         assert not ground.runtime.alive
 
 
-def _nurseries() -> list[TaskNursery]:
+def _nurseries() -> list[TaskRunner]:
     """All there are in this process."""
     gc.collect()
-    return [each for each in gc.get_objects() if isinstance(each, TaskNursery)]
+    return [each for each in gc.get_objects() if isinstance(each, TaskRunner)]
 
 
 class _Passes(trio.abc.Instrument):

@@ -13,7 +13,7 @@ from tests.scripted import FAIL, PASS, Script, ScriptedCheck, ScriptedRuntime
 from warren.model.identity import TaskId
 from warren.model.report import Assignments
 from warren.model.task import Phase
-from warren.nursery.task import TaskNursery
+from warren.nursery.task_runner import TaskRunner
 
 WEB = TaskId("web", 1, 1)
 ONCE = {"condition": "never"}
@@ -31,7 +31,7 @@ def uncollected() -> Generator[None, None, None]:
 
 def alive() -> int:
     """How many tasks there are in memory."""
-    return sum(isinstance(each, TaskNursery) for each in gc.get_objects())
+    return sum(isinstance(each, TaskRunner) for each in gc.get_objects())
 
 
 @pytest.mark.parametrize(

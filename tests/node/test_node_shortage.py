@@ -9,8 +9,8 @@ from trio.testing import MockClock
 
 from tests.scripted import ScriptedRuntime
 from warren.model.identity import TaskId
+from warren.model.interfaces import RunningInstance
 from warren.model.report import Assignments
-from warren.model.seams import RunningInstance
 from warren.model.task import End, Instance
 
 WEB = TaskId("web", 1, 1)

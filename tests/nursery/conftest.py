@@ -12,12 +12,12 @@ import trio
 import yaml
 
 from tests.scripted import ScriptedCheck, ScriptedPorts, ScriptedRuntime
-from warren.model.seams import Journal
+from warren.manifest.service_file import load_text
+from warren.model.interfaces import Journal
 from warren.model.service import ServiceSpec
-from warren.model.specfile import load_text
 from warren.model.task import EventKind, TaskEvent, TaskStatus
 from warren.node.supervisor import Supervisor, open_supervision
-from warren.nursery.surroundings import Surroundings
+from warren.nursery.dependencies import Dependencies
 from warren.store.journal import MemoryJournal
 
 HORIZON = 100_000.0  # virtual seconds: what hangs ends here
@@ -42,9 +42,9 @@ class World:
         default_factory=list[tuple[float, TaskStatus, TaskEvent]]
     )
 
-    def surroundings(self) -> Surroundings:
+    def dependencies(self) -> Dependencies:
         """The seams, played by the script."""
-        return Surroundings(
+        return Dependencies(
             node="n1",
             runtime=self.runtime,
             check=self.check,
@@ -61,7 +61,7 @@ class World:
     async def open(self) -> AsyncGenerator[Supervisor, None]:
         """The supervisor, within the horizon."""
         with trio.fail_after(HORIZON):
-            async with open_supervision(self.surroundings()) as supervisor:
+            async with open_supervision(self.dependencies()) as supervisor:
                 yield supervisor
 
     def kinds(self, *only: EventKind) -> list[EventKind]:

@@ -12,12 +12,12 @@ from trio.testing import MockClock
 from tests.nursery.conftest import World, spec
 from tests.scripted import PASS, Script, ScriptedInstance, ScriptedRuntime
 from warren.model.identity import TaskId
-from warren.model.seams import Launch
+from warren.model.interfaces import Launch
 from warren.model.task import EventKind, Instance, Phase, Reason, TaskRecord
 from warren.node.service import ServiceEndedError
-from warren.nursery.task import TaskNursery
+from warren.nursery.task_runner import TaskRunner
+from warren.resilience.fair_turns import FairTurns
 from warren.store.journal import MemoryJournal
-from warren.watch.turns import Turns
 
 HTTP = {"http": {"port": 80}, "interval": "1s"}
 
@@ -314,8 +314,8 @@ async def test_end_is_on_disk_soon_however_long_the_next_start_takes(
 async def test_task_that_was_to_stop_before_it_ran_starts_nothing(
     world: World, autojump_clock: MockClock, turns: float
 ) -> None:
-    around = dataclasses.replace(world.surroundings(), turns=Turns(lambda: turns))
-    tasks = [TaskNursery(TaskRecord(id=TaskId("web", n, 1), spec=spec()), around) for n in (1, 2)]
+    around = dataclasses.replace(world.dependencies(), turns=FairTurns(lambda: turns))
+    tasks = [TaskRunner(TaskRecord(id=TaskId("web", n, 1), spec=spec()), around) for n in (1, 2)]
     async with trio.open_nursery() as nursery:
         for task in tasks:
             task.stop()

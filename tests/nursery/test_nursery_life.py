@@ -21,8 +21,8 @@ from tests.scripted import (
 )
 from warren.model.check import Check, Outcome, Result
 from warren.model.errors import SpecError
+from warren.model.interfaces import Launch, Target
 from warren.model.probe import ProbeKind, Verdict
-from warren.model.seams import Launch, Target
 from warren.model.task import EventKind, Phase, Reason, TaskRecord
 
 HTTP = {"http": {"port": 80}, "interval": "1s", "timeout": "500ms"}

@@ -13,35 +13,35 @@ from tests.nursery.conftest import World, spec
 from tests.scripted import Script, ScriptedCheck, ScriptedPorts, ScriptedRuntime
 from warren.model.check import Argv
 from warren.model.identity import TaskId
-from warren.model.seams import Launch, Record, RunningInstance, ShortageError
+from warren.model.interfaces import Launch, Record, RunningInstance, ShortageError
 from warren.model.service import ServiceSpec
 from warren.model.task import EventKind, TaskRecord
-from warren.nursery.surroundings import Surroundings
-from warren.nursery.task import TaskNursery
+from warren.nursery.dependencies import Dependencies
+from warren.nursery.task_runner import TaskRunner
+from warren.resilience.start_limit import START_WAITS, STARTS_AT_ONCE
 from warren.store.journal import MemoryJournal
-from warren.watch.starts import START_WAITS, STARTS_AT_ONCE
 
 
-def around(runtime: ScriptedRuntime) -> Surroundings:
-    return Surroundings(
+def around(runtime: ScriptedRuntime) -> Dependencies:
+    return Dependencies(
         node="n1", runtime=runtime, check=ScriptedCheck(), ports=ScriptedPorts(),
         journal=MemoryJournal(), publish=lambda status, event: None, wall=runtime.wall,
         chance=random.Random(1),
     )  # fmt: skip
 
 
-def task(surroundings: Surroundings, service: str, slot: int) -> TaskNursery:
+def task(dependencies: Dependencies, service: str, slot: int) -> TaskRunner:
     spec = ServiceSpec(name=service, command=Argv(("x",)))
-    return TaskNursery(TaskRecord(id=TaskId(service, slot, 1), spec=spec), surroundings)
+    return TaskRunner(TaskRecord(id=TaskId(service, slot, 1), spec=spec), dependencies)
 
 
 async def test_hundred_tasks_start_a_few_at_a_time_and_one_of_another_service_soon(
     autojump_clock: MockClock,
 ) -> None:
     runtime = ScriptedRuntime(Script(start_delay=1.0))
-    surroundings = around(runtime)
-    many = [task(surroundings, "many", slot) for slot in range(1, 101)]
-    one = task(surroundings, "one", 1)
+    dependencies = around(runtime)
+    many = [task(dependencies, "many", slot) for slot in range(1, 101)]
+    one = task(dependencies, "one", 1)
     async with trio.open_nursery() as nursery:
         for each in many:
             nursery.start_soon(each.run)
@@ -56,7 +56,7 @@ async def test_hundred_tasks_start_a_few_at_a_time_and_one_of_another_service_so
         assert all(each.status().pending_reason is None for each in (*many, one))
         for each in (*many, one):
             each.stop()
-    assert surroundings.starts.waiting == 0
+    assert dependencies.starts.waiting == 0
 
 
 async def test_places_come_back_from_starts_that_fail_and_tasks_that_are_stopped(
@@ -66,8 +66,8 @@ async def test_places_come_back_from_starts_that_fail_and_tasks_that_are_stopped
         return Script(start_delay=1.0, start_error="it is missing" if number % 2 else None)
 
     runtime = ScriptedRuntime(script)
-    surroundings = around(runtime)
-    many = [task(surroundings, "many", slot) for slot in range(1, 41)]
+    dependencies = around(runtime)
+    many = [task(dependencies, "many", slot) for slot in range(1, 41)]
     async with trio.open_nursery() as nursery:
         for each in many:
             nursery.start_soon(each.run)
@@ -77,8 +77,8 @@ async def test_places_come_back_from_starts_that_fail_and_tasks_that_are_stopped
         await trio.sleep(60)
         for each in many:
             each.stop()
-    assert surroundings.starts.waiting == 0
-    places = [surroundings.starts.take_nowait() for _ in range(STARTS_AT_ONCE + 1)]
+    assert dependencies.starts.waiting == 0
+    places = [dependencies.starts.take_nowait() for _ in range(STARTS_AT_ONCE + 1)]
     assert places == [True] * STARTS_AT_ONCE + [False]
 
 

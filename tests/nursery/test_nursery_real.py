@@ -13,10 +13,10 @@ from tests.nursery.conftest import spec
 from tests.processes import wait_until
 from tests.sweep import cancel_at_every_step
 from warren import open_supervisor
-from warren.checks.lag import LoopLag
 from warren.model.service import ServiceSpec
 from warren.node.supervisor import Supervisor
 from warren.process import procfs
+from warren.resilience.loop_lag import LoopLag
 
 NAUGHTY = Path(__file__).parent.parent / "process" / "naughty"
 PROGRAMS = ("ignores", "daemonises", "abandons", "floods", "forks", "exits")

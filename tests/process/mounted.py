@@ -12,17 +12,17 @@ from pathlib import Path
 
 import trio
 
+from warren.process.choose_tree import choose_trees
 from warren.process.context import Context
-from warren.process.finding import Finder
+from warren.process.program_lookup import ProgramLookup
 from warren.process.reaper import Reaper
-from warren.process.trees import choose_trees
 
 ODD = (b"\xff", "a\u2028b".encode(), b"a\x1cb", b"a b\n")
 
 
 async def report() -> str:
     """What is found here: a program, and where instances get their trees."""
-    found = await Finder().find(Context(env={}), ["true"])
+    found = await ProgramLookup().find(Context(env={}), ["true"])
     return f"{found} {choose_trees(None, token='odd', reaper=Reaper())}"
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from warren.model.seams import CannotRunError, ShortageError
+from warren.model.interfaces import CannotRunError, ShortageError
 from warren.process.context import Context, cannot_run
 
 SHORT = ("EMFILE", "ENFILE", "EAGAIN", "ENOMEM", "ENOBUFS", "ENOSPC", "EDQUOT")

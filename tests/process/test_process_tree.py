@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from warren.process.tree import Tree, kill_surely
+from warren.process.tree import ProcessTree, kill_surely
 
 PASSING = ("EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR", "EIO", "ENOBUFS", "ENOSPC")
 
@@ -34,10 +34,10 @@ async def test_a_kill_goes_on_after_what_passes(name: str, autojump_clock: MockC
     tree = Refusing(getattr(errno, name), 20)
     with trio.CancelScope() as scope:
         scope.cancel()
-        await kill_surely(cast("Tree", cast("Any", tree)))
+        await kill_surely(cast("ProcessTree", cast("Any", tree)))
     assert not tree.left
 
 
 async def test_a_kill_that_may_not_be_is_no_shortage(autojump_clock: MockClock) -> None:
     with pytest.raises(PermissionError):
-        await kill_surely(cast("Tree", cast("Any", Refusing(errno.EPERM, 1))))
+        await kill_surely(cast("ProcessTree", cast("Any", Refusing(errno.EPERM, 1))))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from warren.manifest.service_file import load_text
 from warren.model.check import Argv
 from warren.model.errors import SpecError
 from warren.model.service import ServiceSpec
-from warren.model.specfile import load_text
 from warren.rules.admission import admit
 
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planning_kit import failure, task_row, tid
 
+from tests.scheduler.planning_kit import failure, task_row, tid
 from warren.model.check import Outcome, Result, Sample
 from warren.model.cluster import TaskRow
 from warren.model.probe import ProbeKind, Verdict

@@ -23,8 +23,8 @@ import trio
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
 from warren.process import procfs
-from warren.process.inherited import settle
-from warren.process.trees import TreeKind
+from warren.process.choose_tree import TreeKind
+from warren.process.defaults import settle
 from warren.runtime.process import ProcessRuntime
 
 REPORT = "grep -E '^Sig(Blk|Ign):' /proc/self/status; umask; ulimit -n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.runtime_kit import kinds, runtime_in
-from warren.process.trees import TreeKind
+from warren.process.choose_tree import TreeKind
 from warren.runtime.process import ProcessRuntime
 
 

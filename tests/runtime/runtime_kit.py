@@ -12,12 +12,12 @@ import pytest
 from tests.processes import NAUGHTY, wait_until
 from warren.model.check import Argv
 from warren.model.identity import TaskId, instance_id
-from warren.model.seams import Launch
+from warren.model.interfaces import Launch
 from warren.model.service import ServiceSpec
 from warren.model.task import Instance
 from warren.process import cgroup
 from warren.process.cgroup import Cgroups
-from warren.process.trees import TreeKind
+from warren.process.choose_tree import TreeKind
 from warren.runtime.process import ProcessRuntime
 
 SH = shutil.which("sh") or "/bin/sh"

@@ -23,8 +23,8 @@ from tests.runtime.runtime_kit import SH, base_of, kinds, launch, naughty, nowhe
 from warren.model.check import Argv
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
+from warren.process.choose_tree import TreeKind
 from warren.process.tree import CHECK_VARIABLE, INSTANCE_VARIABLE
-from warren.process.trees import TreeKind
 from warren.runtime.instance import ProcessInstance
 from warren.runtime.process import TOKEN_VARIABLE, ProcessRuntime
 

@@ -17,8 +17,8 @@ import trio
 from tests.processes import fill_epoll, marked, only_descriptors, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
-from warren.model.seams import CannotRunError, CommandResult, ShortageError
-from warren.process import cgroup, lingering, procfs, tree, walk
+from warren.model.interfaces import CannotRunError, CommandResult, ShortageError
+from warren.process import cgroup, proc_walk, procfs, tree, unkillable
 from warren.process.context import Context
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.runtime.instance import ProcessInstance
@@ -138,7 +138,7 @@ async def test_one_that_may_not_be_signalled_leaves_no_other_stopped(
 
     with monkeypatch.context() as patch:
         patch.setattr(cgroup, "send", send)
-        patch.setattr(walk, "send", send)
+        patch.setattr(proc_walk, "send", send)
         refusing = Refusing(runtime, patch, errno.ENOMEM, "cgroup.procs")
         refusing.left = 1
         with suppress(ShortageError):
@@ -154,11 +154,11 @@ async def test_one_that_may_not_be_signalled_leaves_no_other_stopped(
 async def test_kill_goes_on_in_a_shortage_longer_than_its_patience(
     runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S15
-    monkeypatch.setattr(lingering, "PATIENCE", 0.01)
+    monkeypatch.setattr(unkillable, "PATIENCE", 0.01)
     async with trio.open_nursery() as serving:
         await serving.start(runtime.serve)
         running = await runtime.start(launch("sleep", "1000"), record=nowhere)
-        await wait_until(lambda: runtime.spares.is_ready)
+        await wait_until(lambda: runtime.preforked.is_ready)
         async with trio.open_nursery() as nursery:
             with only_descriptors(0):
                 began = trio.current_time()

@@ -18,9 +18,9 @@ from tests.sweep import cancel_at_every_step
 from warren.model.check import Argv
 from warren.process import procfs
 from warren.process.cgroup import find_base
+from warren.process.choose_tree import TreeKind
 from warren.process.reaper import Reaper
 from warren.process.tree import INSTANCE_VARIABLE
-from warren.process.trees import TreeKind
 from warren.runtime.instance import ProcessInstance
 from warren.runtime.process import ProcessRuntime
 

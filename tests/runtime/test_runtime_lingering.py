@@ -18,10 +18,10 @@ import trio
 from tests.processes import marked, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
-from warren.model.seams import CannotRunError
+from warren.model.interfaces import CannotRunError
 from warren.model.task import End
-from warren.process import lingering, procfs
-from warren.process.tree import INSTANCE_VARIABLE, Tree
+from warren.process import procfs, unkillable
+from warren.process.tree import INSTANCE_VARIABLE, ProcessTree
 from warren.runtime import instance
 from warren.runtime.process import ProcessRuntime
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def ice(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
-    monkeypatch.setattr(lingering, "PATIENCE", SHORT)
+    monkeypatch.setattr(unkillable, "PATIENCE", SHORT)
     with freezer("checks") as path:
         yield path
 
@@ -71,7 +71,7 @@ async def test_stuck_check_is_judged_and_its_instance_stops(
         await nursery.start(runtime.serve)
         launched = launch("sleep", "1000")
         running = await runtime.start(launched, record=nowhere)
-        await wait_until(lambda: runtime.spares.is_ready)
+        await wait_until(lambda: runtime.preforked.is_ready)
         handles = open_handles()
         with trio.fail_after(10):
             result = await running.run(freezes(ice), timeout=SHORT, output_limit=10)
@@ -125,9 +125,9 @@ async def test_check_that_an_earlier_supervisor_left_stuck_delays_no_adoption(
 async def test_end_of_what_nobody_holds_waits_for_its_main_and_not_for_its_checks(
     runtime: ProcessRuntime, ice: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # or what takes its place would meet its ports and files
-    rounds, honest, done = list[Tree](), lingering.kill_surely, trio.Event()
+    rounds, honest, done = list[ProcessTree](), unkillable.kill_surely, trio.Event()
 
-    async def counted(tree: Tree, **options: Any) -> bool:
+    async def counted(tree: ProcessTree, **options: Any) -> bool:
         rounds.append(tree)
         return await honest(tree, **options)
 
@@ -135,7 +135,7 @@ async def test_end_of_what_nobody_holds_waits_for_its_main_and_not_for_its_check
         assert await runtime.sweep(frozenset(), only=launched.id) == [launched.id]
         done.set()
 
-    monkeypatch.setattr(lingering, "kill_surely", counted)
+    monkeypatch.setattr(unkillable, "kill_surely", counted)
     async with trio.open_nursery() as nursery:
         await nursery.start(runtime.serve)
         launched = launch("sleep", "1000")

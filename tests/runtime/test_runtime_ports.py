@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from warren.model.seams import PortTakenError
-from warren.process.ports import ephemeral_range, is_port_free
-from warren.runtime.ports import PortAllocator
+from warren.model.interfaces import PortTakenError
+from warren.process.free_ports import ephemeral_range, is_port_free
+from warren.runtime.port_allocator import PortAllocator
 
 
 def free(port: int) -> bool:
@@ -84,7 +84,7 @@ def test_port_that_takes_a_right_is_not_said_to_be_taken() -> None:
         pytest.skip("here anybody may listen on any port")
     script = f"""
 import os
-from warren.runtime.ports import PortAllocator
+from warren.runtime.port_allocator import PortAllocator
 os.setresuid(65534, 65534, 65534)
 try:
     PortAllocator().claim("web.1#1", {{"http": {lowest - 1}}})

@@ -12,10 +12,10 @@ import trio
 from tests.processes import marked, only_descriptors, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, runtime_in, wait_ready
 from warren.model.check import Argv
-from warren.model.seams import CannotRunError, RunningInstance, Runtime
+from warren.model.interfaces import CannotRunError, RunningInstance, Runtime
 from warren.model.task import End, Instance, Reason
+from warren.process.choose_tree import TreeKind
 from warren.process.tree import INSTANCE_VARIABLE
-from warren.process.trees import TreeKind
 from warren.runtime.process import ProcessRuntime
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change users")

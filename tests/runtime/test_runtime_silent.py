@@ -13,9 +13,9 @@ import trio
 from tests.processes import marked, open_handles
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
-from warren.model.seams import CannotRunError
+from warren.model.interfaces import CannotRunError
 from warren.model.task import Instance
-from warren.process import finding, procfs, spawn
+from warren.process import procfs, program_lookup, spawn
 from warren.process.context import Context
 from warren.process.spawn import NotFoundError, Starter
 from warren.process.tree import INSTANCE_VARIABLE
@@ -79,7 +79,7 @@ async def test_check_on_a_network_mount_is_started_by_the_helper(
     def never(self: Starter, *told: object, **named: object) -> int:
         raise AssertionError("our event loop waits for its directory")
 
-    monkeypatch.setattr(finding, "REMOTE", "")  # as if every mount were one
+    monkeypatch.setattr(program_lookup, "REMOTE", "")  # as if every mount were one
     monkeypatch.setattr(Starter, "spawn", never)
     running = await runtime.start(launch("sleep", "1000"), record=nowhere)
     assert (await running.run(Argv(("true",)), timeout=10, output_limit=9)).exit_code == 0
@@ -89,7 +89,7 @@ async def test_check_on_a_network_mount_is_started_by_the_helper(
 async def test_start_says_that_there_is_no_program_where_nobody_can_look_why(
     runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finding, "MOST", 0)
+    monkeypatch.setattr(program_lookup, "MOST", 0)
     with pytest.raises(NotFoundError, match="no-such-program: No such file"):
         await runtime.start(launch("no-such-program"), record=nowhere)
 

@@ -24,13 +24,13 @@ from tests.processes import marked, open_handles, wait_until, zombies
 from tests.runtime.runtime_kit import SH, base_of, kinds, launch, nowhere, runtime_in
 from tests.runtime.test_runtime_adoption import supervisor
 from warren.model.check import Argv
-from warren.model.seams import CannotRunError, ShortageError
+from warren.model.interfaces import CannotRunError, ShortageError
 from warren.model.task import Instance
 from warren.process import procfs, spawn
 from warren.process.cgroup import INSTANCE_NAME
+from warren.process.choose_tree import TreeKind
 from warren.process.helper import Helper
 from warren.process.spawn import Starter
-from warren.process.trees import TreeKind
 from warren.runtime.process import ProcessRuntime
 
 BEGINNINGS = str(Path(__file__).parent / "beginnings.py")
@@ -170,7 +170,7 @@ async def test_helper_that_always_dies_is_a_reason_and_leaves_nothing(
     tmp_path: Path, kind: TreeKind
 ) -> None:
     runtime = runtime_in(tmp_path, kind)
-    runtime.spares.starter = Starter(soft_limit=-2)  # which no helper can take
+    runtime.preforked.starter = Starter(soft_limit=-2)  # which no helper can take
     handles = open_handles()
     with pytest.raises(CannotRunError, match="the helper that starts programs ended 3 times"):
         await runtime.start(launch("sleep", "1000"), record=nowhere)
@@ -183,7 +183,7 @@ async def test_shortage_of_the_helper_or_its_child_is_told_and_ends_no_helper(
     tmp_path: Path, kind: TreeKind, room: int
 ) -> None:
     runtime = runtime_in(tmp_path, kind)
-    runtime.spares.starter = Starter(soft_limit=room)  # of descriptors; with 8 it starts
+    runtime.preforked.starter = Starter(soft_limit=room)  # of descriptors; with 8 it starts
     with closing(runtime.starter):
         runtime.starter.open()
         handles, before, helper = open_handles(), zombies(), helper_of(runtime)
@@ -263,7 +263,7 @@ async def served(runtime: ProcessRuntime, nursery: trio.Nursery) -> ProcessRunti
     """A runtime that has a child ready."""
     await nursery.start(runtime.serve)
     await (await runtime.start(launch("true"), record=nowhere)).kill()
-    await wait_until(lambda: runtime.spares.is_ready)
+    await wait_until(lambda: runtime.preforked.is_ready)
     return runtime
 
 
@@ -275,21 +275,21 @@ async def test_start_needs_no_helper_where_a_child_was_born_ahead(
     await starts_at_once(served, 1, tmp_path / "ran")
     assert ran(tmp_path / "ran") == [0]
     os.kill(helper, signal.SIGCONT)
-    await wait_until(lambda: served.spares.is_ready)  # and then there is another
+    await wait_until(lambda: served.preforked.is_ready)  # and then there is another
 
 
 async def test_child_born_ahead_that_somebody_has_killed_is_not_used(
     served: ProcessRuntime, tmp_path: Path
 ) -> None:
     handles, before = open_handles(), zombies()
-    ahead = served.spares.pid
+    ahead = served.preforked.pid
     assert ahead is not None
     os.kill(ahead, signal.SIGKILL)
     await wait_until(lambda: not is_alive(ahead))
     await starts_at_once(served, 1, tmp_path / "ran")
     assert ran(tmp_path / "ran") == [0]
     assert procfs.read_stat(ahead) is None
-    await wait_until(lambda: served.spares.is_ready)
+    await wait_until(lambda: served.preforked.is_ready)
     assert open_handles() == handles
     assert zombies() <= before
 
@@ -302,9 +302,9 @@ async def test_child_born_ahead_is_no_stray_and_ends_with_the_runtime(
     async with trio.open_nursery() as nursery:
         await nursery.start(runtime.serve)
         running = await runtime.start(launch("sleep", "1000"), record=nowhere)
-        await wait_until(lambda: runtime.spares.is_ready)
+        await wait_until(lambda: runtime.preforked.is_ready)
         assert await runtime.sweep(frozenset({running.instance.id})) == []
-        assert runtime.spares.is_ready
+        assert runtime.preforked.is_ready
         await starts_at_once(runtime, 1, tmp_path / "ran")
         await running.kill()
         nursery.cancel_scope.cancel()
@@ -347,7 +347,7 @@ def memory_of(pid: int) -> int:
 
 
 async def test_child_short_of_memory_is_a_shortage(served: ProcessRuntime) -> None:
-    ahead = served.spares.pid
+    ahead = served.preforked.pid
     assert ahead is not None
     size = memory_of(ahead)
     _, hard = resource.prlimit(ahead, resource.RLIMIT_AS)
@@ -386,7 +386,7 @@ async def test_shortage_at_the_cgroup_is_said_alike_at_every_try(served: Process
     launched = launch("sleep", "1000")
     said = set[str]()
     for token in ("first", "second"):
-        await wait_until(lambda: served.spares.is_ready)
+        await wait_until(lambda: served.preforked.is_ready)
         for path in base_of(served).iterdir():
             if path.is_dir():
                 fill(path)

@@ -17,10 +17,10 @@ import trio
 import yaml
 
 from warren import open_supervisor
+from warren.manifest.service_file import load_text
 from warren.model.check import Result
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
-from warren.model.specfile import load_text
 from warren.model.task import EventKind, Reason, TaskEvent, TaskStatus
 from warren.node.supervisor import Supervisor
 

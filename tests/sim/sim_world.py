@@ -14,23 +14,23 @@ import trio
 import yaml
 
 from tests.scripted import FAIL, PASS, Script, ScriptedPorts, ScriptedRuntime
-from warren.manager.operator import Operator
+from warren.manager.control_api import ControlApi
 from warren.manager.program import Manager, open_manager
+from warren.manifest.service_file import load_text
 from warren.model.check import Check, Outcome, Sample, TcpCheck
+from warren.model.check_places import CheckPlaces
 from warren.model.condition import NodeCondition
 from warren.model.errors import LinkLostError, NotFoundError, WarrenError
 from warren.model.identity import TaskId
-from warren.model.link import Agent, NodeSession
-from warren.model.places import CheckPlaces
+from warren.model.interfaces import Growing, Launch, Target
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
-from warren.model.seams import Growing, Launch, Target
+from warren.model.rpc import Agent, NodeSession
 from warren.model.service import ServiceSpec
-from warren.model.specfile import load_text
 from warren.model.task import TaskEvent, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted, SlotName
 from warren.node.program import Node, open_node
-from warren.nursery.surroundings import Surroundings
+from warren.nursery.dependencies import Dependencies
 from warren.store.journal import MemoryJournal
 from warren.store.state import StateStore
 
@@ -217,8 +217,8 @@ class Machine:
         self.runtime = ScriptedRuntime(self._script)
         self.down.set()
 
-    def surroundings(self) -> Surroundings:
-        return Surroundings(
+    def dependencies(self) -> Dependencies:
+        return Dependencies(
             node=self.name,
             runtime=self.runtime,
             check=self._check,
@@ -233,7 +233,7 @@ class Machine:
         """A supervisor's life, until `kill`."""
         with self.scope:
             async with open_node(
-                self.surroundings(), NoLogs(), self._dial, stops_tasks=False
+                self.dependencies(), NoLogs(), self._dial, stops_tasks=False
             ) as self.node:
                 await trio.sleep_forever()
         self.node = None
@@ -308,7 +308,7 @@ class Sim:
         self._gone.set()
 
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> ControlApi:
         assert self.manager is not None
         return self.manager.operator
 

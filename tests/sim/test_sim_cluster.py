@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from warren.model.cluster import Change
 from warren.model.errors import ConflictError, NotFoundError
 from warren.model.service import ServiceSpec
-from warren.rules.world import World
+from warren.state.cluster_state import ClusterState
 
 NAMES = ["a", "b", "c", "d"]
 STEPS = 60
@@ -34,7 +34,7 @@ class Story:
         """Something happens."""
         acts: list[Callable[[], Awaitable[object]]] = [
             self.edit, self.edit, self.edit, self.scale, self.restart, self.remove,
-            self.cut, self.kill_node, self.kill_manager, self.weather, self.pass_time,
+            self.cut, self.kill_node, self.kill_manager, self.faults, self.pass_time,
             self.pass_time, self.pass_time,
         ]  # fmt: skip
         chosen = self.sim.chance.choice(acts)
@@ -101,7 +101,7 @@ class Story:
         await trio.sleep(self.sim.chance.choice([0.0, 1.0, 60.0]))
         await self.sim.start_manager()
 
-    async def weather(self) -> None:
+    async def faults(self) -> None:
         """Faults come and go."""
         chance = self.sim.chance
         self.sim.faults = Faults(
@@ -125,8 +125,8 @@ def invariants(story: Story) -> list[str]:
         found += [f"{machine.name} runs {slot} twice: {machine.alive()}" for slot in twice]
     manager = story.sim.manager
     if manager is not None:
-        world = manager.books.world
-        rebuilt = World.of(story.sim.store.load())
+        world = manager.commit_log.cluster
+        rebuilt = ClusterState.of(story.sim.store.load())
         if (dict(world.services), dict(world.tasks), dict(world.nodes)) != (
             dict(rebuilt.services), dict(rebuilt.tasks), dict(rebuilt.nodes)
         ):  # fmt: skip
@@ -144,7 +144,7 @@ def unrest(story: Story) -> list[str]:
     """What is not yet as it is wanted."""
     found = list[str]()
     assert story.sim.manager is not None
-    world = story.sim.manager.books.world
+    world = story.sim.manager.commit_log.cluster
     alive = sorted(task for machine in story.sim.machines for task in machine.alive())
     current = sorted(
         row.id for name in world.services for row in world.current(name) if not row.has_ended
@@ -185,7 +185,7 @@ async def test_cluster_keeps_its_promises_and_comes_to_rest(
         sim.faults = Faults()
         written = list[Change]()
         assert sim.manager is not None
-        sim.manager.books.on_commit.append(lambda changes, _: written.extend(changes))
+        sim.manager.commit_log.on_commit.append(lambda changes, _: written.extend(changes))
         with trio.move_on_after(LONGEST):
             while unrest(story) or written:
                 written.clear()

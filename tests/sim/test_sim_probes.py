@@ -45,7 +45,7 @@ async def test_change_of_probes_keeps_every_instance(autojump_clock: MockClock, 
             sim.start_node(sim.machines[0])
         await rest(story)
         assert sim.manager is not None
-        world = sim.manager.books.world
+        world = sim.manager.commit_log.cluster
         with trio.fail_after(1000):
             while world.changing or world.slots("web").unsettled:  # noqa: ASYNC110 - virtual time
                 await trio.sleep(1)
@@ -71,7 +71,7 @@ async def test_change_of_probes_stops_at_the_slot_where_they_do_not_pass(
         await sim.operator.update(sick)
         await trio.sleep(300)
         assert sim.manager is not None
-        rows = sim.manager.books.world.current("web")
+        rows = sim.manager.commit_log.cluster.current("web")
         assert [(row.spec == sick, row.status.ready) for row in rows] == [
             (True, False),
             (False, True),

@@ -113,7 +113,7 @@ class Life:
 
     def stored(self, name: str) -> tuple[ServiceSpec, int] | None:
         assert self.sim.manager is not None
-        row = self.sim.manager.books.world.services.get(name)
+        row = self.sim.manager.commit_log.cluster.services.get(name)
         return None if row is None or row.is_removing else (row.spec, row.version)
 
     async def pass_time(self) -> None:
@@ -158,7 +158,7 @@ async def crash_one(sim: Sim) -> None:
 
 def rows(sim: Sim) -> list[TaskRow]:
     assert sim.manager is not None
-    return list(sim.manager.books.world.current("web"))
+    return list(sim.manager.commit_log.cluster.current("web"))
 
 
 def mortal(dies_at: int, *, dies_after: bool = False) -> MortalStore:

@@ -11,7 +11,7 @@ from tests.scripted import ScriptedCheck
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
 from warren.model.task import EventKind, Phase, TaskEvent, TaskRecord, TaskStatus
-from warren.watch.garbage import spread_collections
+from warren.resilience.collector import spread_collections
 
 SERVICES, REPLICAS = 10, 1000
 INTERVAL = 30.0
@@ -21,7 +21,7 @@ PROBE = {"tcp": {"port": 80}, "interval": INTERVAL}
 
 def ready(sim: Sim) -> int:
     assert sim.manager is not None
-    world = sim.manager.books.world
+    world = sim.manager.commit_log.cluster
     return sum(row.status.ready for name in world.services for row in world.current(name))
 
 
@@ -65,12 +65,12 @@ async def test_reports_that_wait_are_one_transaction(autojump_clock: MockClock) 
             while ready(sim) < count:  # noqa: ASYNC110 - virtual time
                 await trio.sleep(1)
         assert sim.manager is not None
-        books = sim.manager.books
-        rows = books.world.current("web")
+        commit_log = sim.manager.commit_log
+        rows = commit_log.cluster.current("web")
         before = sim.store.statistics().commits
         async with trio.open_nursery() as nursery:
             for row in rows:
-                nursery.start_soon(books.report, "n1", row.epoch, change(row.id, row.status))
+                nursery.start_soon(commit_log.report, "n1", row.epoch, change(row.id, row.status))
         assert sim.store.statistics().commits == before + 1
         assert ready(sim) == 0
 

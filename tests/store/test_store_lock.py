@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from warren.logs.files import LogFiles
 from warren.model.identity import TaskId
-from warren.process.logs import Logs
 from warren.store.journal import JournalError, SqliteJournal
 from warren.store.lock import DataDirectoryError, locked
-from warren.store.upnote import UpNote, read_note, write_note
+from warren.store.up_record import UpRecord, read_note, write_note
 
 
 def test_second_lock_is_refused_and_names_the_holder(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_directory_below_somebody_elses_is_refused(tmp_path: Path) -> None:
     directory = tmp_path / "theirs" / "data"
     directory.mkdir(parents=True)
     os.chown(directory.parent, 12345, -1)
-    said = rf"{directory.parent}: belongs to uid 12345; want it to be root's or that of uid 0"
+    said = rf"{directory.parent}: belongs to uid 12345; want it owned by root or by uid 0"
     with pytest.raises(DataDirectoryError, match=said), locked(directory):
         pass
 
@@ -97,15 +97,15 @@ def test_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
             SqliteJournal(data / "journal.sqlite")
         (data / name).unlink()
     (data / "up.json.new").symlink_to(aim)
-    write_note(data, UpNote(services=("a",)))
+    write_note(data, UpRecord(services=("a",)))
     assert read_note(data).services == ("a",)
     assert (data / "up.json").stat().st_mode & 0o777 == 0o600
     (data / "up.json").rename(aim)
     (data / "up.json").symlink_to(aim)
-    assert read_note(data) == UpNote()
+    assert read_note(data) == UpRecord()
     (data / "web.1.log").symlink_to(aim)
     with pytest.raises(OSError, match="symbolic links"):
-        Logs(data).open(TaskId("web", 1, 1))
+        LogFiles(data).open(TaskId("web", 1, 1))
 
 
 def test_directory_made_anew_under_a_running_program_lets_no_second_one_in(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.store.staterows import SPEC, numbered, numbered_state, task_row
-from warren.rules.slots import is_as_wanted
+from warren.state.slot_index import is_as_wanted
 from warren.store import state
 from warren.store.database import Schema, open_database
 from warren.store.errors import StoreError

@@ -16,7 +16,7 @@ from journalrows import record
 
 from tests.store.staterows import event
 from warren.model.errors import UnavailableError
-from warren.store import log as log_module
+from warren.store import wal as log_module
 from warren.store.database import LOG, WAL_KEPT, beside
 from warren.store.journal import SqliteJournal
 from warren.store.presence import CUT, Presence

@@ -29,9 +29,9 @@ from tests.store.staterows import (
 )
 from warren.model.cluster import NodeRow, PutNode, PutService, PutTask
 from warren.model.errors import UnavailableError
+from warren.store.backup import check
 from warren.store.errors import StoreError
 from warren.store.state import StateStore
-from warren.store.upkeep import check
 
 
 @pytest.fixture

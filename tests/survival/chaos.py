@@ -40,7 +40,7 @@ from write_load import Client
 
 from warren.model.address import parse_address
 from warren.model.errors import WarrenError
-from warren.model.link import ClusterView
+from warren.model.rpc import ClusterView
 from warren.transport.client import open_gate
 
 EDITORS = 2
@@ -227,11 +227,11 @@ class Chaos:
 
     async def _flood(self) -> None:
         """Strangers that connect and ask for nothing, or send nonsense, and go after a while."""
-        strangers = list[socket.socket]()
+        foreign_nodes = list[socket.socket]()
         try:
             for _ in range(STRANGERS):
                 sock = socket.socket(socket.AF_UNIX)
-                strangers.append(sock)
+                foreign_nodes.append(sock)
                 sock.setblocking(False)
                 with contextlib.suppress(OSError):
                     sock.connect(self._address.removeprefix("unix:"))
@@ -240,7 +240,7 @@ class Chaos:
             self.figures.faults["floods"] += 1
             await trio.sleep(self._chance.uniform(0.1, 2.0))
         finally:
-            for sock in strangers:
+            for sock in foreign_nodes:
                 sock.close()
 
     async def _never_read(self) -> None:

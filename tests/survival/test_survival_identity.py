@@ -224,7 +224,7 @@ def test_task_whose_row_cannot_be_read_runs_on_and_is_replaced_when_asked(place:
                 return done.returncode == 1 and "journal rows" in said
 
             wait_until(is_said, "the condition is shown")
-            assert f"task {bad}.1#1: what runs of it runs unwatched" in said
+            assert f"task {bad}.1#1: its processes run unwatched" in said
             assert f"warren service restart {bad}" in said
             assert place.pids() == before
             place.ask("service", "restart", bad, "--wait")

@@ -13,7 +13,7 @@ from support_cluster import Place, pids_of
 from support_up import Command, unique, wait_until
 from write_load import Client
 
-from warren.store.upkeep import check
+from warren.store.backup import check
 
 KILLS = int(os.environ.get("WARREN_KILLS", "20"))
 SEED = int(os.environ.get("WARREN_SEED", "1"))

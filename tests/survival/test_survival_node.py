@@ -16,7 +16,7 @@ from support_cluster import Place, Shape, pids_of
 from support_up import Command, run, unique, wait_until
 
 from warren.manager.program import LEASE
-from warren.node.link import RENEW_EVERY
+from warren.node.manager_link import RENEW_EVERY
 
 KILLS = int(os.environ.get("WARREN_KILLS", "20")) // 4
 SEED = int(os.environ.get("WARREN_SEED", "1"))

@@ -13,6 +13,7 @@ import msgspec
 import trio
 import yaml
 
+from warren.manifest.service_file import load_text
 from warren.model.address import parse_address
 from warren.model.errors import (
     ConflictError,
@@ -20,9 +21,8 @@ from warren.model.errors import (
     OverloadedError,
     UnavailableError,
 )
-from warren.model.link import Cluster
+from warren.model.rpc import Cluster
 from warren.model.service import ServiceSpec
-from warren.model.specfile import load_text
 from warren.model.view import ServiceView
 from warren.transport.client import open_gate
 

@@ -14,7 +14,7 @@ import trio
 from tests.transport.wire_links import Played, gate_to, serving
 from warren.model.address import UnixAddress
 from warren.model.errors import WarrenError
-from warren.model.link import Cluster
+from warren.model.rpc import Cluster
 from warren.transport.client import open_gate
 from warren.transport.frames import CALL, RETURN, Frame, Frames
 from warren.transport.schema import wire

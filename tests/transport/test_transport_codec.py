@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.model.specs import WEIRD, probes, specs
 from tests.transport.wire_values import VALUES, values
+from warren.manifest.service_file import dump_text
 from warren.model.check import HIDDEN, Argv, ExecCheck, HttpCheck, TcpCheck
 from warren.model.cluster import Entry
 from warren.model.decode import DecodeError, decode
@@ -20,11 +21,10 @@ from warren.model.identity import TaskId
 from warren.model.probe import Probe
 from warren.model.report import Assignment, Assignments
 from warren.model.service import Resources, Restart, ServiceSpec, Stop
-from warren.model.specfile import dump_text
 from warren.model.task import TaskStatus
 from warren.transport.codec import record
+from warren.transport.peer_budget import Budget
 from warren.transport.schema import capnp, schema_path, wire
-from warren.transport.traffic import Budget
 
 generous = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -21,7 +21,7 @@ from warren.model.service import ServiceSpec
 from warren.model.view import LogChunk
 from warren.transport.connection import Limits
 from warren.transport.frames import BOOTSTRAP, CALL, FINISH, RETURN, Frame, FrameError, Frames
-from warren.transport.traffic import Budget, Traffic, UnreadError
+from warren.transport.peer_budget import Budget, PeerBudget, UnreadError
 
 TASK = TaskId("web", 1, 1)
 SPEC = ServiceSpec(name="web", command=Argv(["run"]))
@@ -145,7 +145,7 @@ async def test_messages_are_followed_however_they_are_cut(tmp_path: Path) -> Non
 
 def test_question_is_held_until_it_is_finished() -> None:
     unsent = [0]
-    traffic = Traffic(lambda: unsent[0], questions=2, held=10_000, message=1 << 20)
+    traffic = PeerBudget(lambda: unsent[0], questions=2, held=10_000, message=1 << 20)
     traffic.came(Frame(CALL, 1, 5_000))
     traffic.went(Frame(RETURN, 1, 9_000))
     traffic.came(Frame(CALL, 2, 100))

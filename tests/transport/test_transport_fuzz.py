@@ -16,8 +16,8 @@ from warren.model.report import Assignments, NodeHello, Report
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 from warren.transport.codec import record
+from warren.transport.peer_budget import Budget
 from warren.transport.schema import capnp, wire
-from warren.transport.traffic import Budget
 
 MUTATIONS = 40  # of each message
 INTERESTING = (0, 1, 2, 3, 4, 7, 8, 0x7F, 0x80, 0xFE, 0xFF)

@@ -23,7 +23,7 @@ from tests.transport.wire_links import Dial, Hang, Played, gate_of, gate_to, ser
 from warren.model.address import TcpAddress, UnixAddress
 from warren.model.check import Argv
 from warren.model.errors import LinkLostError, NotFoundError
-from warren.model.link import Cluster, Gate
+from warren.model.rpc import Cluster, Gate
 from warren.model.service import ServiceSpec
 from warren.transport.client import open_gate
 from warren.transport.connection import Connection, Limits

@@ -19,11 +19,11 @@ import trio
 from tests.transport.wire_links import Played, gate_to
 from warren.model.address import UnixAddress
 from warren.model.errors import LinkLostError
-from warren.transport import accepting, mailbox, portal, server
+from warren.resilience import boundary
+from warren.resilience.conditions import Conditions
+from warren.transport import accept_loop, mailbox, portal, server
 from warren.transport.client import open_gate
 from warren.transport.server import serve_gate
-from warren.watch import boundary
-from warren.watch.conditions import Conditions
 
 ERRORS = ("EMFILE", "ENFILE", "ENOMEM", "EIO", "EAGAIN", "ENOSPC", "ENOBUFS", "EPERM")
 
@@ -31,9 +31,9 @@ ERRORS = ("EMFILE", "ENFILE", "ENOMEM", "EIO", "EAGAIN", "ENOSPC", "ENOBUFS", "E
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boundary, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(accepting, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(accepting, "LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(accepting, "WELL_AFTER", 0.05)
+    monkeypatch.setattr(accept_loop, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(accept_loop, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(accept_loop, "WELL_AFTER", 0.05)
     monkeypatch.setattr(portal, "FIRST_PAUSE", 0.001)
 
 

@@ -27,11 +27,11 @@ from warren.model.errors import (
     WarrenError,
 )
 from warren.model.identity import TaskId
-from warren.model.link import Agent, Cluster, ClusterView, Gate, NodeSession
 from warren.model.report import NodeHello
+from warren.model.rpc import Agent, Cluster, ClusterView, Gate, NodeSession
 from warren.model.service import ServiceSpec
 from warren.transport.connection import Connection, Limits
-from warren.transport.interfaces import interface
+from warren.transport.methods import interface
 
 HELLO = NodeHello(name="here", id="a1")
 SPEC = ServiceSpec(name="web", command=Argv(["run"]))

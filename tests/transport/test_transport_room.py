@@ -14,11 +14,11 @@ from tests.transport.wire_links import KINDS, Played, gate_of, gate_to, serving
 from warren.model.errors import LinkLostError, NotFoundError, OverloadedError
 from warren.model.identity import TaskId
 from warren.model.report import Assignments, NodeHello
+from warren.transport.call_limits import KINDS as CALLS
+from warren.transport.capnp_link import OBJECTS
 from warren.transport.connection import Limits
-from warren.transport.interfaces import CAPABILITIES, interface
-from warren.transport.link import OBJECTS
-from warren.transport.places import KINDS as CALLS
-from warren.transport.seats import LEAST, OF_A_NODE, Refusals, Seats
+from warren.transport.connection_limits import LEAST, OF_A_NODE, ConnectionLimits, Refusals
+from warren.transport.methods import CAPABILITIES, interface
 
 TASK = TaskId("web", 1, 1)
 HELLO = NodeHello(name="n1", id="a")
@@ -127,32 +127,32 @@ async def _until_let_in(dial: Any) -> None:
 
 
 def test_two_hundred_nodes_behind_one_address_have_their_places() -> None:
-    seats = Seats(1024)
+    connection_limits = ConnectionLimits(1024)
     for number in range(200):
-        assert seats.enter("10.0.0.1") is None
-        assert seats.become("10.0.0.1", f"n{number}") is None
-    crowd = [seats.enter("10.0.0.1") for _ in range(400)]
+        assert connection_limits.enter("10.0.0.1") is None
+        assert connection_limits.become("10.0.0.1", f"n{number}") is None
+    crowd = [connection_limits.enter("10.0.0.1") for _ in range(400)]
     assert crowd.count(None) == 256
     assert crowd[-1] == "there are 256 of stranger 10.0.0.1"
-    assert seats.enter("10.0.0.2") is None
+    assert connection_limits.enter("10.0.0.2") is None
 
 
 def test_a_node_and_an_operator_have_a_share() -> None:
-    seats = Seats(1024)
+    connection_limits = ConnectionLimits(1024)
     refused = list[str | None]()
     for _ in range(OF_A_NODE + 1):
-        assert seats.enter("a") is None
-        refused.append(seats.become("a", "n1"))
+        assert connection_limits.enter("a") is None
+        refused.append(connection_limits.become("a", "n1"))
     assert refused == [None] * OF_A_NODE + ["there are 16 of node a n1"]
-    seats.leave("a", is_known=False, node=None)
-    seats.leave("a", is_known=True, node="n1")
-    assert seats.enter("a") is None
-    assert seats.become("a", "n1") is None
+    connection_limits.leave("a", is_known=False, node=None)
+    connection_limits.leave("a", is_known=True, node="n1")
+    assert connection_limits.enter("a") is None
+    assert connection_limits.become("a", "n1") is None
     for _ in range(512):
-        assert seats.enter("a") is None
-        assert seats.become("a", None) is None
-    assert seats.enter("a") is None
-    assert seats.become("a", None) == "there are 512 of operator a"
+        assert connection_limits.enter("a") is None
+        assert connection_limits.become("a", None) is None
+    assert connection_limits.enter("a") is None
+    assert connection_limits.become("a", None) == "there are 512 of operator a"
 
 
 async def test_refusals_are_one_line_a_minute(

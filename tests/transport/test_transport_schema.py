@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from warren.transport.codec import method_codecs
-from warren.transport.interfaces import CAPABILITIES
+from warren.transport.methods import CAPABILITIES
 from warren.transport.schema import capnp, schema_path, wire
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from warren.model.check import Argv
 from warren.model.cluster import Entry
 from warren.model.errors import NotFoundError
 from warren.model.identity import TaskId
-from warren.model.link import Gate
+from warren.model.rpc import Gate
 from warren.model.service import ServiceSpec
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import ServiceView, TaskView

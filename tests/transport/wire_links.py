@@ -12,11 +12,11 @@ from typing import Any, cast
 import trio
 
 from warren.model.address import Address, TcpAddress, UnixAddress
-from warren.model.link import Gate
+from warren.model.rpc import Gate
 from warren.transport.client import open_gate
 from warren.transport.connection import Connection, Limits
-from warren.transport.interfaces import LinkedGate
 from warren.transport.memory import memory_gate
+from warren.transport.methods import LinkedGate
 from warren.transport.server import serve_gate
 
 KINDS = ("memory", "unix", "tcp")

@@ -14,7 +14,7 @@ from typing import Any, cast
 import trio
 
 from warren.model.address import UnixAddress
-from warren.model.link import Gate
+from warren.model.rpc import Gate
 from warren.transport.server import serve_gate
 
 

@@ -10,10 +10,10 @@ import msgspec
 from hypothesis import strategies as st
 
 from tests.model.specs import ends, instances, specs, tasks, walls, words
+from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Desired, Entry
 from warren.model.condition import NodeCondition
 from warren.model.identity import TaskId
-from warren.model.places import CheckPlaces
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments, NodeHello, Report, Told
 from warren.model.service import ServiceSpec

@@ -1,4 +1,4 @@
-"""One attempt over the network: its timeout, and the one place where foreign errors get a meaning.
+"""One attempt over the network: its timeout, and the one place that interprets foreign errors.
 
     with Attempt(timeout, lag) as attempt:
         ...
@@ -6,8 +6,8 @@
     return attempt.outcome
 
 Invariants: after the block there is an outcome (S1); a caller's cancellation and our own bugs
-pass through; an answer that was given stands, whatever becomes of the connection; a fail of any
-kind is an error where our own loop was stalled for a large part of the attempt (`LoopLag`).
+pass through; an answer once set stands, whatever becomes of the connection; a fail of any kind is
+an error where our own loop was stalled for a large part of the attempt (`LoopLag`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import httpx
 import trio
 
 from warren.checks.detail import bounded
-from warren.checks.dial import words
-from warren.checks.lag import LoopLag
-from warren.checks.names import NoThreadError
-from warren.checks.ports import UnknownPortError
+from warren.checks.port_names import UnknownPortError
 from warren.model.check import Outcome, Result
 from warren.model.duration import format_duration
+from warren.net.dial import words
+from warren.net.resolver import NoThreadError
+from warren.resilience.loop_lag import LoopLag
 
-# What says that we, not the service, are out of something.
+# Errors that say that we, not the service, are out of something.
 _OURS = {
     errno.EMFILE: "no file descriptors left",
     errno.ENFILE: "no file descriptors left on this machine",
@@ -38,7 +38,7 @@ _OURS = {
     errno.EADDRNOTAVAIL: "no local address or port left to connect from",
     errno.EAFNOSUPPORT: "no such kind of address on this machine",
 }
-# What is asked makes no sense: a port, an address or a name of the Host header.
+# The request itself is invalid: a port, an address or a name in the Host header.
 _SENSELESS = (UnknownPortError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)
 _FOREIGN = (httpx.TransportError, OSError, *_SENSELESS)
 
@@ -78,7 +78,7 @@ class Attempt:
     ) -> bool:
         self._lag.finish()
         if isinstance(error, trio.Cancelled):
-            # The innermost hand that was waiting may have said on what.
+            # The innermost wait may have noted what it waited for.
             self.waiting_for = next(iter(getattr(error, "__notes__", ())), self.waiting_for)
         self._scope.__exit__(kind, error, traceback)
         if self._scope.cancelled_caught:
@@ -92,7 +92,7 @@ class Attempt:
         return False
 
     def _end(self, result: Result, detail: str) -> None:
-        """The attempt was cut, or broke: what that means, unless there is an answer already."""
+        """The attempt was cut, or broke: set the outcome, unless there is an answer already."""
         if self._answered:
             self._excuse(self.outcome.duration)
             return
@@ -112,7 +112,7 @@ class Attempt:
 
 
 def excused(fail: Outcome, stalled: float, *, is_cut: bool) -> Outcome:
-    """The error in place of a fail that came of `stalled` seconds which are our own fault."""
+    """The error in place of a fail caused by `stalled` seconds that are our own fault."""
     said = f"our own event loop was stalled for {stalled:.1f}s"
     if not is_cut:
         said = bounded(f"{said}; then: {fail.detail}")

@@ -1,17 +1,17 @@
 """The exec check: a command in the task's own context; exit 0 passes (S13).
 
-The runtime starts the command, keeps the time, and kills and reaps all of it; here its result
-gets a meaning. Invariant: the detail is the end first, then what was printed, bounded.
+The runtime starts the command, keeps the time, and kills and reaps all of it; here its result is
+interpreted. Invariant: the detail is the end first, then the output, bounded.
 """
 
 from __future__ import annotations
 
 from warren.checks.attempt import excused
 from warren.checks.detail import bounded, decode_output
-from warren.checks.lag import LoopLag
 from warren.model.check import DETAIL_LIMIT, ExecCheck, Outcome, Result
 from warren.model.duration import format_duration
-from warren.model.seams import CannotRunError, CommandResult, Target
+from warren.model.interfaces import CannotRunError, CommandResult, Target
+from warren.resilience.loop_lag import LoopLag
 
 
 class ExecChecker:

@@ -1,7 +1,7 @@
 """The HTTP check: GET, and judge the status (S11).
 
 Invariants: the detail has the status and never the body nor a header; the body is read to its end
-or to `BODY_LIMIT`; the status is reported whatever becomes of the body; the answer is given before
+or to `BODY_LIMIT`; the status is reported whatever becomes of the body; the answer is set before
 the connection is closed, which may take a moment.
 """
 
@@ -14,12 +14,12 @@ import httpx
 from warren import __version__
 from warren.checks.attempt import Attempt
 from warren.checks.detail import one_line
-from warren.checks.dial import unbracketed
-from warren.checks.http_transport import LeanTransport
-from warren.checks.lag import LoopLag
-from warren.checks.ports import port_number
+from warren.checks.port_names import port_number
 from warren.model.check import HttpCheck, Outcome, Result
-from warren.model.seams import Target
+from warren.model.interfaces import Target
+from warren.net.dial import unbracketed
+from warren.net.http_transport import ProbeTransport
+from warren.resilience.loop_lag import LoopLag
 
 BODY_LIMIT = 10 * 1024  # bytes
 REASON_LIMIT = 64  # bytes of the server's reason phrase that are shown
@@ -32,7 +32,7 @@ DEFAULT_HEADERS = {
 
 
 class HttpChecker:
-    """Runs HTTP checks over `transport`: `LeanTransport`, or any other that httpx has."""
+    """Runs HTTP checks over `transport`: `ProbeTransport`, or any other that httpx has."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class HttpChecker:
         transport: httpx.AsyncBaseTransport | None = None,
         lag: LoopLag | None = None,
     ) -> None:
-        self._transport = transport or LeanTransport()
+        self._transport = transport or ProbeTransport()
         self._lag = lag
         # By the check's identity, which is safe while the check is held here as well: building
         # a request costs more than the rest of an attempt's own work.

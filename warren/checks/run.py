@@ -6,18 +6,18 @@ import httpx
 
 from warren.checks.exec import ExecChecker
 from warren.checks.http import HttpChecker
-from warren.checks.http_transport import LeanTransport
-from warren.checks.lag import LoopLag
-from warren.checks.parting import Frequency
 from warren.checks.tcp import TcpChecker
 from warren.model.check import Check, ExecCheck, HttpCheck, Outcome
-from warren.model.seams import RunCheck, Target
+from warren.model.interfaces import RunCheck, Target
+from warren.net.closing import DialRate
+from warren.net.http_transport import ProbeTransport
+from warren.resilience.loop_lag import LoopLag
 
 
 class Checker:
     """A `RunCheck` for every kind of check.
 
-    `transport` sends HTTP requests (default: `LeanTransport`); `lag` tells when our own event
+    `transport` sends HTTP requests (default: `ProbeTransport`); `lag` knows when our own event
     loop stalled (default: one monitor per Trio run, installed at the first attempt).
     """
 
@@ -27,8 +27,10 @@ class Checker:
         transport: httpx.AsyncBaseTransport | None = None,
         lag: LoopLag | None = None,
     ) -> None:
-        frequency = Frequency()
-        self._http = HttpChecker(transport=transport or LeanTransport(frequency=frequency), lag=lag)
+        frequency = DialRate()
+        self._http = HttpChecker(
+            transport=transport or ProbeTransport(frequency=frequency), lag=lag
+        )
         self._exec = ExecChecker(lag=lag)
         self._tcp = TcpChecker(lag=lag, frequency=frequency)
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 import socket
 
 from warren.checks.attempt import Attempt
-from warren.checks.dial import Address, connected, numeric
-from warren.checks.lag import LoopLag
-from warren.checks.names import look_up
-from warren.checks.parting import Frequency, hang_up, part
-from warren.checks.ports import port_number
+from warren.checks.port_names import port_number
 from warren.model.check import Outcome, Result, TcpCheck
-from warren.model.seams import Target
+from warren.model.interfaces import Target
+from warren.net.closing import DialRate, close_in_order, hang_up
+from warren.net.dial import Address, connected, numeric
+from warren.net.resolver import look_up
+from warren.resilience.loop_lag import LoopLag
 
 
 class TcpChecker:
-    """Runs TCP checks. `frequency` tells which addresses are asked very often."""
+    """Runs TCP checks. `frequency` knows which addresses are asked very often."""
 
-    def __init__(self, *, lag: LoopLag | None = None, frequency: Frequency | None = None) -> None:
+    def __init__(self, *, lag: LoopLag | None = None, frequency: DialRate | None = None) -> None:
         self._lag = lag
-        self._frequency = frequency or Frequency()
+        self._frequency = frequency or DialRate()
 
     async def __call__(self, check: TcpCheck, target: Target, *, timeout: float) -> Outcome:
         """One attempt: passes when the instance accepts a connection within `timeout` seconds."""
@@ -33,10 +33,10 @@ class TcpChecker:
             try:
                 attempt.answer(Result.PASS, "connected")
                 if not self._frequency.note(address.sockaddr) and sock is not None:
-                    await part(sock)
+                    await close_in_order(sock)
             finally:
                 if sock is not None:
-                    hang_up(sock, reset=True)  # where it was not parted from
+                    hang_up(sock, reset=True)  # where it was not closed in order
         return attempt.outcome
 
 

@@ -1,6 +1,6 @@
-"""The command `warren`, and the one place that picks concrete things (`compose.py`).
+"""The command `warren`.
 
-Nothing is imported before it is needed: `--version` and `--help` are waited for by people.
+Nothing is imported before it is needed: users wait for `--version` and `--help`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; gives the exit status."""
+    """Run the command; returns the exit status."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given == ["--version"]:
         print(f"warren {__version__}")  # noqa: T201 - what was asked for

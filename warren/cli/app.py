@@ -1,4 +1,4 @@
-"""The command's words, and what its errors look like: one line, and an exit status.
+"""The command tree, and how its errors look: one line, and an exit status.
 
 0 done, 1 failed, 2 not understood or refused as invalid, 3 not found, 4 no manager to be reached;
 5, that a check could not run, is `check.py`'s own.
@@ -14,7 +14,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 from warren import __version__
-from warren.cli import given
+from warren.cli.options import command_line
 from warren.model.errors import (
     InvalidError,
     LinkLostError,
@@ -38,15 +38,15 @@ STATUSES = {
 # is not loaded for the list of commands, and one text is enough.
 _UP = (
     "A first Ctrl-C stops every task, a second one kills them. With a file its services are made "
-    "so, and those of the last file that it no longer has are removed; what was created by command "
-    "stays. It then ends by itself when every service has ended for good or was removed: with 0 if "
-    "all that are left are complete, else 1; one of 0 replicas has not ended. Jobs of the file "
-    "that have ended are run again by the next one, but for one that follows a kill -9."
+    "to match it, and services of the last file that are no longer in it are removed; services "
+    "created by command stay. It then exits by itself when every service has ended for good or was "
+    "removed: with 0 if all that remain are complete, else 1; one of 0 replicas has not ended. The "
+    "next `up` runs ended jobs of the file again, unless it follows a kill -9."
 )
 _MANAGER = "It listens at DATA_DIR/warren.sock. Tasks go on without it."
 _NODE = "Its tasks go on when it stops, and the next one on the same data directory adopts them."
 _CREATE = (
-    "A command, as often as --replicas says, under the probes asked for: --health-* alone, or any "
+    "Runs a command in --replicas copies, under the given probes: --health-* alone, or any "
     "of --startup-*, --liveness-* and --readiness-*. In PATH:PORT the port follows the last "
     "colon. In path=/,port=80 a comma ends a value where a word and = follow; \\, is a comma that "
     "does not. A check without a port asks the only --port."
@@ -56,16 +56,16 @@ _PS = (
     "`outdated` is a task of an older spec, which will be replaced."
 )
 _UPDATE = (
-    "What is removed goes first. Numbers of a probe keep its check, and a check keeps the numbers. "
+    "Removals come first. A probe's numbers and its check can be changed without each other. "
     "Tasks are replaced one slot at a time, the next when the last is ready."
 )
 _APPLY = (
-    "All in one step; the same file again changes nothing. Services that the file does not have "
-    "stay, unless there is --prune."
+    "All in one transaction; applying the same file again changes nothing. Services that are not "
+    "in the file stay, unless --prune is given."
 )
 _STATUS = (
-    "The manager answers, its disk can be written, its nodes are ready. Exit status: 0 it is well, "
-    "1 there is trouble, 4 the manager cannot be reached."
+    "Checks that the manager answers, its disk can be written and its nodes are ready. Exit "
+    "status: 0 it is well, 1 there is trouble, 4 the manager cannot be reached."
 )
 _DB_CHECK = "Nothing is changed. Exit status: 0 it is well, 1 it is not."
 
@@ -78,10 +78,14 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` has the status
 )
 app.command(
-    "warren.cli.up:up", name="up", help=f"Manager and node in one process, until Ctrl-C.\n\n{_UP}"
+    "warren.cli.commands.up:up",
+    name="up",
+    help=f"Manager and node in one process, until Ctrl-C.\n\n{_UP}",
 )
 app.command(
-    "warren.cli.check:app", name="check", help="Ask one check by hand, as a probe would ask it."
+    "warren.cli.commands.check:app",
+    name="check",
+    help="Run one check by hand, as a probe would run it.",
 )
 
 
@@ -89,77 +93,85 @@ def _group(name: str, said: str, commands: dict[str, tuple[str, str]]) -> None:
     """A group of commands, each loaded when it is called."""
     group = App(name=name, help=said, help_format="plaintext")
     for command, (place, help_) in commands.items():
-        group.command(f"warren.cli.{place}", name=command, help=help_)
+        group.command(f"warren.cli.commands.{place}", name=command, help=help_)
     app.command(group)
 
 
 _group(
     "service",
-    "Make, look at and change services.",
+    "Create, inspect and change services.",
     {
-        "create": ("edit:create", f"Make a service.\n\n{_CREATE}"),
-        "ls": ("look:service_ls", "Every service, and how healthy it is."),
-        "inspect": ("look:service_inspect", "One service: its probes, its health, and its tasks."),
-        "ps": ("look:service_ps", f"The tasks of a service.\n\n{_PS}"),
-        "scale": ("edit:scale", "Change how many there are."),
+        "create": ("service:create", f"Create a service.\n\n{_CREATE}"),
+        "ls": ("show:service_ls", "List services with their health."),
+        "inspect": ("show:service_inspect", "One service: its probes, its health, and its tasks."),
+        "ps": ("show:service_ps", f"The tasks of a service.\n\n{_PS}"),
+        "scale": ("service:scale", "Change the number of replicas."),
         "update": (
-            "edit:update",
-            f"Change what is given of a service, and nothing else.\n\n{_UPDATE}",
+            "service:update",
+            f"Change the given fields of a service, and nothing else.\n\n{_UPDATE}",
         ),
-        "restart": ("edit:restart", "Replace every task, one slot at a time."),
-        "logs": ("output:service_logs", "The output of a service's tasks."),
-        "rm": ("edit:rm", "End services and everything of them."),
+        "restart": ("service:restart", "Replace every task, one slot at a time."),
+        "logs": ("logs:service_logs", "The output of a service's tasks."),
+        "rm": ("service:rm", "Remove services and everything that belongs to them."),
     },
 )
 app.command(
-    "warren.cli.applying:apply", name="apply", help=f"Make the services of a file so.\n\n{_APPLY}"
+    "warren.cli.commands.apply:apply",
+    name="apply",
+    help=f"Make services match a file.\n\n{_APPLY}",
 )
 _group(
     "task",
-    "Look at tasks.",
+    "Inspect tasks.",
     {
-        "ls": ("look:task_ls", "The tasks of every service."),
-        "inspect": ("look:task_inspect", "One task, with the last outcomes of its probes."),
-        "logs": ("output:task_logs", "The output of a task's slot."),
+        "ls": ("show:task_ls", "List the tasks of every service."),
+        "inspect": ("show:task_inspect", "One task, with the last outcomes of its probes."),
+        "logs": ("logs:task_logs", "The output of a task's slot."),
     },
 )
 _group(
     "node",
-    "Nodes, and this machine as one.",
+    "Inspect nodes, or run this machine as one.",
     {
-        "run": ("programs:run_node", f"Run this machine as a node.\n\n{_NODE}"),
-        "ls": ("look:node_ls", "Every node."),
-        "inspect": ("look:node_inspect", "One node, and the tasks that are placed on it."),
-        "rm": ("nodes:rm", "Forget a node that is down; its tasks are replaced elsewhere."),
+        "run": ("run:run_node", f"Run this machine as a node.\n\n{_NODE}"),
+        "ls": ("show:node_ls", "List nodes."),
+        "inspect": ("show:node_inspect", "One node, and the tasks that are placed on it."),
+        "rm": ("node:rm", "Forget a node that is down; its tasks are replaced elsewhere."),
     },
 )
-app.command("warren.cli.events:events", name="events", help="What happened, and what happens.")
 app.command(
-    "warren.cli.look:status", name="status", help=f"Whether Warren itself is well.\n\n{_STATUS}"
+    "warren.cli.commands.events:events",
+    name="events",
+    help="Show past events, and follow new ones.",
+)
+app.command(
+    "warren.cli.commands.show:status",
+    name="status",
+    help=f"Show whether Warren itself is well.\n\n{_STATUS}",
 )
 _group(
     "manager",
-    "The manager, by itself.",
-    {"run": ("programs:run", f"Run the manager until it is told to stop.\n\n{_MANAGER}")},
+    "Run the manager by itself.",
+    {"run": ("run:run", f"Run the manager until it is stopped.\n\n{_MANAGER}")},
 )
 _group(
     "db",
-    "Care for the manager's database.",
+    "Maintain the manager's database.",
     {
-        "check": ("db:check", f"Say what is wrong with it.\n\n{_DB_CHECK}"),
-        "mend": ("db:mend", "Forget what no manager can read; no manager may be running."),
-        "backup": ("db:backup", "Copy it, beside a running manager."),
-        "restore": ("db:restore", "Put a backup in its place."),
+        "check": ("db:check", f"Report what is wrong with it.\n\n{_DB_CHECK}"),
+        "mend": ("db:mend", "Drop what no manager can read; no manager may be running."),
+        "backup": ("db:backup", "Back it up, also while the manager runs."),
+        "restore": ("db:restore", "Replace it with a backup."),
     },
 )
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the arguments say; gives the exit status."""
+    """Run what the arguments say; returns the exit status."""
     if sys.platform != "linux":
         return _refuse(f"Warren runs on Linux; this is {sys.platform}", FAILED)
     _fill_standard_streams()
-    given.note(arguments)
+    command_line.note(arguments)
     try:
         _refuse_bytes(arguments)
         status = app(
@@ -180,7 +192,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _refuse_bytes(arguments: Sequence[str]) -> None:
-    """What is no text can be neither kept nor sent, nor be the name of a database."""
+    """Bytes that are not text can be neither stored nor sent, nor name a database."""
     named = {name: os.environ.get(name, "") for name in ("WARREN_ADDR", "WARREN_DATA_DIR")}
     for place, text in [*(("argument", word) for word in arguments), *named.items()]:
         if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
@@ -188,8 +200,8 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
 
 
 def _fill_standard_streams() -> None:
-    """Else what is opened next, a socket or the journal, would get the number of a closed stream
-    and be what is printed to."""
+    """Otherwise the next file opened, a socket or the journal, would get the number of a closed
+    stream, and output would be written to it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -208,6 +220,6 @@ def _refuse(said: str, status: int) -> int:
 
 
 def _end_quietly() -> int:
-    """Whoever read standard output has had enough: no complaint now, nor when Python ends."""
+    """The reader of standard output has gone: report no error now, nor when Python exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0

@@ -1,4 +1,4 @@
-"""What the parser of the command line refuses, in words that say what would be right."""
+"""The command line parser's refusals, in words that say what would be right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cyclopts import (
 )
 
 from warren.model.errors import shown
-from warren.model.near import nearest
+from warren.model.suggest import nearest
 
 _NEGATIVE = re.compile(r"-[\d.]")
 
@@ -46,7 +46,7 @@ def _missing(error: MissingArgumentError, name: str, arguments: Sequence[str]) -
 
 
 def _no_command(error: UnknownCommandError, word: str) -> str:
-    """All there are, as the parser's own list ends at eight."""
+    """All commands, as the parser's own list ends at eight."""
     known = [name for name in error.app or () if not name.startswith("-")]
     if word.startswith("-"):
         wanted = f"want the command first, and its options after it: warren COMMAND {word} ..."
@@ -61,7 +61,7 @@ def _command(error: CycloptsError) -> str:
 
 
 def _unknown(error: UnknownOptionError) -> str:
-    """The parser's own hint takes the dashes for a likeness."""
+    """The parser's own hint counts the dashes as a similarity."""
     option = (error.token.keyword or error.token.value).partition("=")[0]
     known = [name for one in error.argument_collection if one.parse for name in one.names]
     meant = nearest(option, known)

@@ -1,4 +1,4 @@
-"""A program that runs until it is told to stop, and is killed if it is told again."""
+"""A program that runs until a signal stops it, and is killed by a second one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORCING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopping:
-    """Hears the signals of one run."""
+    """Receives the signals of one run."""
 
     def __init__(self) -> None:
         self._asked = trio.Event()
@@ -24,7 +24,7 @@ class Stopping:
         self._forced_by: int | None = None
 
     async def run(self, program: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> int:
-        """Run a program, which waits for `stopped`; gives the exit status."""
+        """Run a program, which waits for `stopped`; returns the exit status."""
         with trio.open_signal_receiver(*STOPPING) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._obey, signals)

@@ -1,4 +1,4 @@
-"""Whether anybody still reads standard output. A pipe says so at once, and not at the next write,
+"""Whether standard output still has a reader. A pipe tells at once, not only at the next write,
 which may be hours away."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import trio
 
 
 async def raise_when_unread(descriptor: int = 1) -> None:
-    """Raise BrokenPipeError when nobody can read any more; return where there is no knowing."""
+    """Raise BrokenPipeError when no reader is left; return where that is unknown."""
     try:
         if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             return

@@ -1,1 +1,1 @@
-"""The program that holds what is wanted, and sees to it that it is so."""
+"""The program that holds the desired state and brings the cluster to it."""

@@ -1,8 +1,8 @@
-"""What is set aside, so that a row which cannot be dealt with stops no other.
+"""What is set aside, so that a row which cannot be processed stops no other.
 
     a step raises -> halves of its names are tried, each alone -> those that still raise are aside
 
-Nothing of a service that is aside changes, on disk or on a node, until it is edited or the manager
+A service that is aside does not change, on disk or on a node, until it is edited or the manager
 starts anew. One whose rows cannot be read is aside until they are mended. Each is a line in
 `warren status`.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from warren.model.cluster import Change, DropService, DropTask, RowFault
 from warren.model.errors import UnavailableError
 
-KEPT = 100  # refused reports that are told of one by one
+KEPT = 100  # refused reports that are listed one by one
 MEND = "want `warren db mend` while the manager is stopped"
 _log = logging.getLogger("warren.manager")
 
@@ -47,7 +47,7 @@ class Quarantine:
         return self._unread
 
     def add_service(self, name: str, why: str) -> None:
-        """Plan for this one no more."""
+        """Stop planning for this one."""
         _log.error("service %s is set aside, nothing of it changes: %s", name, why)
         self._services[name] = why
 
@@ -56,17 +56,17 @@ class Quarantine:
         return self._services.pop(name, None) is not None
 
     def add_report(self, subject: str, why: str) -> None:
-        """What a node says of something cannot be taken."""
+        """A node's report of something cannot be taken."""
         _log.error("what is reported of %s is set aside: %s", subject, why)
         if len(self._reports) < KEPT:
             self._reports[subject] = why
 
     def release_report(self, subject: str) -> None:
-        """What is said of it now can be."""
+        """Its present report can be taken."""
         self._reports.pop(subject, None)
 
     def forget(self, changes: Iterable[Change]) -> None:
-        """What is dropped by these: nobody reports of it any more."""
+        """These changes drop something: no node reports it any more."""
         if not self._reports:
             return
         for change in changes:
@@ -82,7 +82,7 @@ class Quarantine:
         self._nodes.pop(name, None)
 
     def troubles(self) -> Iterator[str]:
-        """A line for people for each."""
+        """One line for people for each."""
         for name, why in self._unread.items():
             yield f"service {name} is set aside, its tasks are left alone: {why}; {MEND}"
         for name, why in self._services.items():
@@ -97,8 +97,8 @@ def isolate(
     names: Sequence[str], attempt: Callable[[Collection[str]], None]
 ) -> Iterator[tuple[str, Exception]]:
     """Attempt something for names together; where that raises, for halves of them, down to single
-    ones. Gives those that raise alone. What a disk cannot take now is raised: it is no name's
-    fault."""
+    ones. Returns those that raise alone. A failure of the disk is raised: it is not due to a
+    name."""
     try:
         attempt(names)
     except UnavailableError:
@@ -115,6 +115,6 @@ def isolate(
 
 
 def told(error: Exception) -> str:
-    """What was raised, on one line of bounded length."""
+    """The exception, on one line of bounded length."""
     text = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""One node's session: what it reports goes to the books, what it shall hold is pushed to it.
+"""One node's session: its reports go to the commit log, its assignments are pushed to it.
 
 enrolled -> whole report -> whole assignment -> differences, each on the one accepted before
                                  ^----------------- not accepted ---'
@@ -11,20 +11,20 @@ from collections.abc import Sequence
 
 import trio
 
-from warren.manager.books import Books
-from warren.manager.looks import LOOK_WITHIN, Looks
-from warren.manager.tap import Tap
+from warren.manager.commit_log import CommitLog
+from warren.manager.log_fanout import LogFanout
+from warren.manager.shared_queries import LOOK_WITHIN, SharedQueries
+from warren.model.check_places import CheckPlaces
+from warren.model.check_places import bounded as bounded_places
 from warren.model.cluster import Change, Desired, DropService, TaskRow
 from warren.model.condition import NodeCondition, bounded
 from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
 from warren.model.identity import TaskId
-from warren.model.link import Agent
-from warren.model.places import CheckPlaces
-from warren.model.places import bounded as bounded_places
 from warren.model.report import Assignment, Assignments, Report
+from warren.model.rpc import Agent
 from warren.model.task import TaskStatus
-from warren.rules.walls import mend_report
-from warren.rules.world import Touched
+from warren.rules.reported_times import mend_report
+from warren.state.cluster_state import Touched
 
 FIRST_PAUSE = 0.1  # seconds
 LONGEST_PAUSE = 5.0
@@ -35,17 +35,17 @@ _log = logging.getLogger("warren.manager")
 
 
 class Session:
-    """Plays `NodeSession`. `ended` is set when it is over, for whatever reason, and `is_noted` once
-    the desk has noted that; `has_left` says that the node has ended it. `containment` is what the
-    node has told of itself when it came, `places` what it told last."""
+    """Implements `NodeSession`. `ended` is set when it is over, for whatever reason, and `is_noted`
+    once the dispatcher has noted that; `has_left` says that the node has ended it. `containment` is
+    what the node reported when it enrolled, `places` what it reported last."""
 
     def __init__(
-        self, name: str, epoch: int, agent: Agent, books: Books, *, containment: str = ""
+        self, name: str, epoch: int, agent: Agent, commit_log: CommitLog, *, containment: str = ""
     ) -> None:
         self.name = name
         self.agent = agent
-        self.tap = Tap(name, agent)
-        self.looks = Looks(agent, books.now)
+        self.fanout = LogFanout(name, agent)
+        self.queries = SharedQueries(agent, commit_log.now)
         self.ended = trio.Event()
         self.is_noted = trio.Event()
         self.has_left = False
@@ -55,7 +55,7 @@ class Session:
         self._told: tuple[NodeCondition, ...] = ()
         self._skew: NodeCondition | None = None
         self._epoch = epoch
-        self._books = books
+        self._commit_log = commit_log
         self._is_synced = trio.Event()
         self._accepted = 0
         self._sent: dict[TaskId, tuple[Desired, int]] = {}
@@ -74,16 +74,16 @@ class Session:
 
     @property
     def manager(self) -> str:
-        return self._books.store.manager_id
+        return self._commit_log.store.manager_id
 
     async def report_task_health(self, report: Report) -> None:
         self._check_open()
         self.heard_at = trio.current_time()
-        self._books.follow_clock()  # before what the node tells is held against it
-        report, off = mend_report(report, born=self._born, now=self._books.now())
+        self._commit_log.follow_clock()  # before the node's times are compared with it
+        report, off = mend_report(report, born=self._born, now=self._commit_log.now())
         if report.events or report.is_whole or off:
             self._note_clock(off)
-        await self._books.report(self.name, self._epoch, report)
+        await self._commit_log.report(self.name, self._epoch, report)
         if report.is_whole:
             self._is_synced.set()
 
@@ -93,7 +93,7 @@ class Session:
         await trio.lowlevel.checkpoint()
         self._check_open()
         self.heard_at = trio.current_time()
-        self._told = bounded(conditions, now=self._books.now())
+        self._told = bounded(conditions, now=self._commit_log.now())
         self.places = bounded_places(places)
 
     async def leave(self) -> None:
@@ -106,7 +106,7 @@ class Session:
 
     @property
     def conditions(self) -> tuple[NodeCondition, ...]:
-        """What is not well with the node: by its own word, and by what we see of it."""
+        """What is not well with the node: as it reports, and as the manager observes."""
         return self._told if self._skew is None else (*self._told, self._skew)
 
     def _note_clock(self, off: float) -> None:
@@ -114,12 +114,12 @@ class Session:
             self._skew = None
         elif self._skew is None:
             way = "ahead of" if off > 0 else "behind"
-            said = f"times that it tells are {way} the manager's clock by more than an hour"
-            self._skew = NodeCondition("clock skew", said, self._books.now())
+            said = f"times that it reports are {way} the manager's clock by more than an hour"
+            self._skew = NodeCondition("clock skew", said, self._commit_log.now())
             _log.warning("node %s: %s", self.name, said)
 
     def _born(self, task: TaskId) -> float | None:
-        row = self._books.world.tasks.get(task)
+        row = self._commit_log.cluster.tasks.get(task)
         return None if row is None else row.created_at
 
     def _check_open(self) -> None:
@@ -130,10 +130,10 @@ class Session:
 
     async def look(self, tasks: Sequence[TaskId]) -> dict[TaskId, TaskStatus] | None:
         """Tasks as they stand now; None where the node does not answer within a second."""
-        return await self.looks.ask(tasks)
+        return await self.queries.ask(tasks)
 
     async def look_alive(self) -> bool:
-        """Whether the node answers now, be it with a refusal. Who only looks does not delay it."""
+        """Whether the node answers now, even with a refusal. Reads by others do not delay it."""
         with trio.move_on_after(LOOK_WITHIN):
             try:
                 await self.agent.look(())
@@ -145,14 +145,13 @@ class Session:
         return False
 
     def note(self, changes: Sequence[Change], touched: Touched) -> None:
-        """Something was committed: what of it is this node's is found out when it is pushed."""
+        """Something was committed: which part concerns this node is found out at the push."""
         self._dirty |= touched.tasks
         self._purged.update(c.name for c in changes if isinstance(c, DropService))
         self._wake.set()
 
     async def push(self) -> None:
-        """Tell the node what it shall hold, now and whenever that changes, until the link is
-        lost."""
+        """Send the node its assignments, now and whenever they change, until the link is lost."""
         await self._is_synced.wait()
         pause = FIRST_PAUSE
         while True:
@@ -160,7 +159,7 @@ class Session:
                 await self._push_once()
             except LinkLostError:
                 return
-            except WarrenError as error:  # a bug of the node's, too: it ends no manager
+            except WarrenError as error:  # also a bug of the node: it must not end the manager
                 if isinstance(error, ConflictError) or not isinstance(error, RefusedError):
                     self._accepted = 0
                 _log.info("node %s does not take its assignments: %s", self.name, error)
@@ -198,12 +197,12 @@ class Session:
             self._sent.pop(task, None)
 
     async def _whole(self) -> Assignments:
-        """All there is for this node. What changes while it is put together is told again."""
-        world = self._books.world
-        generation = world.generation
+        """All assignments of this node. Changes while it is built are sent again."""
+        cluster = self._commit_log.cluster
+        generation = cluster.generation
         tasks = list[Assignment]()
-        for number, task in enumerate(sorted(world.on_node(self.name)), 1):
-            row = self._books.world.tasks.get(task)
+        for number, task in enumerate(sorted(cluster.on_node(self.name)), 1):
+            row = self._commit_log.cluster.tasks.get(task)
             if row is not None and row.node == self.name:
                 tasks.append(_assignment(row))
             if number % GIVES_WAY_AFTER == 0:
@@ -211,13 +210,13 @@ class Session:
         return Assignments(
             generation=generation,
             tasks=tuple(tasks),
-            services=tuple(self._books.world.services),
-            kept=tuple(self._books.quarantine.unread),
+            services=tuple(self._commit_log.cluster.services),
+            kept=tuple(self._commit_log.quarantine.unread),
         )
 
     def _difference(self, dirty: set[TaskId], purged: set[str]) -> Assignments | None:
         """What has changed for this node; None where nothing has."""
-        world = self._books.world
+        cluster = self._commit_log.cluster
         tasks, removed = list[Assignment](), list[TaskId]()
         later = sorted(dirty)[AT_ONCE:]
         if later:  # thousands at once would stall a node; logs go when nothing writes them any more
@@ -226,9 +225,9 @@ class Session:
             self._purged |= purged
             purged = set[str]()
             self._wake.set()
-        purged = purged - world.services.keys()  # there is one of that name again, which writes
+        purged = purged - cluster.services.keys()  # there is one of that name again, which writes
         for task in sorted(dirty):
-            row = world.tasks.get(task)
+            row = cluster.tasks.get(task)
             if row is None or row.node != self.name or row.has_ended:
                 if task in self._sent:
                     removed.append(task)
@@ -237,7 +236,7 @@ class Session:
         if not (tasks or removed or purged):
             return None
         return Assignments(
-            generation=world.generation,
+            generation=cluster.generation,
             base=self._accepted,
             tasks=tuple(tasks),
             removed=tuple(removed),

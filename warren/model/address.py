@@ -52,7 +52,7 @@ def parse_address(text: str, *, field: str = "addr") -> Address:
 
 
 def check_address(address: Address, *, field: str = "addr") -> None:
-    """Refuse what nobody could, or should, listen at. Raises SpecError."""
+    """Refuse an address at which one cannot, or should not, listen. Raises SpecError."""
     if isinstance(address, TcpAddress):
         if not 0 <= address.port <= 65535:
             raise SpecError(field, "want a port from 1 to 65535", value=str(address))

@@ -1,4 +1,4 @@
-"""What a probe asks, and the answer to one attempt (S1)."""
+"""Checks, and the answer to one attempt of one (S1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 from warren.model.errors import FieldError
 
-HIDDEN = "\0hidden"  # stands for a value that is not told; no program and no server can be sent it
+HIDDEN = "\0hidden"  # stands for a value that is not shown; no program or server can receive it
 DETAIL_LIMIT = 4096  # bytes of an outcome's detail (S13)
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?\Z")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -173,7 +173,7 @@ def check_port(port: int | str | None) -> None:
 
 
 def check_host(host: str | None) -> None:
-    """Refuse what is no address and no name. Raises FieldError."""
+    """Refuse what is neither an address nor a name. Raises FieldError."""
     if host is not None and not is_address(host) and not _HOST.match(host):
         wanted = "want an address such as 127.0.0.1 or ::1, or a host's name"
         raise FieldError("host", host, wanted)
@@ -189,7 +189,7 @@ def is_address(text: str) -> bool:
 
 
 def check_text(field: str, text: str) -> None:
-    """Refuse what no program can be handed and no journal can keep. Raises FieldError."""
+    """Refuse what can neither be passed to a program nor be stored. Raises FieldError."""
     if "\0" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
         raise FieldError(field, text, "want UTF-8 text without a NUL character")
 

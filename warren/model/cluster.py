@@ -1,7 +1,7 @@
-"""What the manager knows: services, tasks and nodes as rows, and the changes that make them.
+"""The manager's data: services, tasks and nodes as rows, and the changes that make them.
 
 A user's edit, a node's report and a plan are all the same thing: a sequence of changes. They are
-committed to the store, and then applied to the world in memory. Wall times are seconds since the
+committed to the store, and then applied to the state in memory. Wall times are seconds since the
 epoch.
 """
 
@@ -21,8 +21,8 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` counts every edit. `revision` is the version whose spec the tasks must be made of: it
     stays where only the number of replicas was changed. `restarts_asked` counts the restarts of the
-    same spec. A task whose spec, but for the replicas, and whose count are the service's is as
-    wanted, whatever revision it is of. A service that `is_removing` is ended and then purged.
+    same spec. A task with the service's spec (except for the replicas) and count is as wanted,
+    whatever its revision. A service that `is_removing` is ended and then purged.
     `first_number` is the number that the first task of a slot gets: no id is used again where the
     name has been used before.
     """
@@ -53,8 +53,8 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """A task as the manager wants it, and what was last reported of it.
 
     `spec` and `restarts_asked` are the service's at `revision`. `node` is None while it is not
-    placed: until then the manager writes `status` (PENDING, with the reason), and afterwards the
-    node alone does, but for a task whose node is lost. `not_before` is when a replacement may start
+    placed: until then the manager writes `status` (PENDING, with the reason), afterwards only the
+    node does, except for a task whose node is lost. `not_before` is when a replacement may start
     (S17).
     `failed_before` counts the tasks that failed in this slot before, without good running between;
     `restarts_before` the restarts of all that had it before, as far as they were known by then.
@@ -77,7 +77,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def phase(self) -> Phase:
-        """How far it has come, by what was last reported."""
+        """Its phase, as last reported."""
         return self.status.phase
 
     @property
@@ -88,10 +88,10 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     """A node that has enrolled. `id` is its data directory's own, so that two machines of one name
-    are told apart; `epoch` counts its supervisor's starts.
+    are distinguished; `epoch` counts its supervisor's starts.
 
     `lost_at` is when its session went, None while it has one; `has_stopped` says that its
-    supervisor ended it in order. Down is what has been lost for longer than the lease (S20).
+    supervisor ended it in order. A node lost for longer than the lease is down (S20).
     """
 
     name: str
@@ -181,8 +181,8 @@ class RowFault(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """All rows at one generation. A generation is one committed transaction.
 
-    Of a service with `faults` there is no row at all; a node with one is as if it were lost just
-    now, and its `id` is empty.
+    A service with `faults` has no row at all; a node with one counts as lost just now, and its
+    `id` is empty.
     """
 
     generation: int = 0
@@ -193,7 +193,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be changed so that what is comes nearer to what is wanted.
+    """The changes that bring the actual state nearer to the desired one.
 
     It holds for the generation `based_on` and no other. `wake_at` is the wall time at which there
     is something to plan even if nothing changes; None for never.

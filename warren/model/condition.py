@@ -1,4 +1,4 @@
-"""What is not well with a node or a manager itself, as long as it is so.
+"""Problems of a node or a manager itself, for as long as they last.
 
 Unlike an event it is a state: set, shown by `warren status`, and cleared when it is over.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-CONDITIONS_KEPT = 32  # of one node: whoever sends more is cut
+CONDITIONS_KEPT = 32  # of one node: further ones are dropped
 LONGEST_KIND = 40  # characters
 LONGEST_MESSAGE = 300
 
@@ -24,7 +24,7 @@ class NodeCondition(msgspec.Struct, frozen=True):
 
 
 def bounded(told: Iterable[NodeCondition], *, now: float) -> tuple[NodeCondition, ...]:
-    """What a node has told, cut to what is kept of one: each kind once, none from the future."""
+    """A node's report, cut to what is kept of one: each kind once, none from the future."""
     kept: dict[str, NodeCondition] = {}
     for one in told:
         if len(kept) == CONDITIONS_KEPT:

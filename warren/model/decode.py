@@ -15,7 +15,7 @@ from warren.model.check import Argv, StatusRange
 from warren.model.duration import Duration, parse_duration
 from warren.model.errors import FieldError, SpecError, shown
 from warren.model.identity import NAME_WANTED
-from warren.model.near import no_such_field
+from warren.model.suggest import no_such_field
 
 T = TypeVar("T")
 Path = tuple[str | int, ...]
@@ -70,7 +70,7 @@ def decode(data: object, kind: type[T]) -> T:
 
 
 def plain(value: object) -> Any:
-    """A model value as plain data, without defaults; `decode` gives the value back."""
+    """A model value as plain data, without defaults; `decode` returns the value."""
     return msgspec.to_builtins(value, enc_hook=_encode_word)
 
 
@@ -143,7 +143,7 @@ def _explain(error: msgspec.ValidationError, data: object, kind: type) -> Decode
         cause = error.__cause__
         if not cause.field.startswith("[") and cause.field.partition(".")[0] not in _fields(
             kind, path
-        ):  # it is of the whole: what was written is said, and no field that nobody wrote
+        ):  # it is about the whole: name what was written, and no field that was not
             return DecodeError(path, _value(data, path), cause.wanted)
         return DecodeError((*path, *_extra(cause.field)), cause.value, cause.wanted)
     if unknown := _UNKNOWN.match(said):

@@ -53,7 +53,7 @@ def _seconds(number: str, unit: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The written form of seconds, exact: `parse_duration` gives the same float back."""
+    """The written form of seconds, exact: `parse_duration` returns the same float."""
     for unit in ("d", "h", "m"):
         count = seconds / UNITS[unit]
         if count >= 1 and count == int(count):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class WarrenError(Exception):
-    """Base of every error that is told to a person as one line."""
+    """Base of every error that is shown to a user as one line."""
 
 
 class SpecError(WarrenError):
@@ -53,7 +53,7 @@ class ConflictError(RefusedError):
 
 
 class UnavailableError(RefusedError):
-    """Not now: the disk is full, or the node that knows does not answer. Worth trying again."""
+    """Not now: the disk is full, or the node asked does not answer. Worth trying again."""
 
 
 class OverloadedError(RefusedError):
@@ -79,6 +79,6 @@ class FieldError(ValueError):
 
 
 def shown(value: object) -> str:
-    """A value as it stands in a message: at most 60 characters."""
+    """A value as shown in a message: at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -57,5 +57,5 @@ def instance_id(task: TaskId, start: int, token: str) -> str:
 
 
 def instance_prefix(task: TaskId) -> str:
-    """What the names of all instances of a task begin with, and those of no other."""
+    """The prefix of the names of all instances of a task, and of no others."""
     return f"{task.service}.{task.slot}-{task.number}."

@@ -22,7 +22,7 @@ class ProbeKind(enum.Enum):
 
 
 class Verdict(enum.Enum):
-    """What a probe concludes. UNKNOWN is startup's before its verdict (S4), and
+    """A probe's conclusion. UNKNOWN is startup's before its verdict (S4), and
     that of every probe while nothing runs."""
 
     UNKNOWN = "unknown"

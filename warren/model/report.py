@@ -1,4 +1,4 @@
-"""What a node and the manager tell each other: whole assignments down, latest statuses up."""
+"""The messages of a node and the manager: whole assignments down, latest statuses up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from warren.model.task import End, TaskEvent, TaskStatus
 class NodeHello(msgspec.Struct, frozen=True, kw_only=True):
     """How a supervisor introduces itself. `id` is its data directory's own. `epoch` is the one it
     was given in an earlier session of this same process, 0 at the first. `manager` is the id of the
-    manager it belongs to; empty where it has met none. `containment` says how what a task starts
+    manager it belongs to; empty where it has had none. `containment` says how what a task starts
     is kept together, and what is weaker for it."""
 
     name: str
@@ -44,12 +44,12 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 class Assignments(msgspec.Struct, frozen=True, kw_only=True):
     """What a node shall hold at `generation`.
 
-    With `base` 0 this is everything: what is not in `tasks` is ended and forgotten, and `services`
-    names all there are, so that logs of others can go. With another base it is the difference to
-    what the node accepted at that generation: `tasks` are new or changed, `removed` are no longer
-    the node's (those that have ended are forgotten, others ended first), and `purged` are services
-    that are no more. Nothing changes of tasks and logs of the services in `kept`, whether they are
-    named or not: the manager cannot read what it has of them.
+    With `base` 0 this is everything: tasks not in `tasks` are ended and forgotten, and `services`
+    names all there are, so that others' logs can be removed. With another base it is the
+    difference to what the node accepted at that generation: `tasks` are new or changed, `removed`
+    are no longer the node's (those that have ended are forgotten, others ended first), and
+    `purged` are services that are gone. Tasks and logs of the services in `kept` do not change,
+    whether they are named or not: the manager cannot read its rows of them.
     """
 
     generation: int
@@ -62,7 +62,7 @@ class Assignments(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """An event of a task, with the task's sequence number at that moment: what was told twice is
+    """An event of a task, with the task's sequence number at that moment: a repeated one is
     kept once."""
 
     sequence: int
@@ -72,7 +72,7 @@ class Told(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The latest status of tasks, and what happened to them since the last report, oldest first.
 
-    `is_whole`: with this one all tasks of the node have been told of in this session.
+    `is_whole`: with this one all tasks of the node have been reported in this session.
     """
 
     statuses: tuple[TaskStatus, ...] = ()

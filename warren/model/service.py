@@ -1,4 +1,4 @@
-"""What a user asks for: a service's spec."""
+"""The desired state as a user writes it: a service's spec."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ServiceSpec(_Part, frozen=True):
     """A service: what runs, how many, under which probes.
 
     Exactly one of `command` and `image` may stand alone; an image may have a command.
-    `new_privileges` lets programs run as another `user` gain privileges, by set-uid programs say.
+    `new_privileges` lets programs run as another `user` gain privileges, as by set-uid programs.
     `ports` maps a port's name to its number, or to 0 for any free one; `address` is where it
     listens and its checks ask (S14). `health` is the flat form.
     """
@@ -145,7 +145,7 @@ class ServiceSpec(_Part, frozen=True):
 
 
 def check_user(field: str, user: str | None) -> None:
-    """Refuse what names no user: `NAME`, `UID`, `NAME:GROUP` or `UID:GID`."""
+    """Refuse what does not name a user: `NAME`, `UID`, `NAME:GROUP` or `UID:GID`."""
     if user is None:
         return
     name, _, group = user.partition(":")
@@ -160,14 +160,14 @@ _BUT_REPLICAS = tuple(n for n in ServiceSpec.__struct_fields__ if n != "replicas
 
 
 def has_same_instances(one: ServiceSpec, other: ServiceSpec) -> bool:
-    """Whether two specs differ in nothing but their probes (and how many): what runs as one may go
-    on running as the other."""
+    """Whether two specs differ only in their probes (and replicas): an instance of one may go on
+    running as one of the other."""
     bare = dict.fromkeys(PROBES) | {"replicas": 0}
     return msgspec.structs.replace(one, **bare) == msgspec.structs.replace(other, **bare)
 
 
 def has_same_tasks(one: ServiceSpec, other: ServiceSpec) -> bool:
-    """Whether two specs ask for the same tasks: how many is not a task's business."""
+    """Whether two specs ask for the same tasks, regardless of their number."""
     if one.replicas == other.replicas:
         return one == other
     return all(getattr(one, name) == getattr(other, name) for name in _BUT_REPLICAS)

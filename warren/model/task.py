@@ -13,7 +13,7 @@ from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
 
-MOST_COUNTED = 10**9  # restarts or failures: what adds them up stops there
+MOST_COUNTED = 10**9  # restarts or failures: sums stop there
 
 
 class Phase(enum.IntEnum):
@@ -93,12 +93,12 @@ class RestartHistory(msgspec.Struct, frozen=True):
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a supervisor writes down of a task, to find and judge it after a `kill -9` (S21).
+    """A supervisor's record of a task, to find and judge it after a `kill -9` (S21).
 
     `proven` has the verdict of each probe that has passed on this instance. `failed_before` counts
     the tasks that failed in this slot before. `ready_since` and `restart_at` are wall time;
-    `revision` is that of the spec at the manager; `proving` are the probes that a running instance
-    was given anew and that have no verdict yet: until then the readiness before them holds.
+    `revision` is that of the spec at the manager; `proving` are the new probes of a running
+    instance that have no verdict yet: until then the readiness before them holds.
     `restart_delay` is in seconds, so that a clock set back makes no wait longer than that.
     """
 
@@ -147,8 +147,8 @@ class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A probe as `inspect` shows it. Of an instance that is not there any more no verdict is
-    left but the failure that ended it. In seconds: `waited` is how long its present attempt has
+    """A probe as `inspect` shows it. Of an instance that has gone the only verdict left is the
+    failure that ended it. In seconds: `waited` is how long its present attempt has
     waited for a place by now, 0 where it does not; `longest_wait` is the longest so far (S10)."""
 
     verdict: Verdict
@@ -161,10 +161,10 @@ class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as it is reported: its phase grows, the rest is ordered by `sequence`.
+    """A task as reported: its phase grows, the rest is ordered by `sequence`.
 
     `failed_before` counts the tasks that failed in its slot before, without good running since.
-    `revision` is that of the spec it runs by, 0 where its node knows of none; `is_proving` says
+    `revision` is that of the spec it runs by, 0 where its node has none; `is_proving` says
     that probes it was given while it ran have no verdict yet.
     """
 

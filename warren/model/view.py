@@ -1,4 +1,4 @@
-"""What an operator is shown of a cluster, as values. Wall times are seconds since the epoch."""
+"""An operator's view of a cluster, as values. Wall times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from types import MappingProxyType
 import msgspec
 
 from warren.model.check import Sample
+from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Desired
 from warren.model.condition import NodeCondition
 from warren.model.identity import TaskId
-from warren.model.places import CheckPlaces
 from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 
-LOG_AT_ONCE = 256 << 10  # bytes: the most that one chunk has
+LOG_AT_ONCE = 256 << 10  # bytes: the most in one chunk
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 class NodeState(enum.Enum):
     """READY has a session; UNREACHABLE has lost it, STOPPED has ended it in order; DOWN has lost
-    its lease too (S20); REFUSING belongs to another manager and takes nothing from this one."""
+    its lease too (S20); REFUSING belongs to another manager and accepts nothing from this one."""
 
     READY = "ready"
     UNREACHABLE = "unreachable"
@@ -67,7 +67,7 @@ class NodeState(enum.Enum):
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     """A node. `tasks` counts those placed on it that have not ended; `conditions` is what is not
-    well with the node itself, and `places` how those for checks are taken, as it last told in its
+    well with the node itself, and `places` how those for checks are taken, as last reported in its
     session."""
 
     name: str
@@ -82,7 +82,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(enum.Enum):
-    """What `apply` did, or would do, with a service."""
+    """The action of `apply` on a service."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -99,7 +99,7 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class LogMark(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node has seen of the output: by `at` (wall) it was written up to `offset`, which is
+    """A node's observation of the output: by `at` (wall) it was written up to `offset`, which is
     counted from the first byte of the chunk and may lie behind its last. With a `task`, that task's
     `instance` began there, at that time."""
 
@@ -128,7 +128,7 @@ class SlotName(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogWanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a slot's output is asked for: what follows `cursor`; with none the last `tail` lines,
+    """A request for a slot's output: what follows `cursor`; with none the last `tail` lines,
     or with None from the oldest, and nothing that had been written before `since` (wall, by the
     node's clock). `node` has it. With `times` the marks have times, and else only instances."""
 
@@ -142,7 +142,7 @@ class LogWanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogPiece(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer to one of several that were asked for, by its place among them. `absent` says why
+    """An answer to one of several requests, by its index among them. `absent` says why
     there is none: the node does not answer, or cannot read it."""
 
     index: int
@@ -158,8 +158,8 @@ class KeptLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeptLogs(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose output there is, of one service, by slot; `silent` are nodes that may have some and do
-    not answer."""
+    """The slots of one service that have output; `silent` are nodes that may have some and do not
+    answer."""
 
     logs: tuple[KeptLog, ...] = ()
     silent: tuple[str, ...] = ()

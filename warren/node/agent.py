@@ -1,11 +1,11 @@
-"""A node's supervisor in the manager's hands: holds what is assigned, and tells how it fares.
+"""A node's supervisor, as the manager calls it: holds assigned tasks, and reports their state.
 
     journal --take_over--> tasks <--assign-- the manager
                             `--publish--> outbox
 
-What is written down runs while the manager is away (S19). The manager's word, when it comes, is
-compared with what is there: what is new is started, what is no longer the node's is ended and
-forgotten, and what is there already is left alone.
+Recorded tasks run while the manager is away (S19). The manager's assignment, when it comes, is
+compared with them: new tasks are started, those no longer the node's are ended and forgotten,
+and the rest is left alone.
 """
 
 from __future__ import annotations
@@ -17,63 +17,63 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from warren.checks.caps import Caps
+from warren.checks.concurrency import ConcurrencyCaps
 from warren.model.check import Sample
+from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Desired
 from warren.model.errors import ConflictError, NotFoundError, UnavailableError
 from warren.model.identity import TaskId
-from warren.model.places import CheckPlaces
+from warren.model.interfaces import LogSource
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments
-from warren.model.seams import LogSource
 from warren.model.service import has_same_instances
 from warren.model.task import Phase, TaskEvent, TaskRecord, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted
-from warren.node import output
-from warren.node.aside import Aside
+from warren.node import slot_output
 from warren.node.outbox import Outbox
-from warren.node.slots import Slots
-from warren.nursery.surroundings import Surroundings
-from warren.nursery.task import TaskNursery
-from warren.rules.walls import mend_record
-from warren.watch.boundary import survived
+from warren.node.slot_locks import SlotLocks
+from warren.node.unreadable_tasks import UnreadableTasks
+from warren.nursery.dependencies import Dependencies
+from warren.nursery.task_runner import TaskRunner
+from warren.resilience.boundary import survived
+from warren.rules.reported_times import mend_record
 
-LOOKED_AT_ONCE = 1000  # tasks: whoever asks for thousands lets others in between
-HELD_AT_ONCE = 100  # so too who assigns them; each piece is one write of the journal
+LOOKED_AT_ONCE = 1000  # tasks: a call for thousands lets others run in between
+HELD_AT_ONCE = 100  # likewise for assignments; each piece is one write of the journal
 MESSAGE_LIMIT = 500  # characters of an event that is reported: a check's output may be long
-END_LIMIT = 8_000  # of why an instance has ended, which names the command: the wire takes 16,000
+END_LIMIT = 8_000  # of the reason of an end, which names the command: the wire takes 16,000
 T = TypeVar("T")
 _NOT_AN_END = (Phase.STOPPING, Phase.STOPPED)
 
 
 class NodeAgent:
-    """Plays `Agent`. The nursery is the one of `open_node`: tasks live in it."""
+    """Implements `Agent`. The nursery is the one of `open_node`: tasks live in it."""
 
-    def __init__(self, nursery: trio.Nursery, surroundings: Surroundings, logs: LogSource) -> None:
+    def __init__(self, nursery: trio.Nursery, dependencies: Dependencies, logs: LogSource) -> None:
         self.outbox = Outbox()
-        self.conditions = surroundings.conditions
+        self.conditions = dependencies.conditions
         self._nursery = nursery
-        self._around = replace(surroundings, publish=self._published)
-        self._outer_publish = surroundings.publish
+        self._around = replace(dependencies, publish=self._published)
+        self._outer_publish = dependencies.publish
         self._logs = logs
-        self._tasks: dict[TaskId, TaskNursery] = {}
+        self._tasks: dict[TaskId, TaskRunner] = {}
         self._dormant: dict[TaskId, TaskRecord] = {}
-        self._slots = Slots()
+        self._slots = SlotLocks()
         self._unwanted = set[TaskId]()
         self._successors: dict[TaskId, TaskRecord] = {}
         self._gone = set[str]()  # services whose output goes with their last task
         self._generation = 0
         self._is_closing = False
         self._assigning = trio.Lock()
-        self._aside = Aside(surroundings)
+        self._aside = UnreadableTasks(dependencies)
 
     def __repr__(self) -> str:
         return f"<NodeAgent {self._around.node}: {len(self._tasks)} tasks>"
 
     def statuses(self) -> list[TaskStatus]:
-        """Every task held, as it stands now. How one ends that is the node's no more is no status
-        of the task that may have its id by now."""
-        asleep = (TaskNursery(record, self._around) for record in self._dormant.values())
+        """Every task held, as it stands now. The end of a task that is no longer the node's is not
+        a status of the task that may have its id by now."""
+        asleep = (TaskRunner(record, self._around) for record in self._dormant.values())
         held = (*self._tasks.values(), *asleep)
         return [self._outward(task) for task in held if task.id not in self._unwanted]
 
@@ -83,8 +83,8 @@ class NodeAgent:
         return None if held is None else held.status()
 
     def take_over(self) -> None:
-        """Go on with what an earlier supervisor has written down: running instances are adopted
-        at once, what does not run waits for `resume`."""
+        """Continue the tasks that an earlier supervisor recorded: running instances are adopted
+        at once, the others wait for `resume`."""
         now = self._around.wall()
         for found in self._around.journal.load():
             record = mend_record(found, now=now)
@@ -95,7 +95,7 @@ class NodeAgent:
         self._aside.take_over()
 
     async def resume(self) -> None:
-        """Start what is written down and does not run, whether the manager has spoken or not."""
+        """Start recorded tasks that do not run, with or without the manager's assignment."""
         await trio.lowlevel.checkpoint()
         for piece in _pieces(list(self._dormant)):
             if self._is_closing:
@@ -105,14 +105,14 @@ class NodeAgent:
             await trio.lowlevel.checkpoint()
 
     def is_dormant(self) -> bool:
-        """Whether something is written down that is not gone on with yet, and shall be."""
+        """Whether a recorded task is still to be continued."""
         return bool(self._dormant) and not self._is_closing
 
     # Agent
 
     async def assign(self, assignments: Assignments) -> None:
         await trio.lowlevel.checkpoint()
-        async with self._assigning:  # which gives way to others, but not to another of its kind
+        async with self._assigning:  # which lets others run, but not another assignment
             self._check_open()
             if assignments.base and assignments.base != self._generation:
                 said = f"node {self._around.node} is at generation {self._generation}"
@@ -135,7 +135,7 @@ class NodeAgent:
 
     async def _give_way(self) -> None:
         await trio.lowlevel.checkpoint()
-        self._check_open()  # or what is begun now would not be ended
+        self._check_open()  # otherwise what is begun now would not be ended
 
     async def look(self, tasks: Sequence[TaskId]) -> list[TaskStatus]:
         await trio.lowlevel.checkpoint()
@@ -158,10 +158,10 @@ class NodeAgent:
     async def log(
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
     ) -> LogChunk:
-        return await output.read_one(self._logs, task, cursor, tail, wait=wait)
+        return await slot_output.read_one(self._logs, task, cursor, tail, wait=wait)
 
     async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
-        return await output.read_several(self._logs, wanted, wait=wait)
+        return await slot_output.read_several(self._logs, wanted, wait=wait)
 
     async def kept(self, service: str) -> list[int]:
         await trio.lowlevel.checkpoint()
@@ -170,9 +170,9 @@ class NodeAgent:
     # Ends
 
     async def stop_all(self, message: str) -> None:
-        """Stop every instance, gently, and wait; one that a shortage lets nobody adopt is left. The
-        records stay: the next supervisor goes on with the same tasks, as a shutdown is no end of a
-        task."""
+        """Stop every instance, gently, and wait; one that a shortage keeps from adoption is left.
+        The records stay: the next supervisor goes on with the same tasks, as a shutdown does not
+        end a task."""
         self._is_closing = True
         for task in self._tasks.values():
             task.stop(message, may_leave=True)
@@ -180,12 +180,12 @@ class NodeAgent:
         await self._wait_ended()
 
     async def leave_all(self) -> None:
-        """Let everything run, for the next supervisor to adopt; checks end."""
+        """Leave everything running, for the next supervisor to adopt; checks end."""
         self.let_go()
         await self._wait_ended()
 
     async def settle(self) -> None:
-        """Wait until all that is told by now is on disk too."""
+        """Wait until everything reported so far is on disk too."""
         await self._around.journal.settle()
 
     def let_go(self) -> None:
@@ -195,9 +195,9 @@ class NodeAgent:
             task.leave()
 
     def places(self) -> tuple[CheckPlaces, ...]:
-        """How the places for checks are taken; none are told of where checks are not capped."""
+        """How the places for checks are taken; empty where checks are not capped."""
         check = self._around.check
-        return check.places() if isinstance(check, Caps) else ()
+        return check.places() if isinstance(check, ConcurrencyCaps) else ()
 
     def unended(self) -> int:
         """How many tasks are not over."""
@@ -207,8 +207,8 @@ class NodeAgent:
         for task in list(self._tasks.values()):
             await task.ended.wait()
 
-    def _current(self, task: TaskId) -> TaskNursery | None:
-        """A task that is the node's still: one that is being ended is none of its id (any more)."""
+    def _current(self, task: TaskId) -> TaskRunner | None:
+        """A task that is still the node's: one that is being ended no longer counts for its id."""
         return None if task in self._unwanted else self._tasks.get(task)
 
     # Holding
@@ -236,7 +236,7 @@ class NodeAgent:
         if held is None:
             self.outbox.note(TaskStatus(id=task, phase=Phase.STOPPED, sequence=1))
             return
-        if is_unwanted:  # nothing was told of it meanwhile
+        if is_unwanted:  # nothing was reported of it meanwhile
             self.outbox.note(self._outward(held))
         if not held.ended.is_set():
             held.stop(reason)
@@ -286,8 +286,8 @@ class NodeAgent:
         self._succeed(task, after=0 if held is None else held.status().sequence)
 
     def _succeed(self, task: TaskId, *, after: int = 0) -> None:
-        """Start what was assigned while its id was still taken. It tells on in the sequence of
-        what had the id, or what it tells would be taken for old."""
+        """Start what was assigned while its id was still taken. It continues the sequence of the
+        task that had the id, or its reports would be taken for old."""
         successor = self._successors.pop(task, None)
         if successor is not None:
             self._around.journal.save(successor)
@@ -304,11 +304,11 @@ class NodeAgent:
             self._logs.purge(service)
 
     def _knows(self, assignment: Assignment) -> bool:
-        """Whether the task is here; it gets other probes where that is all that differs. A manager
-        whose state was restored from a backup may give an id that it gave before: what is here of
-        another spec, or is being ended, makes way, and then the task starts anew."""
+        """Whether the task is here; it gets other probes where only they differ. A manager whose
+        state was restored from a backup may assign an id again: a task here of another spec, or
+        one being ended, is removed, and then the task starts anew."""
         task = assignment.task
-        if task in self._aside:  # what runs of it is not doubled
+        if task in self._aside:  # its running instance is not doubled
             if self._aside.is_ending(task):
                 self._successors[task] = _record(assignment)
             return True
@@ -325,7 +325,7 @@ class NodeAgent:
         self._successors[task] = _record(assignment)
         return True
 
-    def _take_spec(self, held: TaskNursery, assignment: Assignment) -> None:
+    def _take_spec(self, held: TaskRunner, assignment: Assignment) -> None:
         before = (held.spec, held.record.revision)
         if before != (assignment.spec, assignment.revision):
             held.exchange_probes(assignment.spec, assignment.revision)
@@ -338,10 +338,10 @@ class NodeAgent:
 
     def _spawn(self, record: TaskRecord, *, after: int = 0) -> None:
         self._gone.discard(record.id.service)
-        task = self._tasks[record.id] = TaskNursery(record, self._around, after=after)
+        task = self._tasks[record.id] = TaskRunner(record, self._around, after=after)
         self._nursery.start_soon(self._run, task)
 
-    async def _run(self, task: TaskNursery) -> None:
+    async def _run(self, task: TaskRunner) -> None:
         await self._slots.enter(task)
         await self._around.turns.take()
         await task.run()
@@ -355,7 +355,7 @@ class NodeAgent:
             if task.id in self._unwanted:
                 self._forget(task.id)
 
-    # News
+    # Reports
 
     def _published(self, status: TaskStatus, event: TaskEvent) -> None:
         held = self._tasks.get(event.task)
@@ -366,9 +366,9 @@ class NodeAgent:
             self.outbox.note(status if held is None else self._outward(held), told)
         self._outer_publish(status, event)
 
-    def _outward(self, task: TaskNursery) -> TaskStatus:
-        """A task's status for the manager: stopped by our own shutdown, it has not ended. What
-        the runtime knows its instance by stays here: the environment is in it."""
+    def _outward(self, task: TaskRunner) -> TaskStatus:
+        """A task's status for the manager: stopped by our own shutdown, it has not ended. The
+        runtime's handle of its instance stays here: it contains the environment."""
         status = task.status()
         if status.instance is not None:
             bare = msgspec.structs.replace(status.instance, handle={})

@@ -1,8 +1,8 @@
-"""What the manager has not been told yet: the latest status of each task, and what happened.
+"""What the manager has not acknowledged yet: each task's latest status, and its events.
 
-Kept until acknowledged: whatever is on its way when a link is lost is told again, and the manager
+Kept until acknowledged: whatever is on its way when a link is lost is sent again, and the manager
 keeps it once, by its sequence. Statuses are latest values, so they are as many as there are tasks.
-Events are bounded: the oldest are given up, and counted, where too many wait.
+Events are bounded: the oldest are dropped, and counted, where too many wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger("warren.node")
 
 
 class Outbox:
-    """Latest statuses and news, waiting for the manager."""
+    """Latest statuses and events, waiting for the manager."""
 
     def __init__(self, *, events_kept: int = EVENTS_KEPT) -> None:
         self._statuses: dict[TaskId, TaskStatus] = {}
@@ -39,29 +39,29 @@ class Outbox:
         return f"<Outbox {len(self._statuses)} statuses, {len(self._events)} events>"
 
     def note(self, status: TaskStatus, event: TaskEvent | None = None) -> None:
-        """Something of a task has changed."""
+        """A task has changed."""
         self._statuses[status.id] = status
         if event is not None:
             self._add(status.sequence, event)
         self._note_more()
 
     def note_event(self, sequence: int, event: TaskEvent) -> None:
-        """Something has happened to a task whose status nobody wants."""
+        """An event of a task whose status is not reported."""
         self._add(sequence, event)
         self._note_more()
 
     def forget(self, task: TaskId) -> None:
-        """Nobody wants to know of this task any more."""
+        """This task is not reported any more."""
         self._statuses.pop(task, None)
         self._note_room()
 
     def has_events(self) -> bool:
-        """Whether something has happened that was not told."""
+        """Whether there are events that were not reported."""
         return bool(self._events)
 
     def whole(self, statuses: Iterable[TaskStatus]) -> list[Report]:
-        """All tasks, in pieces: what a session begins with, once the events are told. Tasks with
-        events that came since are told of with those."""
+        """All tasks, in pieces: what a session begins with, once the events are sent. Tasks with
+        later events are sent with those."""
         late = {told.event.task for told in self._events}
         left = [status for status in statuses if status.id not in late]
         pieces = [tuple(left[i : i + AT_ONCE]) for i in range(0, len(left), AT_ONCE)] or [()]
@@ -69,26 +69,26 @@ class Outbox:
         return [Report(statuses=p, is_whole=i == last) for i, p in enumerate(pieces)]
 
     def batch(self) -> Report:
-        """What waits now, bounded, as a message is. A task's status goes with the last of its
+        """What waits now, bounded as a message is. A task's status is sent with the last of its
         events and not before: the manager takes events that are no newer than a status it has
-        for told before."""
+        for repeated."""
         events = tuple(itertools.islice(self._events, AT_ONCE))
         late = {told.event.task for told in itertools.islice(self._events, AT_ONCE, None)}
         ripe = (status for status in self._statuses.values() if status.id not in late)
         return Report(statuses=tuple(itertools.islice(ripe, AT_ONCE)), events=events)
 
     def acknowledge(self, report: Report) -> None:
-        """The manager has written this down."""
+        """The manager has recorded this."""
         for status in report.statuses:
             if self._statuses.get(status.id) is status:
                 del self._statuses[status.id]
         for told in report.events:
-            if self._events and self._events[0] is told:  # else it was given up meanwhile
+            if self._events and self._events[0] is told:  # else it was dropped meanwhile
                 self._events.popleft()
         self._note_room()
 
     async def wait(self) -> None:
-        """Wait until there is something to tell."""
+        """Wait until there is something to report."""
         while not (self._statuses or self._events):
             self._wake = trio.Event()
             await self._wake.wait()
@@ -113,5 +113,5 @@ class Outbox:
     def _give_up(self) -> None:
         self._events.popleft()
         if self.lost == 0:
-            _log.warning("more events wait for the manager than are kept: the oldest go")
+            _log.warning("more events wait for the manager than are kept: the oldest are dropped")
         self.lost += 1

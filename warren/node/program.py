@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 import trio
 
 from warren import __version__
+from warren.model.interfaces import LogSource
 from warren.model.report import NodeHello
-from warren.model.seams import LogSource
 from warren.node.agent import NodeAgent
-from warren.node.link import Dial, Link
-from warren.node.selfwatch import SelfWatch
+from warren.node.manager_link import Dial, ManagerLink
+from warren.node.self_monitor import SelfMonitor
 from warren.node.supervisor import sweep
-from warren.nursery.surroundings import Surroundings
-from warren.watch.boundary import Boundary
+from warren.nursery.dependencies import Dependencies
+from warren.resilience.boundary import Boundary
 
 RESUME_AFTER = 3.0  # seconds: so long a start waits to hear whether its tasks are still wanted
 LAST_WORDS = 2.0  # seconds for what is left to be reported at the end
@@ -24,7 +24,7 @@ LAST_WORDS = 2.0  # seconds for what is left to be reported at the end
 class Node:
     """Made by `open_node`. `stops_tasks`: what leaving the block does."""
 
-    def __init__(self, agent: NodeAgent, link: Link, *, stops_tasks: bool) -> None:
+    def __init__(self, agent: NodeAgent, link: ManagerLink, *, stops_tasks: bool) -> None:
         self.agent = agent
         self.link = link
         self.stops_tasks = stops_tasks
@@ -35,30 +35,32 @@ class Node:
 
 @asynccontextmanager
 async def open_node(
-    surroundings: Surroundings, logs: LogSource, dial: Dial, *, stops_tasks: bool
+    dependencies: Dependencies, logs: LogSource, dial: Dial, *, stops_tasks: bool
 ) -> AsyncGenerator[Node, None]:
     """The node's supervisor, with its link kept up by `dial`.
 
     Leaving the block stops every task gently, or with `stops_tasks` false leaves them running for
     the next supervisor to adopt. An exception or a cancellation kills them, and nothing is left.
     """
-    await sweep(surroundings.runtime, surroundings.journal, spares=True)
+    await sweep(dependencies.runtime, dependencies.journal, keep_unreadable=True)
     async with trio.open_nursery() as nursery:
-        agent = NodeAgent(nursery, surroundings, logs)
+        agent = NodeAgent(nursery, dependencies, logs)
         agent.take_over()
-        journal = surroundings.journal
+        journal = dependencies.journal
         hello = NodeHello(
-            name=surroundings.node,
+            name=dependencies.node,
             id=journal.node_id(),
             warren=__version__,
             manager=journal.manager_id(),
-            containment=surroundings.containment,
+            containment=dependencies.containment,
         )
-        link = Link(dial, agent, hello, chance=surroundings.chance, remember=journal.note_manager)
+        link = ManagerLink(
+            dial, agent, hello, chance=dependencies.chance, remember=journal.note_manager
+        )
         node = Node(agent, link, stops_tasks=stops_tasks)
         nursery.start_soon(_resume_in_time, agent)
         nursery.start_soon(link.run)
-        nursery.start_soon(SelfWatch(surroundings, agent.unended).serve)
+        nursery.start_soon(SelfMonitor(dependencies, agent.unended).serve)
         yield node
         if node.stops_tasks:
             await agent.stop_all("the supervisor shuts down")

@@ -14,14 +14,14 @@ from warren.model.errors import WarrenError
 from warren.model.identity import TaskId
 from warren.model.service import Condition, ServiceSpec, has_same_tasks
 from warren.model.task import Phase, TaskRecord, TaskStatus
-from warren.nursery.surroundings import Surroundings
-from warren.nursery.task import TaskNursery
+from warren.nursery.dependencies import Dependencies
+from warren.nursery.task_runner import TaskRunner
 from warren.rules.health import Health, has_failed_for_good, summarize
 from warren.rules.restart import replacement_delay
 
 
 class ServiceEndedError(WarrenError):
-    """A service that somebody waits for has ended. `str()` says which and why."""
+    """A service that a caller waits for has ended. `str()` says which and why."""
 
 
 class Service:
@@ -31,13 +31,13 @@ class Service:
     """
 
     def __init__(
-        self, spec: ServiceSpec, surroundings: Surroundings, found: Mapping[int, TaskRecord]
+        self, spec: ServiceSpec, dependencies: Dependencies, found: Mapping[int, TaskRecord]
     ) -> None:
         self.spec = spec
         self.ended = trio.Event()
-        self._around = surroundings
+        self._around = dependencies
         self._found = found
-        self._tasks: dict[int, TaskNursery] = {}
+        self._tasks: dict[int, TaskRunner] = {}
         self._stopping = trio.Event()
         self._stop_message = ""
         self._changed = trio.Event()
@@ -50,7 +50,7 @@ class Service:
         """The service's name."""
         return self.spec.name
 
-    def tasks(self) -> list[TaskNursery]:
+    def tasks(self) -> list[TaskRunner]:
         """The current task of every slot, in the order of slots."""
         return [self._tasks[slot] for slot in sorted(self._tasks)]
 
@@ -87,7 +87,7 @@ class Service:
             self.note_change()
         await self.ended.wait()
         for task in self._tasks.values():
-            if task.record.phase.is_end:  # it has had its life: the next is another task
+            if task.record.phase.is_end:  # it has run once: the next is another task
                 past = msgspec.structs.replace(task.record, phase=Phase.STOPPED)
                 self._around.journal.save(past)
         await self._around.journal.settle()
@@ -98,7 +98,7 @@ class Service:
             self._around.journal.forget(task.id)
 
     def note_change(self) -> None:
-        """A task of this service has changed: wakes who waits."""
+        """A task of this service has changed: wakes waiting callers."""
         self._changed.set()
         self._changed = trio.Event()
 
@@ -115,7 +115,7 @@ class Service:
     async def _keep_slot(self, slot: int) -> None:
         record = await self._first_record(slot)
         while True:
-            task = TaskNursery(record, self._around)
+            task = TaskRunner(record, self._around)
             self._tasks[slot] = task
             if self._stopping.is_set():  # it may have an instance to adopt, and to end
                 task.stop(self._stop_message)
@@ -129,7 +129,7 @@ class Service:
         if found is None:
             return TaskRecord(id=TaskId(self.name, slot, 1), spec=self.spec)
         if not has_same_tasks(found.spec, self.spec):
-            old = TaskNursery(found, self._around)
+            old = TaskRunner(found, self._around)
             self._tasks[slot] = old
             old.stop("the spec has changed")
             await old.run()

@@ -1,4 +1,4 @@
-"""The supervisor of a node: services in, running tasks out, transitions told to who watches."""
+"""The supervisor of a node: services in, running tasks out, transitions out to watchers."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import trio
 
 from warren.model.errors import SpecError
 from warren.model.identity import instance_prefix
-from warren.model.seams import Journal, Runtime
+from warren.model.interfaces import Journal, Runtime
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskEvent, TaskRecord, TaskStatus
-from warren.node.selfwatch import SelfWatch
+from warren.node.self_monitor import SelfMonitor
 from warren.node.service import Service
-from warren.nursery.surroundings import Surroundings
-from warren.nursery.task import TaskNursery
+from warren.nursery.dependencies import Dependencies
+from warren.nursery.task_runner import TaskRunner
 from warren.rules.admission import admit
 
-WATCH_BUFFER = 1000  # events a watcher may lie behind before it loses some
+WATCH_BUFFER = 1000  # events that a watcher may be behind before it loses some
 _log = logging.getLogger("warren.supervisor")
 
 
 class Supervisor:
     """Runs services on this node. Made by `open_supervisor`."""
 
-    def __init__(self, nursery: trio.Nursery, surroundings: Surroundings) -> None:
+    def __init__(self, nursery: trio.Nursery, dependencies: Dependencies) -> None:
         # The nursery is the one of `open_supervisor`: it ends when that block ends.
         self._nursery = nursery
-        self._around = replace(surroundings, publish=self._published)
-        self._outer_publish = surroundings.publish
+        self._around = replace(dependencies, publish=self._published)
+        self._outer_publish = dependencies.publish
         self._watchers: set[trio.MemorySendChannel[tuple[TaskStatus, TaskEvent]]] = set()
         self._found: dict[str, dict[int, TaskRecord]] = {}
         self.services: dict[str, Service] = {}
-        for record in surroundings.journal.load():
+        for record in dependencies.journal.load():
             slots = self._found.setdefault(record.id.service, {})
             if record.id.slot in slots:  # killed between writing the successor and forgetting
-                surroundings.journal.forget(slots[record.id.slot].id)
+                dependencies.journal.forget(slots[record.id.slot].id)
             slots[record.id.slot] = record
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ class Supervisor:
         if service is None:
             raise SpecError(f"services.{name}", "no such service")
         await service.stop(message)
-        if self.services.get(name) is service:  # else somebody has started it anew meanwhile,
+        if self.services.get(name) is service:  # else it was started anew meanwhile,
             service.forget()  # and these records are the new one's
             del self.services[name]
 
@@ -91,8 +91,8 @@ class Supervisor:
     async def watch(
         self,
     ) -> AsyncGenerator[trio.MemoryReceiveChannel[tuple[TaskStatus, TaskEvent]], None]:
-        """Every transition from here on, as (status, event). A watcher that lies more than
-        WATCH_BUFFER behind loses the newest; the status is always the whole truth."""
+        """Every transition from here on, as (status, event). A watcher that is more than
+        WATCH_BUFFER behind loses the newest; the status is always complete."""
         send, receive = trio.open_memory_channel[tuple[TaskStatus, TaskEvent]](WATCH_BUFFER)
         self._watchers.add(send)
         try:
@@ -110,7 +110,7 @@ class Supervisor:
             try:
                 watcher.send_nowait((status, event))
             except trio.WouldBlock:
-                _log.warning("a watcher lies behind and has lost an event: %s", event.message)
+                _log.warning("a watcher is behind and has lost an event: %s", event.message)
 
     def _dismiss(self, records: Iterable[TaskRecord], message: str) -> None:
         for record in records:
@@ -118,32 +118,32 @@ class Supervisor:
 
     async def _run_to_its_end(self, record: TaskRecord, message: str) -> None:
         if record.instance is not None:
-            task = TaskNursery(record, self._around)
+            task = TaskRunner(record, self._around)
             task.stop(message)
             await task.run()
         self._around.journal.forget(record.id)
 
 
 @asynccontextmanager
-async def open_supervision(surroundings: Surroundings) -> AsyncGenerator[Supervisor, None]:
-    """A supervisor on these outsides. Leaving the block stops every task gently; an exception or
+async def open_supervision(dependencies: Dependencies) -> AsyncGenerator[Supervisor, None]:
+    """A supervisor on these parts. Leaving the block stops every task gently; an exception or
     a cancellation kills them. Either way nothing is left when it returns.
     """
-    await sweep(surroundings.runtime, surroundings.journal)
+    await sweep(dependencies.runtime, dependencies.journal)
     async with trio.open_nursery() as nursery:
-        supervisor = Supervisor(nursery, surroundings)
+        supervisor = Supervisor(nursery, dependencies)
         async with trio.open_nursery() as watching:
-            watching.start_soon(SelfWatch(surroundings, supervisor.count_tasks).serve)
+            watching.start_soon(SelfMonitor(dependencies, supervisor.count_tasks).serve)
             yield supervisor
             supervisor.dismiss_unclaimed()
             await supervisor.shutdown()
             watching.cancel_scope.cancel()
 
 
-async def sweep(runtime: Runtime, journal: Journal, *, spares: bool = False) -> None:
-    """End instances of this node that no record knows of (S21); with `spares` not those of a task
-    whose record is there and cannot be read."""
+async def sweep(runtime: Runtime, journal: Journal, *, keep_unreadable: bool = False) -> None:
+    """End instances of this node that are in no record (S21); with `keep_unreadable` not those
+    of a task whose record exists and cannot be read."""
     known = {r.instance.id for r in journal.load() if r.instance is not None}
-    spare = tuple(instance_prefix(task) for task in journal.set_aside()) if spares else ()
+    spare = tuple(instance_prefix(task) for task in journal.set_aside()) if keep_unreadable else ()
     for stray in await runtime.sweep(frozenset(known), spare=spare):
-        _log.warning("ended %s, which no record knew of", stray)
+        _log.warning("ended %s, which was in no record", stray)

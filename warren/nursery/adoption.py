@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from warren.model.seams import RunningInstance
+from warren.model.interfaces import RunningInstance
 from warren.model.task import End, Instance, TaskRecord
-from warren.nursery.surroundings import Surroundings
+from warren.nursery.dependencies import Dependencies
 from warren.rules.restart import JITTER, REPLACEMENT_MAX_DELAY
 
 
@@ -15,7 +15,7 @@ class EndedError(Exception):
         self.end = end
 
 
-async def adopt(around: Surroundings, record: TaskRecord, instance: Instance) -> RunningInstance:
+async def adopt(around: Dependencies, record: TaskRecord, instance: Instance) -> RunningInstance:
     """Take over the instance of a record, with its ports. Raises EndedError, CannotRunError."""
     key, names = str(record.id), record.spec.ports
     around.ports.claim(key, names, previous=instance.ports, adopt=True)
@@ -25,16 +25,16 @@ async def adopt(around: Surroundings, record: TaskRecord, instance: Instance) ->
     return found
 
 
-def age_of(around: Surroundings, instance: Instance) -> float:
-    """Seconds since the instance of a record was started: what periods are measured by. The wall
-    clock, which may have been set meanwhile, is asked only where the runtime does not know."""
+def age_of(around: Dependencies, instance: Instance) -> float:
+    """Seconds since the instance of a record was started, from which periods are measured. The
+    wall clock, which may have been set meanwhile, is used only where the runtime does not know."""
     known = around.runtime.age(instance)
     return max(0.0, around.wall() - instance.started_at) if known is None else known
 
 
 def left_to_wait(record: TaskRecord, wall: float) -> float:
-    """Seconds that are left of a backoff that an earlier supervisor had begun (S17): at most the
-    whole of it, where the clock has been set back since."""
+    """Seconds left of a backoff that an earlier supervisor had begun (S17): at most the whole of
+    it, where the clock has been set back since."""
     if record.restart_at is None:
         return 0.0
     delay = record.restart_delay

@@ -1,9 +1,9 @@
-"""Trees kept by cgroup2: nobody leaves, and one write kills all.
+"""Trees kept by cgroup2: no process leaves, and one write kills all.
 
     <mount>/<our own cgroup>/warren-<token>/5f3a9c01-7/             an instance
                                                       /check-3      a check, idle or running
 
-A directory is made before it is known for whom, so that a child may wait in it; the instance's id
+A directory is made before its instance is known, so that a child may wait in it; the instance's id
 is in its attribute INSTANCE_NAME (`getfattr -n user.warren.instance`). No controller is
 needed, so this works beside v1 (a hybrid mount) and without delegation of controllers. Directories
 of ended checks are kept for the next one and go with the instance.
@@ -23,14 +23,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from warren.process import procfs
-from warren.process.below import walk_below
+from warren.process.deep_trees import walk_below
 from warren.process.pauses import Pauses
 from warren.process.procfs import Stat
 from warren.process.reaper import Reaper
 from warren.process.tree import (
     INSTANCE_VARIABLE,
     PASSING,
-    Mark,
+    TreeMark,
     born_since,
     mark,
     mark_of,
@@ -50,7 +50,7 @@ def find_base(token: str) -> Path | None:
     try:
         base.mkdir(exist_ok=True)
         os.setxattr(base, INSTANCE_NAME, b"")
-        # A kernel before 5.14 has no cgroup.kill; may_write also tells a read-only mount.
+        # A kernel before 5.14 has no cgroup.kill; may_write also detects a read-only mount.
         usable = os.access(base / "cgroup.kill", os.W_OK) and os.access(
             base.parent / "cgroup.procs", os.W_OK
         )
@@ -115,9 +115,9 @@ class CgroupTree:
         self._own = _inner(path) if parent is None else f"{parent._own}/{path.name}"  # noqa: SLF001
         self._idle = list[Path]()
         self._checks = 0
-        self._since: Mark | None = None
-        self._loose: int | None = None  # who was not moved here with all it had forked
-        self._stopped = dict[int, Stat]()  # who is out of here, and is ended
+        self._since: TreeMark | None = None
+        self._loose: int | None = None  # a process not moved here with all it had forked
+        self._stopped = dict[int, Stat]()  # processes outside this cgroup, to be ended
         self._beyond = set[int]()  # set-uid programs under an unprivileged supervisor
 
     def __repr__(self) -> str:
@@ -149,7 +149,7 @@ class CgroupTree:
         self._loose = None
 
     def receive(self, pid: int) -> None:
-        """Nothing to do: it was born here."""
+        """Nothing to do: it was forked into this cgroup."""
 
     def branch(self) -> CgroupTree:
         if self._idle:
@@ -197,9 +197,9 @@ class CgroupTree:
         if self._parent is None:
             await _remove(self._path)
             with contextlib.suppress(OSError):
-                self._path.parent.rmdir()  # the base goes with its last instance
+                self._path.parent.rmdir()  # the base is removed with its last instance
             self._reaper.reap_strays(hidden=False)  # its main hides others, and is reaped next
-        elif is_spent:  # a kernel may kill whoever is born in a cgroup that was killed once
+        elif is_spent:  # a kernel may kill what is forked into a cgroup that was killed once
             await _remove(self._path)
         else:
             self.discard()
@@ -217,9 +217,9 @@ class CgroupTree:
             return counts.get(b"oom_kill", b"0") != b"0"
         return False
 
-    async def _end_loose(self, since: Mark, main: int) -> None:
-        """End `main` and what it has forked, where that is out of this cgroup. Nothing is moved:
-        that may be what had failed."""
+    async def _end_loose(self, since: TreeMark, main: int) -> None:
+        """End `main` and what it has forked, where that is outside this cgroup. Nothing is moved:
+        moving may be what had failed."""
         begun = procfs.read_stat(main)
         while begun is not None:
             found = self._stop_loose(since, begun)
@@ -229,12 +229,12 @@ class CgroupTree:
             if not found:
                 break
 
-    def _stop_loose(self, since: Mark, main: Stat) -> list[Stat]:
-        """Who is out of this cgroup, all of them stopped: nobody forks away."""
+    def _stop_loose(self, since: TreeMark, main: Stat) -> list[Stat]:
+        """The processes outside this cgroup, all of them stopped, so that none forks away."""
         found = dict[int, Stat]()
         while True:
             above = {main.pid, *self._stopped, *self._beyond}
-            # No doubt here: by now that may be somebody else's.
+            # Only where it is certain: by now the pid may be another's.
             pids = [p for p in born_since(since) if self._has_escaped(p, above) is True]
             stats = [procfs.read_stat(p) for p in (main.pid, *pids) if p not in found]
             new = [s for s in stats if s is not None and not s.is_dead and s.start >= main.start]
@@ -248,12 +248,12 @@ class CgroupTree:
     def _signal(self, stat: Stat, number: signal.Signals) -> None:
         try:
             send(stat, number)
-        except PermissionError:  # it is not in the cgroup, whose kill would end it
+        except PermissionError:  # it is outside the cgroup, so the cgroup's kill does not end it
             self._beyond.add(stat.pid)
             self._stopped.pop(stat.pid, None)
 
     def _has_escaped(self, pid: int, above: Container[int]) -> bool | None:
-        """Whether it came from here and is out of this instance's cgroup; None: it may."""
+        """Whether it came from here and is outside this instance's cgroup; None: it may."""
         stat = procfs.read_stat(pid)
         if stat is None or stat.is_dead or self._root.is_inside(pid):
             return False
@@ -267,7 +267,8 @@ class CgroupTree:
         return bool(has_it)
 
     def _is_left(self, pid: int) -> bool:
-        """Whether it is ours and still where its supervisor was. Who went elsewhere meant to."""
+        """Whether it is ours and still where its supervisor was. One that went elsewhere did so on
+        purpose."""
         if self.is_inside(pid) or procfs.cgroup2_path(pid) != procfs.cgroup2_path(os.getpid()):
             return False
         return bool(procfs.has_marker(pid, f"{INSTANCE_VARIABLE}={self._instance}".encode()))
@@ -277,7 +278,7 @@ class CgroupTree:
         path = procfs.cgroup2_path(pid)
         return path is not None and f"{path}/".startswith(f"{self._own}/")
 
-    def _born_in(self, since: Mark) -> list[Stat]:
+    def _born_in(self, since: TreeMark) -> list[Stat]:
         found = (procfs.read_stat(pid) for pid in born_since(since) if self.is_inside(pid))
         return [stat for stat in found if stat is not None]
 
@@ -315,7 +316,9 @@ class CgroupTree:
         pauses = Pauses()
         while self._is_populated():
             await pauses.wait()
-            for stat in self._members():  # a process whose first thread has ended is left over
+            for (
+                stat
+            ) in self._members():  # what is left over: a process whose first thread has ended
                 with contextlib.suppress(PermissionError):
                     send(stat, signal.SIGKILL)
 
@@ -359,7 +362,7 @@ def _instance_of(path: Path) -> str | None:
     try:
         return os.fsdecode(os.getxattr(path, INSTANCE_NAME))
     except OSError as error:
-        if error.errno in PASSING:  # whose it is cannot be told now
+        if error.errno in PASSING:  # its owner cannot be determined now
             raise
         return None  # there is none, or the directory is gone
 

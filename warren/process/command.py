@@ -3,8 +3,8 @@
     spawn -> [ read output, watch the end ] -> drain -> kill its tree -> reap -> result
                  | timeout or cancellation ----^
 
-One epoll object stands for pipe and process, so that Trio waits once and no task is needed. The
-pipe's writing end stays open here: its end-of-file would be a second wake-up that tells nothing,
+One epoll object covers pipe and process, so that Trio waits once and no task is needed. The
+pipe's writing end stays open here: its end-of-file would be a second wake-up of no use,
 as a grandchild may hold the pipe, and a command may close it and live on.
 """
 
@@ -20,20 +20,20 @@ from functools import partial
 
 import trio
 
-from warren.model.seams import CannotRunError, CommandResult, ShortageError
+from warren.model.interfaces import CannotRunError, CommandResult, ShortageError
 from warren.process.context import Context, cannot_run
-from warren.process.ending import child_status, split_status
-from warren.process.finding import Found
+from warren.process.exit_status import child_status, split_status
+from warren.process.program_lookup import Found
 from warren.process.readable import wait_readable
 from warren.process.reaper import Reaper
-from warren.process.spawn import Gated, Starter
-from warren.process.tree import Tree, kill_surely
+from warren.process.spawn import GatedStart, Starter
+from warren.process.tree import ProcessTree, kill_surely
 
-Kill = Callable[[Tree, Callable[[], None]], Awaitable[object]]
+Kill = Callable[[ProcessTree, Callable[[], None]], Awaitable[object]]
 _CHUNK = 65536  # what a pipe holds
 
 
-async def kill_then(tree: Tree, then: Callable[[], None]) -> None:
+async def kill_then(tree: ProcessTree, then: Callable[[], None]) -> None:
     """Kill it, for as long as that takes; `then` is called when it is dead."""
     await kill_surely(tree)
     then()
@@ -43,7 +43,7 @@ async def run_command(
     found: Found,
     context: Context,
     *,
-    branch: Callable[[], Tree],
+    branch: Callable[[], ProcessTree],
     reaper: Reaper,
     starter: Starter,
     timeout: float,
@@ -106,9 +106,9 @@ def _reap(reaper: Reaper, pid: int) -> None:
 
 
 async def _begin(
-    found: Found, context: Context, tree: Tree, starter: Starter, output: int
-) -> int | Gated:
-    """Start it, at once or behind a gate; where that fails, the tree is given back."""
+    found: Found, context: Context, tree: ProcessTree, starter: Starter, output: int
+) -> int | GatedStart:
+    """Start it, at once or behind a gate; where that fails, the tree is discarded."""
     argv = found.argv
     marked = context.with_env(tree.env)
     try:
@@ -123,7 +123,7 @@ async def _begin(
     return gated
 
 
-def _add(tree: Tree, pid: int) -> None:
+def _add(tree: ProcessTree, pid: int) -> None:
     try:
         tree.add(pid)
     except OSError:
@@ -138,7 +138,7 @@ def _send(held: int, number: signal.Signals) -> None:
 
 
 class _Output:
-    """The first `limit` bytes a command writes; the rest is read and thrown away."""
+    """The first `limit` bytes a command writes; the rest is read and discarded."""
 
     def __init__(self, limit: int) -> None:
         self.kept = bytearray()
@@ -158,7 +158,7 @@ class _Output:
             raise
 
     def watch(self, pid: int) -> int:
-        """Wake at the child's end too; gives its pidfd. Raises OSError, ShortageError."""
+        """Wake at the child's end too; returns its pidfd. Raises OSError, ShortageError."""
         pidfd = os.pidfd_open(pid)
         self._handles.append(pidfd)
         self._register(pidfd)
@@ -174,12 +174,12 @@ class _Output:
         return False
 
     def drain(self) -> None:
-        """Keep what lies in the pipe, without waiting for who else may hold it."""
+        """Keep what is in the pipe, without waiting for other processes that may hold it."""
         while len(self.kept) < self._limit and self._read():
             pass
 
     def close(self) -> None:
-        """Let go of every descriptor. Harmless twice."""
+        """Close every descriptor. Harmless twice."""
         self._events.close()
         self._close_handles()
 

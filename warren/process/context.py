@@ -13,10 +13,10 @@ import os
 import pwd
 from collections.abc import Mapping, Sequence
 
-from warren.model.seams import CannotRunError, ShortageError
+from warren.model.interfaces import CannotRunError, ShortageError
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PATH_SHOWN = 60  # characters: it stands in every restart of what cannot be found
+PATH_SHOWN = 60  # characters: it is in the message of every failed restart
 
 _SHORT_OF = {
     errno.EMFILE: "file descriptors",
@@ -63,7 +63,7 @@ class Context:
             raise CannotRunError(f"{argv[0]}: a NUL character in an argument")
 
     def candidates(self, name: str) -> list[str]:
-        """Where a program of that name may be, the first first: by the context's PATH and
+        """Where a program of that name may be, in order of search: by the context's PATH and
         directory."""
         directories = [""] if "/" in name else self._search.split(":")
         return [os.path.join(self.cwd or "/", directory, name) for directory in directories]  # noqa: PTH118
@@ -120,7 +120,7 @@ def credentials_of(user: str | None) -> Credentials | None:
 
 
 def is_shortage(error: OSError) -> bool:
-    """Whether the system is short of something, and who waits may find it later."""
+    """Whether the system is short of something, so that a later try may succeed."""
     return error.errno in _SHORT_OF
 
 
@@ -155,9 +155,9 @@ def cannot_exec(error: OSError, argv: Sequence[str], env: Mapping[str, str]) -> 
 
 
 def interpreter_of(path: str) -> str | None:
-    """Whom the first line of a script names; None where it is no script, or cannot be read."""
+    """The interpreter in a script's first line; None where it is no script, or cannot be read."""
     try:
-        # A pipe may be called executable too: nobody waits for who writes to it.
+        # A pipe may be executable too: do not wait for its writer.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             first = os.read(handle, 256).partition(b"\n")[0]
@@ -168,7 +168,7 @@ def interpreter_of(path: str) -> str | None:
     words = first[2:].split(maxsplit=1) if first.startswith(b"#!") else []
     if not words:
         return None
-    # The kernel takes a carriage return for a part of the name: so it is shown.
+    # The kernel takes a carriage return for a part of the name, so it is shown.
     return os.fsdecode(words[0]) + ("\\r" if first.endswith(b"\r") and len(words) == 1 else "")
 
 

@@ -3,8 +3,8 @@
     room below that limit:  lower our own -> fork and exec -> raise it again
     none:                   fork and exec -> give the child its limit while its loader is at work
 
-A child born with its limit never knew another. But while our own is so low, nobody in this process
-gets a descriptor beyond it, other threads neither: so this is done only where there is room.
+A child forked with its limit never sees another. But while our own is that low, no thread of this
+process gets a descriptor beyond it: so this is done only where there is room.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import subprocess
 from collections.abc import Generator, Sequence
 
 from warren.process.context import Context
-from warren.process.inherited import UMASK
+from warren.process.defaults import UMASK
 
 _ROOM = 64  # descriptors that may be opened meanwhile, by other threads too
 
@@ -26,7 +26,7 @@ _ROOM = 64  # descriptors that may be opened meanwhile, by other threads too
 def fork_and_exec(
     argv: Sequence[str], context: Context, *, output: int, soft_limit: int | None
 ) -> int:
-    """Start a resolved argv; gives its pid. `soft_limit` None: our own. Raises OSError."""
+    """Start a resolved argv; returns its pid. `soft_limit` None: our own. Raises OSError."""
     if soft_limit is None:
         return _popen(argv, context, output)
     if _has_room_below(soft_limit, output):
@@ -60,8 +60,8 @@ def _popen(argv: Sequence[str], context: Context, output: int) -> int:
 
 
 def _has_room_below(soft_limit: int, handle: int) -> bool:
-    """Whether numbers are free below it. The lowest is given out first: so where one is free that
-    is `_ROOM` below, those after it are too, unless it is a gap; then the start is made again."""
+    """Whether numbers are free below it. The kernel allocates the lowest first: where one `_ROOM`
+    below is free, those after it are too, unless it is a gap; then the start is tried again."""
     try:
         probe = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, soft_limit - _ROOM)
     except OSError:  # none is free at all, or our own limit is lower
@@ -72,7 +72,7 @@ def _has_room_below(soft_limit: int, handle: int) -> bool:
 
 @contextlib.contextmanager
 def own_limit(soft: int) -> Generator[None, None, None]:
-    """Our own soft limit of descriptors, for as long as a child is born."""
+    """Our own soft limit of descriptors, while a child is forked."""
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     try:

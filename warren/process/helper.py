@@ -1,7 +1,7 @@
 """The supervisor's end of the helper that starts programs: its process, and asking it.
 
-The helper is started from the text that was read with this module: whatever is installed
-meanwhile, it is of the supervisor's own version.
+The helper is started from the source that was read with this module: whatever is installed
+meanwhile, it has the supervisor's own version.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 
 import trio
 
-from warren.model.seams import ShortageError
+from warren.model.interfaces import ShortageError
 
 _DYING = 0.1  # seconds, and as many again, from a last descriptor's end to the process's
 _SCRIPT = Path(__file__).with_name("starter.py").read_bytes()
 
 
 class Helper:
-    """One helper, from its start to `close`. Raises OSError where there is not enough for it."""
+    """One helper, from its start to `close`. Raises OSError where resources for it are short."""
 
     def __init__(self, *, soft_limit: int | None, options: Sequence[str] = ()) -> None:
         self.killer: object = None
@@ -47,8 +47,8 @@ class Helper:
         return self._process.pid
 
     async def ask(self, gate: int, cgroup: str, *, joins: bool = False) -> None:
-        """Ask for a child, which is to have this end of its start's socket, born in that cgroup or
-        joining it. Where the helper has ended, nobody has that end then but us.
+        """Ask for a child that gets this end of its start's socket, forked into that cgroup or
+        joining it. Where the helper has ended, only we hold that end then.
 
         One task at a time. Raises OSError.
         """
@@ -65,12 +65,12 @@ class Helper:
                 return
 
     def kill(self, killer: object) -> None:
-        """Kill it: what it was asked and has not done ends with it."""
+        """Kill it: requests it has not carried out end with it."""
         self.killer = self.killer or killer
         self._process.kill()
 
     async def has_ended(self) -> bool:
-        """Whether it has, or is about to: what it held is closed a moment before."""
+        """Whether it has, or is about to: its descriptors are closed a moment before."""
         pause = 0.001
         while self._process.poll() is None:
             if pause > _DYING:
@@ -80,7 +80,7 @@ class Helper:
         return True
 
     def refusal(self) -> Exception:
-        """Why a start has got nothing of it though it has not ended."""
+        """Why a start has got no answer from it though it has not ended."""
         if self.killer is not None:  # a busy machine, or it waits in the kernel
             return ShortageError("the helper that starts programs was killed and is not gone yet")
         return OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # it had no room for the socket

@@ -1,8 +1,8 @@
-"""Who listens on a port: what `/proc` tells of it, without asking anybody.
+"""Which process listens on a port, as `/proc` shows it: no connection is made.
 
 Only listening sockets are read, which the kernel lists before all others, and everything is
-bounded: what cannot be told is None, and never a guess. To read the table takes milliseconds, so
-it is done in a thread and a few times a second, for all who ask.
+bounded: what is unknown is None, and never a guess. Reading the table takes milliseconds, so it is
+done in a thread, at most a few times a second, for all callers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")  # of our own network namespace: from it checks ask
+_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")  # of our own network namespace, which checks use
 _LISTENS = b"0A"
 _NOBODY = (b"0" * 8, b"0" * 32)  # a remote address of IPv4, and of IPv6
 _MOST_BYTES = 8 << 20  # of one table: 50,000 listeners
@@ -25,11 +25,11 @@ Members = Callable[[], Iterable[int]]
 
 
 class _TooManyError(Exception):
-    """There is more than is looked at."""
+    """There is more than is read."""
 
 
 class Listeners:
-    """The sockets of this machine that listen. One look at a time: many make no load."""
+    """The sockets of this machine that listen. One reading at a time, however many callers."""
 
     def __init__(self) -> None:
         self._looking = trio.Lock()
@@ -41,10 +41,10 @@ class Listeners:
 
     async def belong_to(self, members: Members, port: int) -> bool | None:
         """Whether a process of `members` holds a socket that listens on the TCP port; None where
-        that cannot be told, or nobody listens. `members` is called in a thread."""
+        that is unknown, or no process listens. `members` is called in a thread."""
         is_own = await self._look(members, port)
         if is_own is False:
-            # Twice before a no: a member may just have forked, or have begun to listen.
+            # Twice before False: a member may just have forked, or have begun to listen.
             is_own = await self._look(members, port)
         return is_own
 
@@ -59,7 +59,7 @@ class Listeners:
                     self._read_at = begun
                 inodes = _listening(self._table, port)
                 return await trio.to_thread.run_sync(_hold_any, members, inodes)
-            except (OSError, RuntimeError, _TooManyError):  # no thread is to be had, say
+            except (OSError, RuntimeError, _TooManyError):  # no thread can be started, say
                 return None
 
 
@@ -98,12 +98,12 @@ def _listening(table: bytes, port: int) -> list[int]:
 
 
 def read_tables() -> bytes:
-    """What the kernel tells of the sockets that listen, of IPv4 and IPv6."""
+    """The kernel's tables of the sockets that listen, of IPv4 and IPv6."""
     return b"".join(_listeners(table) for table in _TABLES)
 
 
 def _listeners(table: str) -> bytes:
-    """The rows of the sockets that listen: they come first, and no more than those is read."""
+    """The rows of the sockets that listen: they come first, and nothing else is read."""
     try:
         handle = os.open(table, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:  # a machine without IPv6

@@ -17,13 +17,13 @@ class Pauses:
     """One wait for something; a new one begins with short pauses again."""
 
     def __init__(self) -> None:
-        self._looks = 0
+        self._queries = 0
         self._pause = _SHORTEST
 
     async def wait(self) -> None:
-        """Let the others run, and, as more looks were in vain, for longer each time."""
-        self._looks += 1
-        if self._looks <= _AT_ONCE:
+        """Let other tasks run, for longer after each look in vain."""
+        self._queries += 1
+        if self._queries <= _AT_ONCE:
             await trio.lowlevel.checkpoint()
             return
         await trio.sleep(self._pause)

@@ -1,7 +1,7 @@
-"""What `/proc` tells of processes, and of what is mounted where.
+"""What `/proc` shows of processes, and of what is mounted where.
 
-A pid alone names nobody for long: everywhere a process is remembered it is a `Stat` whose
-`start` (field 22, clock ticks since boot) tells it from a later process with the same pid.
+A pid alone does not identify a process for long: wherever one is remembered it is a `Stat`, whose
+`start` (field 22, clock ticks since boot) distinguishes it from a later process with the same pid.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Stat(NamedTuple):
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is a zombie: it runs no more and waits to be reaped. One whose first thread
+        """Whether it is a zombie: it no longer runs and waits to be reaped. One whose first thread
         alone has ended looks like one."""
         return self.state in DEAD_STATES and self.threads <= 1
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a signal or a tracer holds it."""
+        """Whether a signal or a tracer has stopped it."""
         return self.state in ("T", "t")
 
 
@@ -98,7 +98,7 @@ def read_environ(pid: int) -> dict[str, str]:
 
 
 def has_marker(pid: int, marker: bytes) -> bool | None:
-    """Whether `NAME=VALUE` stands in the environment the process was started with.
+    """Whether `NAME=VALUE` is in the environment the process was started with.
 
     None: it shows no environment at all. It is in the middle of an exec, or truly has none.
     """
@@ -112,7 +112,7 @@ def has_marker(pid: int, marker: bytes) -> bool | None:
 
 
 def last_pid() -> int:
-    """The pid given out last in this namespace: nobody younger exists unless pids wrapped."""
+    """The last pid allocated in this namespace: no younger process exists unless pids wrapped."""
     return int(_read("/proc/loadavg").rsplit(b" ", 1)[1])
 
 
@@ -146,8 +146,8 @@ def boot_id() -> str:
 
 def mounts() -> Iterator[Mount]:
     """What is mounted, as this process sees it."""
-    # Anybody may mount something at a path of odd bytes, of which four are escaped and no others.
-    # It comes in pieces that are shorter than what was asked for: read it to its end.
+    # Any user may mount something at a path of odd bytes, of which four are escaped and no others.
+    # Reads return pieces shorter than what was asked for: read it to its end.
     for line in (_PROC / "self/mountinfo").read_bytes().split(b"\n"):
         fields, _, rest = line.partition(b" - ")
         if rest:

@@ -1,7 +1,7 @@
-"""Wait until a descriptor can be read, also where the event loop has no room to watch it.
+"""Wait until a descriptor can be read, also where the event loop cannot watch it.
 
-Trio watches by epoll, and how much may be watched so is limited for a user as a whole
-(fs.epoll.max_user_watches): others may use it up. A look at one descriptor needs no room.
+Trio watches by epoll, and the number of watches is limited per user (fs.epoll.max_user_watches):
+other processes may use it up. Polling one descriptor needs no watch.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import trio
 
 from warren.process.tree import PASSING, RETRY_PAUSE
 
-_LONGEST_PAUSE = 1.0  # seconds: thousands may have to look
+_LONGEST_PAUSE = 1.0  # seconds: thousands may have to poll
 
 
 async def wait_readable(descriptor: int) -> None:
-    """As Trio's, and by looking again and again where that is refused."""
+    """As Trio's, and by polling where that is refused."""
     pause = RETRY_PAUSE
     while True:
         try:

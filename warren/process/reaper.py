@@ -1,11 +1,11 @@
-"""Reap what became our child by being orphaned, and never a child somebody else here waits for.
+"""Reap what became our child by being orphaned, and never a child that other code here waits for.
 
 As sub-reaper the supervisor inherits every orphan of its instances. An orphan is ours when its
-tree says so (its cgroup), or when it leads no session and is not in ours: whom this process
-started itself is in our session or leads its own, so nobody waits for that one.
+tree says so (its cgroup), or when it leads no session and is not in ours: a process that this one
+started itself is in our session or leads its own, so nothing here waits for the orphan.
 
-Mains of instances and checks are *held*: their zombies keep pid and session id from being given
-out again until their tree is dead; their owners reap them.
+Mains of instances and checks are *held*: their zombies keep pid and session id from being reused
+until their tree is dead; their owners reap them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from warren.process import kernel, procfs
+from warren.process import procfs, syscalls
 from warren.process.pauses import Pauses
 from warren.process.procfs import Stat
-from warren.watch.boundary import Boundary
+from warren.resilience.boundary import Boundary
 
 _ANY_DEAD = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 class Reaper:
-    """Knows which dead children of this process are whose."""
+    """Knows which owner reaps which dead child of this process."""
 
     def __init__(self) -> None:
         self._held = set[int]()
@@ -46,11 +46,11 @@ class Reaper:
     def prepare(self) -> None:
         """Become sub-reaper, once, before the first program is started."""
         if not self._is_subreaper:
-            kernel.become_subreaper()
+            syscalls.become_subreaper()
             self._is_subreaper = True
 
     def add_owner(self, owns: Callable[[Stat], bool]) -> None:
-        """Ask `owns` too whether a dead child came from one of our trees."""
+        """Also ask `owns` whether a dead child came from one of our trees."""
         self._owners.append(owns)
 
     def hold(self, pid: int) -> None:
@@ -58,7 +58,7 @@ class Reaper:
         self._held.add(pid)
 
     def reap(self, pid: int) -> None:
-        """Reap a held child whose tree was killed, and hold it no longer."""
+        """Reap a held child whose tree was killed, and no longer hold it."""
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
         self._held.discard(pid)
@@ -71,15 +71,15 @@ class Reaper:
                 self._late.add(pid)
 
     def reap_strays(self, *, hidden: bool = True) -> int:
-        """Reap the dead orphans there are; gives their number. One system call when none is.
-        Without `hidden`, only up to a zombie that is somebody's, which hides what comes after."""
+        """Reap the dead orphans; returns their number. One system call when there is none.
+        Without `hidden`, only up to a zombie that has an owner, which hides what comes after."""
         count = 0
         while (pid := _some_dead_child()) is not None:
             if not self._reap_if_stray(pid):
                 if not hidden:
                     return count
                 # Look at all children, once.
-                return count + sum(self._reap_if_stray(pid) for pid in self._strangers())
+                return count + sum(self._reap_if_stray(pid) for pid in self._foreign_nodes())
             count += 1
         return count
 
@@ -107,10 +107,10 @@ class Reaper:
             if pid not in self._held:
                 self._reap_one(pid)
             return True
-        # A dying parent of the same tree hands its zombies on to us before it is one itself.
+        # A dying parent of the same tree passes its zombies to us before it is one itself.
         return stat.parent not in left
 
-    def _strangers(self) -> list[int]:
+    def _foreign_nodes(self) -> list[int]:
         return [pid for pid in procfs.own_children() if pid not in self._held]
 
     def _reap_if_stray(self, pid: int) -> bool:
@@ -123,7 +123,7 @@ class Reaper:
         return self._reap_one(pid)
 
     def _reap_one(self, pid: int) -> bool:
-        """Whether it could be: of one that is traced its tracer hears first, and it is late."""
+        """Whether it could be reaped: for a traced one its tracer is notified first, and later."""
         if _reap(pid):
             self._late.discard(pid)
             return True
@@ -146,10 +146,10 @@ async def serve_reaping(
     with trio.open_signal_receiver(signal.SIGCHLD) as deaths:
         task_status.started()
         async for _ in deaths:
-            while True:  # until a look has not failed: there may be no other death for long
+            while True:  # until a look succeeds: there may be no other death for long
                 async with boundary:
-                    # Many deaths are one look, and what a death sets off goes first: a zombie may
-                    # wait, our event loop may not.
+                    # One look for many deaths, after what a death sets off: a zombie may wait, our
+                    # event loop may not.
                     await trio.sleep(0.25)
                     reaper.reap_strays()
                     break

@@ -1,17 +1,17 @@
 """Start programs: gated (instances, and checks as another user) or at once (other exec checks).
 
-    gated:   the helper forks -> born in its cgroup -> told what to become, waits at its gate
-                 -> [ written down ] -> byte -> exec
-    at once: exec (`forking.py`) -> moved into its tree -> whoever it forked before that moved too
+    gated:   the helper forks into the cgroup -> the child gets its program, waits at its gate
+                 -> [ recorded ] -> byte -> exec
+    at once: exec (`forking.py`) -> moved into its tree -> what it forked before that moved too
 
 The helper (`starter.py`) is asked, and then only waited for: neither a fork nor the kernel's wait
-at a cgroup's door happens in the event loop. Every start has a socket of its own, whose far end
-its child holds until it has become its program. So a start is never doubled: an end of that socket
-without a word says that there is no child, and a new helper is asked.
+for a move into a cgroup happens in the event loop. Every start has a socket of its own, whose far
+end its child holds until it has become its program. So a start is never doubled: an end-of-file
+without a message says that there is no child, and a new helper is asked.
 
 A gate whose supervisor dies reads end-of-file and exits: a program never runs unrecorded. The
-helper costs half a millisecond of CPU, as much as the check itself, so checks go without where
-they can and their tree closes the race (`Tree.add`).
+helper costs half a millisecond of CPU, as much as the check itself, so checks do without it where
+they can and their tree closes the race (`ProcessTree.add`).
 
 Descriptors: a program gets 0, 1 and 2, nothing else. It leads its own session.
 """
@@ -33,17 +33,17 @@ from collections.abc import Sequence
 
 import trio
 
-from warren.model.seams import CannotRunError, ShortageError
+from warren.model.interfaces import CannotRunError, ShortageError
 from warren.process import procfs
 from warren.process.context import Context, cannot_exec, cannot_run
+from warren.process.defaults import is_plain
 from warren.process.forking import fork_and_exec
 from warren.process.helper import Helper
-from warren.process.inherited import is_plain
 from warren.process.readable import wait_readable
 
 _ATTEMPTS = 3  # helpers that may end under one start
 _PATIENCE = 10.0  # seconds until a helper that does not answer is killed
-OPENS_WITHIN = 10.0  # seconds until a child that does not become its program is given up
+OPENS_WITHIN = 10.0  # seconds until a child that does not exec its program is given up
 _LONGEST_WORD = 256
 _ONE_HANDLE = socket.CMSG_SPACE(4)
 _FAILED = re.compile(rb"E(\d+) (\w+)(?: of (\d+))?\Z")
@@ -53,8 +53,8 @@ class NotFoundError(CannotRunError):
     """There is no such program, or no such directory to run it in."""
 
 
-class Gated:
-    """A child that waits at its gate: our child. Whoever has it reaps it and closes `pidfd`."""
+class GatedStart:
+    """A child that waits at its gate: our child. Its owner reaps it and closes `pidfd`."""
 
     def __init__(self, pid: int, pidfd: int, gate: socket.socket) -> None:
         self.pid = pid
@@ -63,17 +63,17 @@ class Gated:
         self._program: _Program | None = None
 
     def tell(self, argv: Sequence[str], context: Context, *, output: int) -> None:
-        """Tell it once what to become, which it prepares. Raises OSError, and CannotRunError where
-        no program can be given that argv."""
+        """Send it its program once, which it prepares. Raises OSError, and CannotRunError where no
+        program can be given that argv."""
         context.check(argv)
         self._program = _Program(argv, context)
-        # In a file of its own what is told may be as long as execve takes.
+        # In a file of its own the request may be as long as execve takes.
         payload = os.memfd_create("warren-start", os.MFD_CLOEXEC)
         try:
             os.write(payload, self._program.told())
             given = array.array("i", [output, payload])
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)]
-            with contextlib.suppress(BrokenPipeError):  # it was killed; its end tells
+            with contextlib.suppress(BrokenPipeError):  # it was killed; its end shows that
                 self._gate.sendmsg([b"R"], ancillary, socket.MSG_NOSIGNAL)
         finally:
             os.close(payload)
@@ -83,12 +83,14 @@ class Gated:
         where it does not within some seconds, as its directory is on a mount that is dead.
 
         It returns after `settle` seconds at the earliest: woken by the exec we would take the
-        processor from a program that has just begun. Unless it has returned the program may run or
-        not: kill its tree.
+        processor from a program that has just begun. Until it has returned it is unknown whether
+        the program runs: kill its tree.
         """
-        assert self._program is not None, "it is told first"
+        assert self._program is not None, "`tell` comes first"
         with self._gate:
-            with contextlib.suppress(BrokenPipeError):  # it was killed at the gate; its end tells
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # it was killed at the gate; its end shows that
                 self._gate.send(b"\n", socket.MSG_NOSIGNAL)
             with trio.move_on_after(OPENS_WITHIN) as waiting:
                 if settle:
@@ -100,17 +102,17 @@ class Gated:
                 self._program.refuse(self._gate.recv(_LONGEST_WORD))
 
     def close(self) -> None:
-        """Shut the gate: if it was not opened, the program never runs. Harmless twice."""
+        """Close the gate: if it was not opened, the program never runs. Harmless twice."""
         self._gate.close()
 
     def abandon(self) -> None:
-        """Shut the gate and let go of the child, which ends at once and is to be reaped."""
+        """Close the gate and release the child, which ends at once and must be reaped."""
         self.close()
         os.close(self.pidfd)
 
 
 class Starter:
-    """Asks the helper, which it starts when it is first wanted and again when it has ended.
+    """Asks the helper, which it starts at first use and again when it has ended.
 
     `soft_limit` of descriptors is what programs get; None leaves them the supervisor's own.
     """
@@ -132,12 +134,12 @@ class Starter:
         return None if self._helper is None else self._helper.pid
 
     def open(self) -> None:
-        """Have a helper, so that the first start need not wait for one. Raises CannotRunError."""
+        """Start a helper, so that the first start need not wait for one. Raises CannotRunError."""
         self._is_closed = False
         self._living()
 
     def close(self) -> None:
-        """End the helper, and start nothing more, what is under way neither. Harmless twice."""
+        """End the helper; nothing is started any more, nor what is under way. Harmless twice."""
         self._is_closed = True
         self._let_go()
 
@@ -149,10 +151,10 @@ class Starter:
 
     async def start(
         self, argv: Sequence[str], context: Context, *, output: int, cgroup: str = ""
-    ) -> Gated:
+    ) -> GatedStart:
         """Start a resolved argv behind a gate, in that cgroup. Raises CannotRunError.
 
-        Is not cut short when cancelled: the answer takes a millisecond, and is needed to end it.
+        Not cut short when cancelled: the answer takes a millisecond, and is needed to end it.
         """
         gated = await self.bear(argv[0], cgroup=cgroup)
         try:
@@ -163,9 +165,9 @@ class Starter:
             raise cannot_run(error, argv[0]) from error
         return gated
 
-    async def bear(self, name: str, *, cgroup: str = "") -> Gated:
-        """Have a child in that cgroup, to be told what to become. Raises CannotRunError, which
-        says that it is for `name`. Is not cut short when cancelled either."""
+    async def bear(self, name: str, *, cgroup: str = "") -> GatedStart:
+        """Fork a child in that cgroup, which is sent its program later. Raises CannotRunError,
+        which names `name`. Not cut short when cancelled either."""
         birth = _Birth(cgroup)
         try:
             with trio.CancelScope(shield=True):
@@ -177,9 +179,9 @@ class Starter:
             raise cannot_run(error, name) from error
         raise CannotRunError(f"{name}: the helper that starts programs ended {_ATTEMPTS} times")
 
-    async def _attempt(self, birth: _Birth) -> Gated | None:
+    async def _attempt(self, birth: _Birth) -> GatedStart | None:
         """Ask once; None where the helper ended before it had forked, or the child was killed as
-        it was born. What another start or somebody else ended counts for them."""
+        it was forked. A helper killed by another start counts for that one only."""
         gate, theirs = socket.socketpair()
         try:
             gate.setblocking(False)
@@ -212,7 +214,9 @@ class Starter:
                 helper.kill(birth)
             return helper
 
-    async def _answer(self, birth: _Birth, gate: socket.socket, helper: Helper) -> Gated | None:
+    async def _answer(
+        self, birth: _Birth, gate: socket.socket, helper: Helper
+    ) -> GatedStart | None:
         with trio.move_on_after(_PATIENCE) as waiting:
             await wait_readable(gate.fileno())
         if waiting.cancelled_caught:
@@ -230,7 +234,7 @@ class Starter:
             _end_child(pid)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         pidfd = array.array("i", ancillary[0][2])[0]
-        return Gated(pid, pidfd, gate)
+        return GatedStart(pid, pidfd, gate)
 
     def _living(self) -> Helper:
         if self._is_closed:
@@ -247,13 +251,13 @@ class Starter:
     # At once
 
     def may_exec(self, context: Context) -> bool:
-        """Whether a program with this context gets all that is promised without the helper."""
+        """Whether a program with this context gets all that is promised, without the helper."""
         if self._is_plain is None:
             self._is_plain = is_plain()
         return context.credentials is None and self._is_plain
 
     def spawn(self, argv: Sequence[str], context: Context, *, output: int) -> int:
-        """Start a resolved argv at once; gives its pid. Raises CannotRunError."""
+        """Start a resolved argv at once; returns its pid. Raises CannotRunError."""
         try:
             return fork_and_exec(argv, context, output=output, soft_limit=self._soft_limit)
         except OSError as error:
@@ -262,10 +266,10 @@ class Starter:
 
 @dataclasses.dataclass(eq=False)
 class _Birth:
-    """One child to be had. `lost` counts the helpers that have ended under it.
+    """One child to be forked. `lost` counts the helpers that have ended meanwhile.
 
-    `joins`: it goes into its cgroup by itself. Of one that was killed as it was born nothing is
-    heard; Linux from 6.14 on does that where the cgroup, or our own, was once killed as a whole.
+    `joins`: it moves into its cgroup by itself. One that is killed as it is forked sends nothing;
+    Linux from 6.14 on kills it where the cgroup, or our own, was once killed as a whole.
     """
 
     cgroup: str
@@ -276,7 +280,7 @@ class _Birth:
 @dataclasses.dataclass(frozen=True)
 class _Failure:
     """What went wrong in the helper or a child, and at which stage; the child's pid where it could
-    not tell who it is."""
+    not send its own."""
 
     stage: str
     error: OSError
@@ -284,7 +288,7 @@ class _Failure:
 
     @classmethod
     def of(cls, word: bytes) -> _Failure | None:
-        """What a word says; None where it says something else."""
+        """The failure in a message; None where it is another message."""
         failed = _FAILED.match(word)
         if failed is None:
             return None
@@ -293,14 +297,13 @@ class _Failure:
         return cls(failed[2].decode(), OSError(number, os.strerror(number)), pid)
 
     def reap(self) -> None:
-        """Reap a child that nobody was told of: it is in its cgroup until it has ended."""
+        """Reap a child that was not reported: it is in its cgroup until it has ended."""
         if self.pid is not None:
             _end_child(self.pid)
 
 
 def _end_child(pid: int) -> None:
-    """Reap a child that ends by itself: it is killed all the same, as somebody may have stopped
-    it."""
+    """Reap a child that ends by itself: it is killed all the same, as it may have been stopped."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
@@ -308,14 +311,14 @@ def _end_child(pid: int) -> None:
 
 
 class _Program:
-    """What a child is told of its program, and what its words mean."""
+    """What a child is sent of its program, and what its messages mean."""
 
     def __init__(self, argv: Sequence[str], context: Context) -> None:
         self._argv = argv
         self._context = context
 
     def told(self) -> bytes:
-        """What a child is told."""
+        """What a child is sent."""
         who = self._context.credentials
         return marshal.dumps(
             {
@@ -329,8 +332,8 @@ class _Program:
         )
 
     def refuse_silent(self, pid: int) -> None:
-        """Raise CannotRunError, as its child has not become it in time; a ShortageError where
-        somebody has stopped that."""
+        """Raise CannotRunError, as its child has not become it in time; a ShortageError where the
+        child has been stopped."""
         stat = procfs.read_stat(pid)
         if stat is not None and stat.is_stopped:
             raise ShortageError(f"{self._argv[0]}: its process was stopped before it began")
@@ -339,7 +342,7 @@ class _Program:
         raise CannotRunError(f"{self._argv[0]}: {said}")
 
     def refuse(self, word: bytes) -> None:
-        """Raise CannotRunError where the word says that it could not be run."""
+        """Raise CannotRunError where the message says that it could not be run."""
         failed = _Failure.of(word)
         if failed is None:
             return

@@ -1,21 +1,21 @@
 """The helper that starts programs: a process with one thread, which imports nothing of Warren.
 
     supervisor --- a start's own socket ---> helper --- clone3 ---> child: the supervisor's own,
-         |                                                            |    born in its cgroup
-         `--- that socket: pid and pidfd; what to become; its byte; why it cannot become that
+         |                                                            |    forked into its cgroup
+         `--- that socket: pid and pidfd; its program; its byte; why it cannot be run
 
-Run by `helper.py` as `python -I -S /dev/fd/N SOFT_LIMIT`, its socket as stdin. Whoever has threads
-may not clone and then run Python, and whoever moves a process into a cgroup waits some 10 ms for
-the kernel; a child born there does not. Where the kernel refuses that, the child joins by itself:
-it is not our event loop that waits.
+Run by `helper.py` as `python -I -S /dev/fd/N SOFT_LIMIT`, its socket as stdin. A process with
+threads may not clone and then run Python, and one that moves a process into a cgroup waits some
+10 ms for the kernel; a child forked into it does not wait. Where the kernel refuses that, the child
+joins by itself: our event loop does not wait.
 
-Once forked, the child tells who it is and waits to be told what to become, which may be long after.
-It finds its program, becomes all that this shall be, and waits at its gate. A socket whose far end
-is closed ends the child, so that a program never runs unrecorded; and one that ends without a word
-means that there is no child, and will not be.
+Once forked, the child sends its pid and waits for its program, which may come long after. It finds
+the program, sets up its context, and waits at its gate. A socket whose far end is closed ends the
+child, so that a program never runs unrecorded; one that ends without a message means that there is
+no child, and will not be.
 
-The helper ends with its socket. What it was started with (ignored signals, a mask, a umask) goes no
-further: its children get what `docs/service-file.md` promises.
+The helper ends with its socket. It does not pass on what it was started with (ignored signals, a
+mask, a umask): its children get what `docs/service-file.md` promises.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import sys
 
 UMASK = 0o022
 _NAME = b"warren-starter"
-_DESCRIPTORS = 2  # what a child is told: the output, the payload
+_DESCRIPTORS = 2  # what a child is sent: the output, the payload
 _LONGEST = 8192  # bytes of a request: a path
 _CLONE_PARENT = 0x8000
 _CLONE_INTO_CGROUP = 0x200000000
@@ -42,7 +42,7 @@ _SYS_CLONE3 = 435  # on every architecture
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220}
 _SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134, "loongarch64": 134}
 _SIGACTION_SIZE = 64  # the kernel's is smaller; all zero: the default
-# Not to be had here: an old kernel, or a seccomp filter. Anything else is an error of this start.
+# Not available here: an old kernel, or a seccomp filter. Anything else is an error of this start.
 _REFUSALS = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.EACCES, errno.EOPNOTSUPP)
 _NO_MEMORY = OSError(errno.ENOMEM, "")
 _PR_SET_NAME = 15
@@ -77,7 +77,7 @@ def _receive(connection: socket.socket, size: int, count: int) -> tuple[bytes, a
 
 
 def _reset(soft: str) -> None:
-    """Be what every child shall be."""
+    """Set up the state that every child inherits."""
     os.close(int(sys.argv[0].rpartition("/")[2]))  # this file, which has been read
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:  # the supervisor may lack some
         pass
@@ -96,15 +96,15 @@ def _reset(soft: str) -> None:
 
 
 def default_internal_signals() -> None:
-    """glibc's posix_spawn lets children ignore the two signals it keeps for itself, which nobody
-    can change by its functions. Python starts programs so from 3.13 on."""
+    """glibc's posix_spawn lets children ignore the two signals it keeps for itself, which its own
+    functions cannot change. Python starts programs by it from 3.13 on."""
     if (call := _SYS_RT_SIGACTION.get(os.uname().machine)) is not None:
         for number in (32, 33):
             _libc.syscall(call, number, bytes(_SIGACTION_SIZE), None, ctypes.c_size_t(8))
 
 
 def _serve(gate: int, cgroup: bytes, *, joins: bool) -> None:
-    """Fork one child. What goes wrong is told on its start's own socket."""
+    """Fork one child. What goes wrong is sent on its start's own socket."""
     try:
         is_born_there, pid = _fork(cgroup, joins=joins)
     except OSError as error:
@@ -121,7 +121,7 @@ def _serve(gate: int, cgroup: bytes, *, joins: bool) -> None:
 
 
 def _fork(cgroup: bytes, *, joins: bool) -> tuple[bool, int]:
-    """A child of the supervisor's; whether it was born in the cgroup, and its pid, 0 in itself."""
+    """A child of the supervisor; whether it is forked into the cgroup, and its pid, 0 in itself."""
     if not cgroup:
         return True, _clone()
     if joins:
@@ -166,11 +166,11 @@ def _checked(result: int) -> int:
 
 
 def _become(gate: int, cgroup: bytes) -> None:
-    """Tell who we are, hear what to become, wait for our byte, be it. Returns only where that
-    cannot be. `cgroup` is one to join."""
+    """Send our pid, receive our program, wait for our byte, exec. Returns only where that
+    fails. `cgroup` is one to join."""
     with socket.socket(fileno=gate) as start:
         pid = os.getpid()
-        # Before it leads a session: whoever dies without having been told of is reaped as a stray.
+        # Before it leads a session: one that dies before it was reported is reaped as a stray.
         try:
             nothing = os.open(os.devnull, os.O_RDONLY)
             os.dup2(nothing, 0)  # which was the helper's socket: it must end with the helper
@@ -222,7 +222,7 @@ _EXAMPLE: dict[str, object] = {
 
 
 def _rehearse() -> None:
-    """Do once what is to come, with nothing: pages that are shared since the fork are copied at the
+    """Run the steps to come once without effect: pages shared since the fork are copied at the
     first touch, which takes as long as all the rest."""
     here, there = socket.socketpair()
     with here, there:
@@ -245,7 +245,7 @@ def _rehearse() -> None:
 
 
 def _read(handles: array.array[int]) -> tuple[int, dict[str, object]]:
-    """The output, and what to become."""
+    """The output, and the program."""
     if len(handles) < _DESCRIPTORS:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     output, payload = handles
@@ -283,7 +283,7 @@ def _tell_failure(gate: int, stage: str, error: OSError) -> None:
     word = b"E%d %s" % (error.errno or 0, stage.encode())
     start = socket.socket(fileno=gate)  # not a copy: there may be no descriptor left for one
     with contextlib.suppress(OSError):
-        start.send(word, socket.MSG_NOSIGNAL)  # nobody may wait for it any more
+        start.send(word, socket.MSG_NOSIGNAL)  # the reader may be gone
     start.detach()
 
 

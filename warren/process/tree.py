@@ -1,4 +1,4 @@
-"""What a process tree is, whoever keeps it: a cgroup (`cgroup.py`) or a walk (`walk.py`).
+"""What a process tree is, however it is kept: a cgroup (`cgroup.py`) or a walk (`proc_walk.py`).
 
 Invariant: once `kill` has returned, nothing that was ever in the tree runs, no zombie of it is
 left to us except a held main (see `reaper.py`), and the tree's own traces are gone.
@@ -30,14 +30,14 @@ _WRAP_TIME = 2.0  # seconds in which pids cannot wrap around: 32,768 forks
 T = TypeVar("T")
 
 
-class Mark(NamedTuple):
-    """An instant, as the kernel counts processes."""
+class TreeMark(NamedTuple):
+    """An instant, by the kernel's count of processes."""
 
     pid: int
     at: float
 
 
-class Tree(Protocol):
+class ProcessTree(Protocol):
     """All processes that came from one start. Not to be used after `kill`."""
 
     @property
@@ -47,7 +47,7 @@ class Tree(Protocol):
 
     @property
     def cgroup(self) -> str:
-        """The cgroup in which a program of this tree is to be born; empty where there is none."""
+        """The cgroup that a program of this tree is forked into; empty where there is none."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class Tree(Protocol):
         ...
 
     def assign(self, instance: str) -> None:
-        """Make it that instance's, once, before anything but a child at its gate is in it.
+        """Assign it to that instance, once, before anything but a child at its gate is in it.
 
         Raises OSError.
         """
@@ -70,11 +70,11 @@ class Tree(Protocol):
         ...
 
     def receive(self, pid: int) -> None:
-        """Take in a child that was born in `cgroup` and has not forked: it is at its gate."""
+        """Take in a child that was forked into `cgroup` and is at its gate: it has no children."""
         ...
 
     def discard(self) -> None:
-        """Give back a tree to which nothing was added. Needs nothing that could be short."""
+        """Release a tree to which nothing was added. Needs nothing that could be short."""
         ...
 
     async def kill(self) -> None:
@@ -85,17 +85,17 @@ class Tree(Protocol):
         """
         ...
 
-    def branch(self) -> Tree:
+    def branch(self) -> ProcessTree:
         """A tree within this one, which can be killed alone and dies with it."""
         ...
 
-    def branches(self, found: Iterable[int]) -> Sequence[Tree]:
-        """The branches an earlier supervisor left. `found` is who may be of this tree and in none:
-        that one died before it had moved what a check of its had started."""
+    def branches(self, found: Iterable[int]) -> Sequence[ProcessTree]:
+        """The branches an earlier supervisor left. `found` are pids that may be of this tree and
+        in no branch: that supervisor died before it had moved what a check had started."""
         ...
 
     def pids(self) -> Sequence[int]:
-        """Who is in it now. Changes nothing, so that another thread may ask."""
+        """The processes in it now. Changes nothing, so that another thread may ask."""
         ...
 
     def was_out_of_memory(self) -> bool:
@@ -103,16 +103,16 @@ class Tree(Protocol):
         ...
 
 
-class Trees(Protocol):
+class ProcessTrees(Protocol):
     """All trees of one node and data directory."""
 
     @property
     def containment(self) -> str:
-        """How trees are kept, and what is weaker for it: a line for people."""
+        """How trees are kept, and its limits: a line for people."""
         ...
 
-    def create(self) -> Tree:
-        """A tree that is nobody's yet. Raises OSError."""
+    def create(self) -> ProcessTree:
+        """A tree that is not assigned yet. Raises OSError."""
         ...
 
     def left(self) -> Mapping[str, str]:
@@ -121,23 +121,23 @@ class Trees(Protocol):
 
 
 def _unheard(error: OSError) -> None:
-    """What is short is nobody's business."""
+    """Ignore what is short."""
 
 
 async def kill_surely(
-    tree: Tree, *, patience: float = math.inf, hear: Callable[[OSError], None] = _unheard
+    tree: ProcessTree, *, patience: float = math.inf, hear: Callable[[OSError], None] = _unheard
 ) -> bool:
-    """Kill a tree, whatever is cancelled, and however short the system is of anything. False after
-    `patience` seconds in which it has not died (see `lingering.py`)."""
+    """Kill a tree, whatever is cancelled, and whatever the system is short of. False after
+    `patience` seconds in which it has not died (see `unkillable.py`)."""
     with trio.move_on_after(patience, shield=True):
         await kill_on(tree, hear)
         return True
     return False
 
 
-async def kill_on(tree: Tree, hear: Callable[[OSError], None] = _unheard) -> None:
-    """Kill a tree, however short the system is of anything, until cancelled. `hear` is told what
-    an attempt has failed for."""
+async def kill_on(tree: ProcessTree, hear: Callable[[OSError], None] = _unheard) -> None:
+    """Kill a tree, whatever the system is short of, until cancelled. `hear` is called with the
+    error of a failed attempt."""
     while True:
         try:
             return await tree.kill()
@@ -149,7 +149,7 @@ async def kill_on(tree: Tree, hear: Callable[[OSError], None] = _unheard) -> Non
 
 
 async def after_shortage(ask: Callable[[], T]) -> T:
-    """What `ask` gives, as soon as the system is not too short of anything to tell."""
+    """What `ask` returns, tried again until no shortage makes it fail."""
     while True:
         try:
             return ask()
@@ -160,8 +160,8 @@ async def after_shortage(ask: Callable[[], T]) -> T:
 
 
 def send(stat: Stat, number: signal.Signals) -> None:
-    """Send that very process a signal. Harmless when it is gone. Raises PermissionError."""
-    # By pidfd, and looked at again: since it was found the pid may have changed hands.
+    """Send exactly that process a signal. Harmless when it is gone. Raises PermissionError."""
+    # By pidfd, and checked again: since it was found the pid may have been reused.
     try:
         handle = os.pidfd_open(stat.pid)
     except ProcessLookupError:
@@ -179,18 +179,18 @@ def send(stat: Stat, number: signal.Signals) -> None:
         os.close(handle)
 
 
-def mark() -> Mark:
+def mark() -> TreeMark:
     """Now: for `born_since`."""
-    return Mark(procfs.last_pid(), time.monotonic())
+    return TreeMark(procfs.last_pid(), time.monotonic())
 
 
-def mark_of(pid: int) -> Mark:
+def mark_of(pid: int) -> TreeMark:
     """When this process was started, just now. Needs nothing that could be short."""
-    return Mark(pid, time.monotonic())
+    return TreeMark(pid, time.monotonic())
 
 
-def born_since(then: Mark) -> list[int]:
-    """Pids that may have been given out since then: few are looked at where few were born."""
+def born_since(then: TreeMark) -> list[int]:
+    """Pids that may have been allocated since then: few are looked at where few were forked."""
     last = procfs.last_pid()
     if last < then.pid or last - then.pid > 1000 or time.monotonic() - then.at > _WRAP_TIME:
         return procfs.all_pids()

@@ -1,4 +1,4 @@
-"""What a node refuses at submit, so that a bad spec never reaches a supervisor (S25)."""
+"""Refusals at submit, so that a bad spec never reaches a supervisor (S25)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def admit(spec: ServiceSpec) -> ServiceSpec:
     except DecodeError as error:
         raise error.named(at) from None
     for way in hidden_fields(spec):
-        wanted = "its value was hidden from who read it; want the value"
+        wanted = "its value was hidden from the reader; want the value"
         raise SpecError(dotted(at, way), wanted)
     if spec.image is not None:
         wanted = "no container runtime is available here; want a command instead"

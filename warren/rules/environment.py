@@ -66,7 +66,7 @@ def expand(argv: Argv, env: Mapping[str, str]) -> Argv:
 
 def undefined(spec: ServiceSpec) -> Iterator[str]:
     """A sentence for every `$(NAME)` of a spec that no variable of its tasks has. It is allowed, as
-    the program may mean it so, and most often a slip."""
+    the program may want it, but most often a mistake."""
     known = {*INHERITED, *_OWN, *port_variables(spec.ports), *spec.env}
     for field, argv in _commands(spec):
         names = (match[1] for word in argv for match in _REFERENCE.finditer(word))

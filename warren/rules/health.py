@@ -39,13 +39,13 @@ def is_ready(spec: ServiceSpec, records: Mapping[ProbeKind, ProbeRecord]) -> boo
 
 
 def is_job(spec: ServiceSpec) -> bool:
-    """Whether it is run to an end: it may be complete, and nothing says that it is ready before."""
+    """Whether it runs to an end: it may complete, and no probe says that it is ready before."""
     says_ready = (spec.health, spec.startup, spec.readiness)
     return spec.restart.condition is not Condition.ALWAYS and not any(says_ready)
 
 
 def has_failed_for_good(spec: ServiceSpec, status: TaskStatus) -> bool:
-    """Whether a task has failed and nothing but a new spec will have another follow (S17)."""
+    """Whether a task has failed and only a new spec leads to another (S17)."""
     has_failed = status.phase in (Phase.FAILED, Phase.CRASHED)
     return has_failed and spec.restart.condition is Condition.NEVER
 
@@ -53,7 +53,7 @@ def has_failed_for_good(spec: ServiceSpec, status: TaskStatus) -> bool:
 class Health(msgspec.Struct, frozen=True):
     """A service's health: `str()` is `3/3 healthy`, `0/2 healthy, 2/2 restarting`, of a job that is
     done `2/2 complete`. `failed` counts what has failed for good; `stale` what runs, or ran, on
-    nodes that do not answer: it counts as nothing else, as nobody knows."""
+    nodes that do not answer: it counts as nothing else, as its state is unknown."""
 
     healthy: int
     total: int
@@ -73,7 +73,7 @@ class Health(msgspec.Struct, frozen=True):
 
     @property
     def is_good(self) -> bool:
-        """Whether every slot has what was wanted: a task that is ready, or is complete."""
+        """Whether every slot has a task that is ready, or complete."""
         return self.healthy + self.complete >= self.total
 
 

@@ -18,12 +18,12 @@ class State(enum.Enum):
     CLEARING = "clearing"  # the main process has ended; the rest of its tree goes
     FAILING = "failing"  # a probe has failed; the instance is being stopped
     DECIDING = "deciding"  # restart, or give up
-    STOPPING = "stopping"  # somebody asked for the end of the task
+    STOPPING = "stopping"  # the end of the task was asked for
     ENDED = "ended"
 
 
 class Event(enum.Enum):
-    """What can happen to a task."""
+    """The events of a task."""
 
     DUE = "due"
     BLOCKED = "blocked"
@@ -38,7 +38,7 @@ class Event(enum.Enum):
 
 
 class Effect(enum.Enum):
-    """What the shell has to do."""
+    """The effects that the shell performs."""
 
     START = "start an instance"
     ABANDON_START = "abandon the start"
@@ -46,15 +46,15 @@ class Effect(enum.Enum):
     END_PROBES = "end probes"  # unready first, then every check is cancelled (S15)
     STOP_INSTANCE = "stop the instance"  # signal, grace, kill of the tree
     CLEAR_INSTANCE = "clear the instance"  # kill what is left of the tree
-    DECIDE = "decide"  # the restart rule: gives AGAIN or GIVE_UP
-    SET_ALARM = "set the alarm"  # gives DUE
+    DECIDE = "decide"  # the restart rule: yields AGAIN or GIVE_UP
+    SET_ALARM = "set the alarm"  # yields DUE
     FINISH = "finish"
 
 
 _S, _E, _F = State, Event, Effect
 Step = tuple[State, tuple[Effect, ...]]
 
-# What is not named for a state leaves it as it is: late news of what is already being dealt with.
+# An event not named for a state leaves it as it is: it is late, and already being handled.
 _NAMED: dict[State, dict[Event, Step]] = {
     _S.WAITING: {
         _E.DUE: (_S.STARTING, (_F.START,)),

@@ -1,5 +1,5 @@
-"""What a spec keeps from who may only look: values of variables (those of env files are among
-them) and of headers. Their names stay; a command, a path and a user are no secrets.
+"""What a spec hides from readers that may only view: values of variables (also those of env
+files) and of headers. Their names stay; a command, a path and a user are no secrets.
 
 A spec with hidden values can be shown and nothing else: `admit` refuses it.
 """
@@ -24,7 +24,7 @@ def masked(spec: ServiceSpec) -> ServiceSpec:
 
 
 def hidden_fields(spec: ServiceSpec) -> Iterator[tuple[str, ...]]:
-    """The ways to hidden values: `env`, `TOKEN`, and `liveness`, `http`, `headers`, a name."""
+    """The paths of hidden values: `env`, `TOKEN`, and `liveness`, `http`, `headers`, a name."""
     for name, value in spec.env.items():
         if value == HIDDEN:
             yield "env", name

@@ -1,9 +1,9 @@
 """What a node reports of a task, merged into the row that is kept.
 
-The greater (epoch, sequence) wins: news that is told twice, or late, changes nothing. A phase only
-grows, and after an end nothing changes. What no decision and no reader of the row depends on, the
-probes' counters and last outcomes, is no reason to write (docs/architecture.md, "The way of one
-probe result"); the node has them when somebody asks.
+The greater (epoch, sequence) wins: a report that is repeated, or late, changes nothing. A phase
+only grows, and after an end nothing changes. The probes' counters and last outcomes, on which no
+decision and no reader of the row depends, are no reason to write (docs/architecture.md, "The way
+of one probe result"); the node has them when asked.
 """
 
 from __future__ import annotations

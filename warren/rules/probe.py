@@ -32,7 +32,7 @@ class ProbeState(enum.Enum):
 
 
 class ProbeEvent(enum.Enum):
-    """What one outcome amounts to, given the counters."""
+    """An outcome's class, given the counters."""
 
     PASS = "pass"  # a pass, short of `successes`
     ENOUGH_PASSES = "enough passes"
@@ -43,7 +43,7 @@ class ProbeEvent(enum.Enum):
 
 
 class Publish(enum.Enum):
-    """What the shell has to do about it."""
+    """The effect that the shell performs."""
 
     NOTHING = "nothing"
     HEALTHY = "healthy"
@@ -88,7 +88,7 @@ FINAL = {
 
 
 class ProbeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All a probe remembers of one instance. A new instance starts with a new record (S6)."""
+    """A probe's memory of one instance. A new instance starts with a new record (S6)."""
 
     kind: ProbeKind
     state: ProbeState = ProbeState.UNPROVEN
@@ -100,7 +100,7 @@ class ProbeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> Verdict:
-        """What is known of the service by this probe."""
+        """The probe's verdict on the service."""
         if self.state is ProbeState.UNPROVEN:
             return INITIAL_VERDICT[self.kind]
         return Verdict.HEALTHY if self.state is ProbeState.PROVEN else Verdict.UNHEALTHY
@@ -112,7 +112,7 @@ class ProbeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """What one outcome led to. `has_warning` is true once per series of errors (S2)."""
+    """The result of one outcome. `has_warning` is true once per series of errors (S2)."""
 
     record: ProbeRecord
     publish: Publish

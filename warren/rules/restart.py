@@ -49,12 +49,12 @@ def decide(
     if end.reason is Reason.STOP_ASKED:
         return GiveUp(Phase.STOPPED, end.message)
     if end.reason is Reason.REBOOTED:
-        return StartAgain(0.0, history)  # not the task's doing: no restart is counted
+        return StartAgain(0.0, history)  # not caused by the task: no restart is counted
     if policy.condition is Condition.NEVER and end.is_failure:
         return GiveUp(Phase.FAILED, end.message)
     if policy.condition is not Condition.ALWAYS and not end.is_failure:
         return GiveUp(Phase.COMPLETE, end.message)
-    # A clock set back must not hold old restarts in the window for ever, hence the lower bound.
+    # A clock set back must not keep old restarts in the window for ever, hence the lower bound.
     recent = tuple(t for t in history.times if now - policy.window < t <= now)
     if len(recent) >= policy.max_attempts:
         restarts = f"{counted(len(recent), 'restart')} within {format_duration(policy.window)}"

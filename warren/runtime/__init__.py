@@ -1,1 +1,1 @@
-"""Services: what plays `warren.model.seams.Runtime`."""
+"""What runs tasks: implementations of `warren.model.interfaces.Runtime`."""

@@ -1,11 +1,11 @@
-"""One process instance: what the nursery of a task holds in its hand.
+"""One process instance, as the nursery of a task holds it.
 
     running --- main ends ---> ended, its tree may live on --- kill ---> gone
        `-------------------------- kill ----------------------------------^
-       `--- leave ---> somebody else's
+       `--- leave ---> left to the next supervisor
 
 `kill` is the only way to gone, and gone means: no process, no zombie of ours, no descriptor; but
-for checks that no kill ends (`process/lingering.py`).
+for checks that no kill ends (`process/unkillable.py`).
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ import msgspec
 import trio
 
 from warren.model.check import Argv
-from warren.model.seams import CannotRunError, CommandResult, ShortageError
+from warren.model.interfaces import CannotRunError, CommandResult, ShortageError
 from warren.model.task import End, Instance
 from warren.process.command import run_command
 from warren.process.context import Context
-from warren.process.ending import end_of
-from warren.process.finding import Finder, Found
-from warren.process.lingering import Lingering
+from warren.process.exit_status import end_of
 from warren.process.listeners import Listeners
+from warren.process.main_process import MainProcess
+from warren.process.program_lookup import Found, ProgramLookup
 from warren.process.reaper import Reaper
 from warren.process.spawn import Starter
-from warren.process.tree import Tree
-from warren.process.watched import Watched
+from warren.process.tree import ProcessTree
+from warren.process.unkillable import UnkillableTrees
 
 MOST_FOUND = 16  # commands: a task has three probes
-MOST_STUCK = 16  # processes nobody can kill: more than any probe needs to be judged
+MOST_STUCK = 16  # checks that cannot be killed: more than any probe needs for a verdict
 
 
 class ProcessInstance:
-    """Plays `RunningInstance` for a process and the tree below it."""
+    """Implements `RunningInstance` for a process and the tree below it."""
 
     def __init__(
         self,
         instance: Instance,
-        main: Watched,
-        tree: Tree,
+        main: MainProcess,
+        tree: ProcessTree,
         context: Context,
         reaper: Reaper,
         starter: Starter,
         listeners: Listeners,
-        lingering: Lingering,
-        finder: Finder,
+        unkillable: UnkillableTrees,
+        lookup: ProgramLookup,
     ) -> None:
         self._instance = instance
         self._main = main
@@ -56,10 +56,12 @@ class ProcessInstance:
         self._reaper = reaper
         self._starter = starter
         self._listeners = listeners
-        self._lingering = lingering
-        self._finder = finder
-        self._found: dict[Argv, Found] = {}  # of its checks, so that they are not sought each time
-        self._stuck = list[Tree]()  # checks that no kill has ended yet
+        self._unkillable = unkillable
+        self._lookup = lookup
+        self._found: dict[
+            Argv, Found
+        ] = {}  # of its checks, so that they are not looked up each time
+        self._stuck = list[ProcessTree]()  # checks that no kill has ended yet
         self._end: End | None = None
         self._killing = trio.Lock()
         self._is_closing = False
@@ -76,7 +78,7 @@ class ProcessInstance:
         return self._instance
 
     def mark(self, name: str, value: str) -> None:
-        """Have whoever adopts it know that too; before it is recorded."""
+        """Add this for the supervisor that adopts it; before it is recorded."""
         handle = {**self._instance.handle, name: value}
         self._instance = msgspec.structs.replace(self._instance, handle=handle)
 
@@ -105,7 +107,7 @@ class ProcessInstance:
 
     def leave(self) -> None:
         if not self._is_gone:
-            assert not self._running, "its checks are over before it is left"
+            assert not self._running, "its checks end before it is left"
             self._is_closing = self._is_gone = True
             self._main.leave()
 
@@ -126,9 +128,9 @@ class ProcessInstance:
                 return await self._run(kept, timeout, output_limit)
             except ShortageError:
                 raise
-            except CannotRunError:  # it may have been moved or removed: look again, and say what is
+            except CannotRunError:  # it may have been moved or removed: look again, for the reason
                 self._found.pop(argv, None)
-        found = await self._finder.find(self._context, argv)
+        found = await self._lookup.find(self._context, argv)
         if len(self._found) < MOST_FOUND:
             self._found[argv] = found
         return await self._run(found, timeout, output_limit)
@@ -145,7 +147,7 @@ class ProcessInstance:
             kill=self.kill_check,
         )
 
-    async def kill_check(self, tree: Tree, then: Callable[[], None] = lambda: None) -> None:
+    async def kill_check(self, tree: ProcessTree, then: Callable[[], None] = lambda: None) -> None:
         """End a check's tree; where no kill ends it, go on without waiting for it."""
 
         def note_dead() -> None:
@@ -153,7 +155,7 @@ class ProcessInstance:
             if tree in self._stuck:
                 self._stuck.remove(tree)
 
-        if not await self._lingering.kill(tree, note_dead):
+        if not await self._unkillable.kill(tree, note_dead):
             self._stuck.append(tree)
 
     async def owns_listener(self, port: int) -> bool | None:
@@ -162,9 +164,9 @@ class ProcessInstance:
     async def _kill(self) -> None:
         self._is_closing = True
         if self._main.look():
-            self._told()  # how it ended by itself is known only while its tree is there
-        await self._lingering.kill_but(self._tree, self._stuck)
-        await self._main.wait()  # after whoever waits for it too: its descriptor is closed next
+            self._told()  # how it ended by itself is known only while its tree exists
+        await self._unkillable.kill_but(self._tree, self._stuck)
+        await self._main.wait()  # after other waiters: its descriptor is closed next
         if self._running:
             await self._quiet.wait()
         self._told()
@@ -173,7 +175,7 @@ class ProcessInstance:
         with suppress(OSError):  # a shortage: the next look finds them
             self._reaper.reap_strays()
 
-    def _branch(self) -> Tree:
+    def _branch(self) -> ProcessTree:
         self._check_open()
         if len(self._stuck) >= MOST_STUCK:
             raise CannotRunError(f"{len(self._stuck)} checks before this one take no kill, as yet")

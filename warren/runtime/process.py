@@ -1,11 +1,11 @@
 """The `process` runtime: instances are process trees on this machine, without any isolation.
 
-Start:  a child in a tree, mostly born ahead -> told what to become -> record -> open the gate
+Start:  a child in a tree, usually forked ahead -> sent its program -> record -> open the gate
 Adopt:  boot, pid and start time agree -> watch it; else it has ended, and its tree is killed
-Sweep:  whatever carries this node's token and is not to be kept is killed, recorded or not
+Sweep:  all that carries this node's token and is not to be kept is killed, recorded or not
 
-The token is a hash of node and data directory, so that two supervisors on one machine leave each
-other alone. It is in every program's environment and in the name of the cgroup.
+The token is a hash of node and data directory, so that two supervisors on one machine do not touch
+each other's programs. It is in every program's environment and in the name of the cgroup.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ from pathlib import Path
 import msgspec
 import trio
 
-from warren.model.seams import CannotRunError, Launch, Record, ShortageError
+from warren.logs.files import LogFiles
+from warren.logs.lost_output import LostOutput, why_unusable
+from warren.logs.watcher import serve_logs
+from warren.model.interfaces import CannotRunError, Launch, Record, ShortageError
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
+from warren.process.choose_tree import TreeKind, choose_trees, find_tree
 from warren.process.context import (
     Context,
     Credentials,
@@ -33,22 +37,18 @@ from warren.process.context import (
     credentials_of,
     is_shortage,
 )
-from warren.process.ending import end_of
-from warren.process.finding import Finder
-from warren.process.lingering import Lingering
+from warren.process.exit_status import end_of
 from warren.process.listeners import Listeners
-from warren.process.logs import Logs
-from warren.process.logwatch import serve_logs
+from warren.process.main_process import MainProcess
+from warren.process.prefork import PreforkedChildren, PreparedStart
+from warren.process.program_lookup import ProgramLookup
 from warren.process.reaper import Reaper, serve_reaping
-from warren.process.spares import Beginning, Spares
 from warren.process.spawn import NotFoundError, Starter
-from warren.process.tree import INSTANCE_VARIABLE, Tree, after_shortage
-from warren.process.trees import TreeKind, choose_trees, find_tree
-from warren.process.unlogged import Unlogged, why_unusable
-from warren.process.watched import Watched
+from warren.process.tree import INSTANCE_VARIABLE, ProcessTree, after_shortage
+from warren.process.unkillable import UnkillableTrees
+from warren.resilience.boundary import Boundary
+from warren.resilience.conditions import Conditions
 from warren.runtime.instance import ProcessInstance
-from warren.watch.boundary import Boundary
-from warren.watch.conditions import Conditions
 
 TOKEN_VARIABLE = "WARREN_TOKEN"
 _UNLOGGED = "unlogged"  # in an instance's handle: why its output is lost
@@ -57,8 +57,8 @@ _FIRST_STEPS = 0.005  # seconds that an exec and what a program does first take,
 
 
 class ProcessRuntime:
-    """Plays `Runtime` with processes. `log_limit` is in bytes; `trees` None takes the best kind;
-    `soft_limit` of descriptors is what programs get, None leaves them this process's own."""
+    """Implements `Runtime` with processes. `log_limit` is in bytes; `trees` None takes the best
+    kind; `soft_limit` of descriptors is what programs get, None leaves them this process's own."""
 
     def __init__(
         self,
@@ -74,25 +74,25 @@ class ProcessRuntime:
         self.token = _token(data_dir, node)
         self._reaper = Reaper()
         self.trees = choose_trees(trees, token=self.token, reaper=self._reaper)
-        self.spares = Spares(self.trees, Starter(soft_limit=soft_limit), self._reaper)
+        self.preforked = PreforkedChildren(self.trees, Starter(soft_limit=soft_limit), self._reaper)
         self._listeners = Listeners()
         self._boot = procfs.boot_id()
         # Weak: an instance belongs to its task's nursery, and is kept by that alone.
         self._instances = weakref.WeakValueDictionary[str, ProcessInstance]()
-        self._left: dict[str, list[int]] | None = None  # whom an earlier supervisor has left
+        self._left: dict[str, list[int]] | None = None  # pids an earlier supervisor has left
         self._conditions = conditions or Conditions()
-        self._lingering = Lingering(self._conditions)
-        self._unlogged = Unlogged(self._conditions)
-        self._finder = Finder()
-        self.logs = Logs(data_dir / "logs", limit=log_limit, keep=log_keep)
+        self._unkillable = UnkillableTrees(self._conditions)
+        self._unlogged = LostOutput(self._conditions)
+        self._lookup = ProgramLookup()
+        self.logs = LogFiles(data_dir / "logs", limit=log_limit, keep=log_keep)
 
     def __repr__(self) -> str:
         return f"<ProcessRuntime {self.trees!r}, {len(self._instances)} instances>"
 
     @property
     def starter(self) -> Starter:
-        """Who starts programs."""
-        return self.spares.starter
+        """What starts programs."""
+        return self.preforked.starter
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Reap orphans and watch the logs, until cancelled; then the starting helper ends as well.
@@ -100,17 +100,17 @@ class ProcessRuntime:
         Enter it before what starts instances.
         """
         with closing(self.starter):
-            with suppress(CannotRunError):  # the first start tells
+            with suppress(CannotRunError):  # the first start raises it
                 self.starter.open()
             async with trio.open_nursery() as nursery:
                 reaping = Boundary("reaping", self._conditions)
                 await nursery.start(serve_reaping, self._reaper, reaping)
                 watching = Boundary("watching logs", self._conditions)
                 await nursery.start(serve_logs, self.logs, watching)
-                await nursery.start(self._lingering.serve)
+                await nursery.start(self._unkillable.serve)
                 missing = Boundary("watching for lost output", self._conditions)
                 nursery.start_soon(self._unlogged.serve, missing)
-                await nursery.start(self.spares.serve)
+                await nursery.start(self.preforked.serve)
                 task_status.started()
 
     async def start(self, launch: Launch, *, record: Record) -> ProcessInstance:
@@ -123,7 +123,7 @@ class ProcessRuntime:
             new_privileges=launch.spec.new_privileges,
         )
         self._reaper.prepare()
-        begun = await self.spares.take(launch.command[0])
+        begun = await self.preforked.take(launch.command[0])
         identity = self._identity(launch, begun, context)
         running = self._made(identity, begun.main, begun.tree, context)
         try:
@@ -132,8 +132,8 @@ class ProcessRuntime:
             await begun.gated.open(settle=_FIRST_STEPS)
         except NotFoundError:
             await running.kill()
-            with suppress(ShortageError):  # what the child says is true all the same
-                await self._finder.find(context, launch.command)  # which says why
+            with suppress(ShortageError):  # what the child reports is true all the same
+                await self._lookup.find(context, launch.command)  # which raises the reason
             raise
         except BaseException:
             begun.gated.close()
@@ -156,8 +156,8 @@ class ProcessRuntime:
         )
         self._reaper.prepare()
         pid, start = instance.pid or 0, int(handle.get("start", 0))
-        # Whatever we are short of: what is not adopted here is lost or doubled.
-        main = await after_shortage(lambda: Watched.stranger(pid, start, reaper=self._reaper))
+        # Despite any shortage: what is not adopted here is lost or doubled.
+        main = await after_shortage(lambda: MainProcess.stranger(pid, start, reaper=self._reaper))
         try:
             tree = await after_shortage(
                 lambda: find_tree(
@@ -171,8 +171,8 @@ class ProcessRuntime:
                     await running.kill_check(branch)
                 self._note_unlogged(running)
                 return running
-            stuck = [branch for branch in branches if not await self._lingering.kill(branch)]
-            await self._lingering.kill_but(tree, stuck)
+            stuck = [branch for branch in branches if not await self._unkillable.kill(branch)]
+            await self._unkillable.kill_but(tree, stuck)
         except BaseException:
             if main is not None:
                 main.leave()
@@ -188,7 +188,7 @@ class ProcessRuntime:
             return None
         return max(0.0, time.monotonic() - float(began))
 
-    async def _left_checks(self, instance: Instance, tree: Tree) -> Sequence[Tree]:
+    async def _left_checks(self, instance: Instance, tree: ProcessTree) -> Sequence[ProcessTree]:
         if self._left is None:
             self._left = await after_shortage(self._marked)
         found = self._left.get(instance.id, ())
@@ -198,7 +198,7 @@ class ProcessRuntime:
         self, keep: frozenset[str], *, spare: tuple[str, ...] = (), only: str = ""
     ) -> list[str]:
         await trio.lowlevel.checkpoint()
-        # Whatever we are short of: it may be asked for among running tasks.
+        # Despite any shortage: it may be called while tasks run.
         handles = await after_shortage(self.trees.left)
         marked = await after_shortage(self._marked)
         found = {*handles, *self._instances, *marked} - keep
@@ -211,11 +211,11 @@ class ProcessRuntime:
             try:
                 trees, checks = await after_shortage(sought)
                 for tree in trees:
-                    if only:  # somebody waits to take its place
-                        await self._lingering.kill_but(tree, checks)
+                    if only:  # a caller waits to take its place
+                        await self._unkillable.kill_but(tree, checks)
                     else:
-                        await self._lingering.kill(tree)
-            except OSError as error:  # one of them keeps nobody from the others
+                        await self._unkillable.kill(tree)
+            except OSError as error:  # the others are ended all the same
                 if only:
                     raise
                 _log.warning("%s cannot be ended: %s", name, error)
@@ -224,7 +224,7 @@ class ProcessRuntime:
 
     def _trees_of(
         self, name: str, handle: str, found: Sequence[int]
-    ) -> tuple[list[Tree], list[Tree]]:
+    ) -> tuple[list[ProcessTree], list[ProcessTree]]:
         """The trees an instance may be in, and those of its checks."""
         trees = [
             find_tree(name, each, pid=0, start=0, reaper=self._reaper) for each in ("", handle)
@@ -232,7 +232,7 @@ class ProcessRuntime:
         return trees, [branch for tree in trees for branch in tree.branches(found)]
 
     def _marked(self) -> dict[str, list[int]]:
-        """Who runs for this node, by instance, as their environment says."""
+        """The pids of this node's programs, by instance, from their environment."""
         token = f"{TOKEN_VARIABLE}={self.token}".encode()
         found = dict[str, list[int]]()
         for pid in procfs.all_pids():
@@ -242,7 +242,7 @@ class ProcessRuntime:
         return found
 
     async def _tell(
-        self, begun: Beginning, launch: Launch, context: Context, running: ProcessInstance
+        self, begun: PreparedStart, launch: Launch, context: Context, running: ProcessInstance
     ) -> None:
         what = str(launch.task)  # not the instance: each try would be news
         try:
@@ -258,7 +258,7 @@ class ProcessRuntime:
             raise cannot_run(error, what) from error
 
     async def _output(self, running: ProcessInstance) -> int:
-        """Where it writes to: its log, or nowhere where that cannot be. Raises OSError."""
+        """Where it writes to: its log, or /dev/null where that cannot be opened. Raises OSError."""
         instance = running.instance
         try:
             output = await self.logs.begin(instance.task, instance.id)
@@ -273,7 +273,7 @@ class ProcessRuntime:
         return output
 
     def _note_unlogged(self, running: ProcessInstance) -> None:
-        """Tell of it where nobody keeps what it writes."""
+        """Note it where its output is not kept."""
         instance, known = running.instance, weakref.ref(running)
 
         def has_ended() -> bool:
@@ -284,19 +284,19 @@ class ProcessRuntime:
             self._unlogged.note(instance.task, instance.handle[_UNLOGGED], has_ended)
 
     def _made(
-        self, identity: Instance, main: Watched, tree: Tree, context: Context
+        self, identity: Instance, main: MainProcess, tree: ProcessTree, context: Context
     ) -> ProcessInstance:
         running = self._instances[identity.id] = ProcessInstance(
             identity, main, tree, context, self._reaper, self.starter, self._listeners,
-            self._lingering, self._finder,
+            self._unkillable, self._lookup,
         )  # fmt: skip
         return running
 
-    def _identity(self, launch: Launch, begun: Beginning, context: Context) -> Instance:
+    def _identity(self, launch: Launch, begun: PreparedStart, context: Context) -> Instance:
         handle = {
             "boot": self._boot,
             "start": str(begun.main.start),
-            # Its process may have been born long before; one clock for all until the next boot.
+            # Its process may have been forked long before; one clock for all until the next boot.
             "began": str(time.monotonic()),
             "cgroup": begun.tree.handle,
             # What checks in an adopted instance need: many servers overwrite their environment.

@@ -49,7 +49,7 @@ def open_database(path: Path | None, schema: Schema, *, synchronous: str) -> sql
             _create(path)
         db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=BUSY_TIMEOUT)
         try:
-            version_of(db, schema, path)  # before anything is written into somebody else's file
+            version_of(db, schema, path)  # before anything is written into another program's file
             if path is not None:
                 path.chmod(0o600)  # SQLite's other files follow
             db.execute("PRAGMA journal_mode=WAL")
@@ -106,7 +106,7 @@ def _create(path: Path) -> None:
 
 def _migrate(db: sqlite3.Connection, schema: Schema, path: Path | None) -> None:
     """In one transaction; where it fails, closing the connection undoes it."""
-    db.execute("BEGIN IMMEDIATE")  # also where nothing is missing: who cannot write hears it now
+    db.execute("BEGIN IMMEDIATE")  # also where nothing is missing: a lack of write access shows now
     version = version_of(db, schema, path)
     for migration in schema.migrations[version:]:
         for statement in migration:

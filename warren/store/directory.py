@@ -1,4 +1,4 @@
-"""Whether a data directory is safe: who could put something into it could run programs as us."""
+"""Whether a data directory is safe: a user that can write into it can run programs as us."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class DataDirectoryError(WarrenError):
 def refuse_unsafe(directory: Path) -> None:
     """Look at a resolved directory and everything above it.
 
-    Each belongs to root or to us, and nobody else may rename or replace what is in it: only with
-    the sticky bit is it writable by all. What a group may write is warned of. Raises
-    DataDirectoryError.
+    Each belongs to root or to us, and no other user may rename or replace what is in it: it is
+    writable by all only with the sticky bit. A warning is logged if a group may write to it.
+    Raises DataDirectoryError.
     """
     for part in (*reversed(directory.parents), directory):
         found = part.lstat()
@@ -29,7 +29,7 @@ def refuse_unsafe(directory: Path) -> None:
         if stat.S_ISLNK(found.st_mode):
             raise DataDirectoryError(f"{where}: is a symbolic link by now; start anew")
         if found.st_uid not in (0, os.geteuid()):
-            wanted = f"want it to be root's or that of uid {os.geteuid()}, as whom this runs"
+            wanted = f"want it owned by root or by uid {os.geteuid()}, which this runs as"
             raise DataDirectoryError(f"{where}: belongs to uid {found.st_uid}; {wanted}")
         if found.st_mode & stat.S_ISVTX and part != directory:
             continue

@@ -1,4 +1,4 @@
-"""How the disk fails, in words; SQLite's own exceptions go no further than this package."""
+"""Failures of the disk, in words; SQLite's own exceptions do not leave this package."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class StoreError(WarrenError):
 
 
 class DamagedError(StoreError):
-    """What is in the file is none of Warren's, or no more."""
+    """The file's content is not, or no longer, Warren's."""
 
 
 class StaleError(WarrenError):
-    """What was to be committed was made from another generation than the last. Make it anew."""
+    """The changes were made from another generation than the last. Make them anew."""
 
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -33,7 +33,7 @@ _WHY = {
 
 
 def why(error: sqlite3.Error) -> str:
-    """The reason, for people; SQLite's word for it follows where that says more."""
+    """The reason, for people; SQLite's term follows where it says more."""
     code = _code(error)
     if code == sqlite3.SQLITE_IOERR:
         return f"the disk failed ({error.sqlite_errorname})"

@@ -1,7 +1,7 @@
-"""What a supervisor remembers of its tasks, in SQLite; see `Journal` in model/seams.py.
+"""What a supervisor remembers of its tasks, in SQLite; see `Journal` in model/interfaces.py.
 
 A record survives `kill -9` of the supervisor. It may miss the last moments before a power cut,
-which no instance survives either: nobody waits for the disk (`log.py`). A disk that fails stops
+which no instance survives either: no caller waits for the disk (`wal.py`). A disk that fails stops
 nothing: what could not be written is kept and tried again with every later write, and the trouble
 is logged once. All of it is in memory as well, and written anew where the file is lost.
 """
@@ -32,9 +32,9 @@ from warren.store.journaltables import (
     read_tasks,
     write,
 )
-from warren.store.log import Log
 from warren.store.presence import CUT, Presence
 from warren.store.text import raw, readable
+from warren.store.wal import WriteAheadLog
 
 _IF_DAMAGED = (
     ". Nothing was started, and what runs was left alone; want the file moved away (with -wal and"
@@ -61,7 +61,7 @@ class SqliteJournal:
         self._trouble: str | None = None
         self._lost: str | None = None
         self._is_open = False
-        # All that the file has: of what was loaded, the records that the supervisor has anyway.
+        # All that the file has; of loaded rows, the records that the supervisor has anyway.
         self._rows: dict[str, bytes | TaskRecord] = {}
         self._node_row: NodeRow | None = None
         with _explained(path, _IF_DAMAGED):
@@ -74,7 +74,7 @@ class SqliteJournal:
         return f"<SqliteJournal {self._path} {len(self._pending)} unwritten>"
 
     def load(self) -> list[TaskRecord]:
-        """Every record that can be read, oldest task first. Raises JournalError."""
+        """Every readable record, oldest task first. Raises JournalError."""
         with _explained(self._path, _IF_DAMAGED):
             rows = read_tasks(self._db)
         self._rows = dict(rows) | self._rows
@@ -110,7 +110,7 @@ class SqliteJournal:
         return self._self().id
 
     def manager_id(self) -> str:
-        """The manager this node belongs to; empty where it has met none. Raises JournalError."""
+        """The manager this node belongs to; empty where it has had none. Raises JournalError."""
         return self._self().manager
 
     def note_manager(self, manager: str) -> None:
@@ -137,8 +137,8 @@ class SqliteJournal:
         self._close()
 
     def refuse_copy(self) -> None:
-        """Remember where this is, so that a copy of it is known for one: with it would come the
-        node's id, and tasks that another supervisor has. Moved is moved: what was is not there.
+        """Record where this is, so that a copy is recognised: it would bring the node's id, and
+        tasks that another supervisor has. When it was moved, the original is not there.
 
         Raises JournalError for a copy whose original is still there.
         """
@@ -164,7 +164,7 @@ class SqliteJournal:
         What had taken its place is kept beside it. Raises JournalError while it cannot be written.
         """
         if self._is_open:
-            if self.log.is_held:  # and not yet as it will be
+            if self.log.is_held:  # and not yet in its final form
                 return
             self._lost = self._presence.lost()
             if self._lost is None:
@@ -189,7 +189,7 @@ class SqliteJournal:
 
     def _open(self) -> None:
         self._db = open_database(self._path, JOURNAL, synchronous="NORMAL")
-        self.log = Log(self._path, self._db, self._go_on)
+        self.log = WriteAheadLog(self._path, self._db, self._go_on)
         self._presence = Presence(self._path)
         self._is_open = True
 
@@ -239,7 +239,7 @@ class SqliteJournal:
         self._flush()
 
     def _written_node(self) -> NodeRow | None:
-        # No row is a new node; a failure is none, and it may have a manager.
+        # No row means a new node; a failure does not: the node may have a manager.
         with _explained(self._path, _IF_DAMAGED):
             return read_node(self._db)
 
@@ -251,7 +251,7 @@ class SqliteJournal:
         if self.log.is_held or not (self._pending or self._is_node_due):
             return
         if self._is_open and self._presence.lost(is_quick=True) == CUT:
-            return  # what is left would only be spoilt further; it is written anew with all of this
+            return  # the rest would only be damaged further; it is written anew with all of this
         try:
             write(self._db, self._node if self._is_node_due else None, self._pending)
         except sqlite3.Error as error:
@@ -284,7 +284,7 @@ class MemoryJournal:
         return [self.records[task] for task in sorted(self.records)]
 
     def set_aside(self) -> Mapping[TaskId, str]:
-        """None: there is nothing to misread."""
+        """None: there is nothing to read."""
         return {}
 
     def save(self, record: TaskRecord) -> None:
@@ -324,7 +324,7 @@ class MemoryJournal:
 
 
 def known_manager(path: Path) -> str:
-    """Which manager a journal's node belongs to; empty where it has met none, and where there is
+    """Which manager a journal's node belongs to; empty where it has had none, and where there is
     no journal yet. Nothing is made or changed. Raises JournalError."""
     node = _node_of(path)
     return "" if node is None else node.manager
@@ -333,7 +333,7 @@ def known_manager(path: Path) -> str:
 def _node_of(path: Path) -> NodeRow | None:
     if not path.exists():
         return None
-    # Not `mode=ro`: after a crash SQLite has to play its log back.
+    # Not `mode=ro`: after a crash SQLite has to replay its log.
     uri = f"file:{quote(str(path))}?mode=rw"
     with (
         _explained(path, _IF_DAMAGED),

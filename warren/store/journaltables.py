@@ -1,6 +1,6 @@
 """The tables of a supervisor's journal, and what is read from them and written into them.
 
-The key of a row is text that may be no UTF-8 (see `text.py`); nothing is lost of it.
+The key of a row is text that may not be UTF-8 (see `text.py`); no byte of it is lost.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PUT_NODE = "INSERT OR REPLACE INTO node (only, id, manager, place) VALUES (1, ?
 
 
 class NodeRow(msgspec.Struct, frozen=True):
-    """What is written down of the node itself. Empty: not known."""
+    """What is recorded of the node itself. Empty: unknown."""
 
     id: str
     manager: str = ""

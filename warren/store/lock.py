@@ -15,12 +15,12 @@ from pathlib import Path
 
 from warren.store.directory import DataDirectoryError, refuse_unsafe
 
-__all__ = ["DataDirectoryError", "Hold", "locked"]
-BACKLOG = 4096  # nobody takes a connection: each start that was refused stays in the queue
+__all__ = ["DataDirectoryError", "LockHold", "locked"]
+BACKLOG = 4096  # no connection is accepted: each start that was refused stays in the queue
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
-class Hold:
+class LockHold:
     """A data directory that is held."""
 
     def __init__(self, lock: int, path: Path) -> None:
@@ -28,10 +28,10 @@ class Hold:
         self._path = path
 
     def __repr__(self) -> str:
-        return f"<Hold {self._path}>"
+        return f"<LockHold {self._path}>"
 
     def trouble(self) -> str | None:
-        """What has become of the directory meanwhile, where it is not ours any more."""
+        """What has happened to the directory, where it is not ours any more."""
         held = os.fstat(self._lock)
         try:
             found = self._path.lstat()
@@ -47,7 +47,7 @@ class Hold:
 @contextmanager
 def locked(
     directory: Path, *, role: str | None = None, wanted: str = "want another --data-dir"
-) -> Generator[Hold, None, None]:
+) -> Generator[LockHold, None, None]:
     """Hold a data directory, made if need be. Raises DataDirectoryError.
 
     Roles, such as `manager` and `node`, do not shut each other out. `wanted` is what is to be done
@@ -67,7 +67,7 @@ def locked(
         try:
             _take(lock, directory, who, wanted)
             _claim(claim, directory, name, who)
-            yield Hold(lock, directory / name)
+            yield LockHold(lock, directory / name)
         finally:
             os.close(lock)
 
@@ -93,16 +93,16 @@ def _claim(claim: socket.socket, directory: Path, name: str, who: str) -> None:
         claim.listen(BACKLOG)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            return  # a kernel that has no such names: the lock has to do
+            return  # a kernel without such names: the lock alone has to suffice
         pid, uid = _holder(address)
         if uid not in (0, os.geteuid()):
-            return  # somebody who wants us not to start
+            return  # another user's process, which may only want to prevent this start
         said = f"was removed or replaced under another {who}, pid {pid}, which still runs"
         raise DataDirectoryError(f"data directory {directory} {said}; end it first") from None
 
 
 def _holder(address: str) -> tuple[int, int]:
-    """Pid and uid; -1 where nobody says."""
+    """Pid and uid; -1 where unknown."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

@@ -5,10 +5,10 @@ cut short by others; what is committed then is lost with the process. Looked at 
 one read of the log: SQLite's locks on a file end when this process closes it anywhere else, but
 the log has none.
 
-No false alarm: the file never gets shorter, as nobody here vacuums. The log does where it is taken
-into the file (`log.py`, which tells of it), and in a commit, down to WAL_KEPT. Anything else may
-still be somebody's checkpoint or VACUUM: then what is on disk is read in full before a word is
-said.
+No false alarm: the file never gets shorter, as Warren never vacuums. The log does when it is copied
+into the file (`wal.py`, which reports it), and in a commit, down to WAL_KEPT. Anything else may
+still be another program's checkpoint or VACUUM: then the file on disk is read in full before it is
+reported.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PASSING = (
 
 
 class Presence:
-    """Make it when the database is open, and tell it of every commit (`wrote`)."""
+    """Create it when the database is open, and report every commit to it (`wrote`)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -43,7 +43,7 @@ class Presence:
         self._identities = _identity(file), _identity(log)
         self._file_size, self._log_size = _size(file), _size(log)
         self._is_headed = False
-        self._is_headed = self._has_head()  # not: SQLite has passed over what was left there
+        self._is_headed = self._has_head()  # not: SQLite has skipped what was left there
         self._is_cut = False
 
     def lost(self, *, is_quick: bool = False) -> str | None:
@@ -115,7 +115,7 @@ class Presence:
     def _is_whole_on_disk(self, log: int) -> bool | None:
         """Whether another connection finds all pages; None where it cannot look."""
         if 0 < log < self._log_size:
-            return False  # whoever empties it in good order leaves nothing
+            return False  # a connection that empties it in order leaves nothing
         uri = f"file:{quote(str(self._path.absolute()))}?mode=rw"
         try:
             with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)) as db:

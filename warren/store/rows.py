@@ -36,10 +36,10 @@ _SERVICES = f"SELECT {SERVICES} FROM services ORDER BY name"  # noqa: S608
 _TASKS = f"SELECT {TASKS} FROM tasks ORDER BY service, slot, number"  # noqa: S608
 _NODES = f"SELECT {NODES} FROM nodes ORDER BY name"  # noqa: S608
 
-LONGEST_MESSAGE = 16_000  # characters: what a peer is told of an event; older ones may be longer
+LONGEST_MESSAGE = 16_000  # characters: what a peer receives of an event; older ones may be longer
 
 
-class Reader:
+class RowReader:
     """Reads a database's rows. A spec is decoded once and shared by the tasks made of it.
 
     A row that cannot be read is left out, and stands in `faults`.
@@ -135,9 +135,9 @@ class Reader:
 
 
 def snapshot_of(db: sqlite3.Connection, generation: int) -> Snapshot:
-    """All rows, without those of services that have a row which cannot be read; a node whose row
-    cannot is taken for lost, as by an epoch that none of its tasks has gone beyond."""
-    reader = Reader(db)
+    """All rows, except those of services with an unreadable row; a node whose row cannot be read
+    counts as lost, with an epoch that none of its tasks exceeds."""
+    reader = RowReader(db)
     services, tasks, nodes = reader.services(), reader.tasks(), reader.nodes()
     faults = [*reader.faults, *_nameless(reader.faults, services, tasks)]
     unread = {fault.owner for fault in faults if fault.table != "nodes"}
@@ -153,8 +153,8 @@ def snapshot_of(db: sqlite3.Connection, generation: int) -> Snapshot:
 def _nameless(
     faults: Sequence[RowFault], services: Iterable[ServiceRow], tasks: Iterable[TaskRow]
 ) -> Iterator[RowFault]:
-    """Where the name of a service cannot be read, it is one of those that tasks are of: else these
-    tasks were ended, as of a service that is not there."""
+    """A service whose name cannot be read is one that tasks belong to: otherwise these tasks would
+    be ended, as tasks of a service that does not exist."""
     if not any(_is_nameless(fault, "services") for fault in faults):
         return
     there = {*(row.name for row in services), *(fault.owner for fault in faults)}
@@ -166,7 +166,7 @@ def _nameless(
 def _lost(
     faults: Sequence[RowFault], nodes: Iterable[NodeRow], tasks: Iterable[TaskRow]
 ) -> list[str]:
-    """Nodes that tasks are on and whose rows cannot be read, the names of those rows included."""
+    """Nodes with tasks whose own rows cannot be read, also where the name cannot."""
     here = [fault for fault in faults if fault.table == "nodes"]
     names = {fault.owner for fault in here if not _is_nameless(fault, "nodes")}
     if len(names) < len(here):
@@ -242,7 +242,7 @@ def event_columns(entry: Entry) -> Columns:
 
 
 def entry_of(row: Columns) -> Entry:
-    """An event of `seq` and the columns of EVENTS. One is told as far as it can be read."""
+    """An event from `seq` and the columns of EVENTS, as far as it can be read."""
     seq, at, kind, subject, service, reason, message = map(readable, row)
     return Entry(
         seq=seq,
@@ -297,7 +297,7 @@ def _node(row: Columns) -> NodeRow:
 
 
 def _check(most: int = LARGEST, **columns: int | float | None) -> None:
-    """Refuse what no manager has written: it would overflow, or be compared with in vain."""
+    """Refuse what no manager has written: it would overflow, or compare wrongly."""
     for name, value in columns.items():
         if value is not None and not abs(value) <= most:  # NaN too
             raise ValueError(f"{name}: {value}: want a number of at most {most}")

@@ -3,7 +3,7 @@
 A spec stands once for all tasks of its revision. A service's own row has its spec once more, as
 scaling changes `replicas` without a new revision; so do its tasks, which keep theirs in a column.
 `numbers` has the greatest task number a name ever had, and outlives the service, so that no task's
-id is used again. Events have no foreign key: they outlive what they tell of. `meta.manager` is the
+id is used again. Events have no foreign key: they outlive their subjects. `meta.manager` is the
 manager's id: made with the file, and the same in every copy of it.
 """
 
@@ -83,7 +83,7 @@ _MANAGER = (
 )
 
 _RESTARTS_OF_SLOTS = ("ALTER TABLE tasks ADD COLUMN restarts_before INTEGER NOT NULL DEFAULT 0",)
-# What was outdated by its revision is still, and nothing else is.
+# A task that was outdated by its revision still is, and no other is.
 _RESTARTS_ASKED = (
     "ALTER TABLE services ADD COLUMN restarts_asked INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE tasks ADD COLUMN restarts_asked INTEGER NOT NULL DEFAULT 0",

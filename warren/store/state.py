@@ -1,4 +1,4 @@
-"""The manager's state on disk: a journal of the world in memory (docs/architecture.md), in SQLite.
+"""The manager's state on disk: a journal of the state in memory (docs/architecture.md), in SQLite.
 
 A commit is one transaction and one generation; when it returns, it survives `kill -9` and power
 cuts (S22). One that failed has changed nothing, and the next one works as soon as the disk does.
@@ -24,7 +24,7 @@ from warren.store.presence import CUT, Presence
 from warren.store.rows import EVENTS, entry_of, snapshot_of
 from warren.store.schema import STATE
 from warren.store.text import decoded
-from warren.store.writing import Writer
+from warren.store.writer import ChangeWriter
 
 KEEP_EVENTS = 100_000
 KEEP_EVENTS_FOR = 30 * 86400.0  # seconds
@@ -152,8 +152,8 @@ class StateStore:
         return self._trouble
 
     def recheck(self) -> None:
-        """Where the last commit could not be written, find out whether one could be by now; and
-        whether the file is still there, and whole."""
+        """Where the last commit could not be written, find out whether one could be written now;
+        and whether the file is still there, and whole."""
         if self._trouble is None:
             with suppress(UnavailableError), self._available():
                 pass
@@ -162,7 +162,7 @@ class StateStore:
                 self._touch()
 
     def statistics(self) -> StoreStatistics:
-        """What it has done, how it is and how large."""
+        """Its counters, its state and its size."""
         return StoreStatistics(
             commits=self._commits,
             rows_written=self._rows_written,
@@ -180,7 +180,7 @@ class StateStore:
         try:
             db.execute("BEGIN IMMEDIATE")
             self._count()
-            Writer(db).write(changes)
+            ChangeWriter(db).write(changes)
             last_seq = self.last_seq
             if any(isinstance(change, AddEvent) for change in changes):
                 last_seq = self._one(_LAST_SEQ)
@@ -192,7 +192,7 @@ class StateStore:
         return last_seq
 
     def _has_room(self) -> bool:
-        """A page would do for `_touch`, and not for a commit."""
+        """One page would suffice for `_touch`, but not for a commit."""
         if self._path is None:
             return True
         try:
@@ -217,16 +217,16 @@ class StateStore:
             raise StoreError(f"{named(self._path)} {said}")
 
     def _prune(self, last_seq: int, now: float) -> None:
-        # Two seeks where there is nothing to delete, so every commit that adds can afford it.
+        # Two seeks where there is nothing to delete: cheap enough for every commit with events.
         self._db.execute("DELETE FROM events WHERE seq <= ?", (last_seq - self._keep_events,))
         self._db.execute("DELETE FROM events WHERE at < ?", (now - self._keep_events_for,))
 
     @contextmanager
     def _available(self) -> Generator[None, None, None]:
-        """Turn what is the disk's fault into UnavailableError; what is ours goes on as it is."""
+        """Turn errors of the disk into UnavailableError; other errors pass unchanged."""
         try:
             if self._presence and (lost := self._presence.lost()):
-                # Else the commit would succeed, into a file that nobody will ever find again.
+                # Else the commit would succeed, into a file that no process can open again.
                 raise self._unavailable(f"it {lost}; {_WANTED if lost == CUT else _ANEW}")
             yield
             if self._presence:

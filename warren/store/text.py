@@ -1,4 +1,4 @@
-"""Text as SQLite has it, which takes any bytes for text: a column that is no UTF-8 stops no other.
+"""Text as SQLite stores it, which takes any bytes for text: a bad column affects no other.
 
 Bytes that are no UTF-8 are read as lone surrogates (`decoded`), shown as `\\xff` (`readable`), and
 found again by themselves (`raw`), as `CAST(? AS TEXT)`: as a blob they would equal no text.
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def decoded(text: bytes) -> str:
-    """A connection's `text_factory`, for whoever looks at what is read."""
+    """A connection's `text_factory`, for callers that check what they read."""
     return text.decode("utf-8", "surrogateescape")
 
 
@@ -30,8 +30,8 @@ def readable(value: Any) -> Any:
 
 
 def check_text(names: Sequence[str], row: Sequence[Any]) -> None:
-    """Raises ValueError for what could be written nowhere. It may be secret: only the byte that is
-    wrong is told of."""
+    """Raises ValueError for text that cannot be written. It may be secret: the message has only
+    the wrong byte."""
     for name, value in zip(names, row, strict=True):
         if raw(value) is not value:
             at = next(i for i, letter in enumerate(value) if "\udc80" <= letter <= "\udcff")

@@ -1,4 +1,4 @@
-"""The wire: the capabilities of `warren.model.link` over Cap'n Proto RPC, or within a process.
+"""The wire: the capabilities of `warren.model.rpc` over Cap'n Proto RPC, or within a process.
 
     server.serve_gate   offers a Gate at an address, Unix socket or loopback TCP
     client.open_gate    reaches one
@@ -8,5 +8,5 @@
     proxy --> link.call() --------|--> request --> socket
     handler <-- nursery <---------|--- answer() <-- socket
 
-Only plain values cross from one side to the other: Cap'n Proto's objects live and die over there.
+Only plain values cross from one side to the other: Cap'n Proto's objects stay in its thread.
 """

@@ -1,8 +1,8 @@
-"""What may stand in a message at all, by a field's name: nothing that comes in is taken unbounded.
+"""The bounds of what a message may contain, by a field's name: no input is taken unbounded.
 
-Whoever asks for something is told what would be right by the model, which is stricter. These are
-for what a far side reports, and what would overflow, lock or exhaust something if it were believed.
-A number or a list that has no line here is a count of COUNT, or of ITEMS, at most.
+A client's request is judged by the model, which is stricter and says what would be right. These
+bounds are for what a far side reports, where an unchecked value would overflow, block or exhaust
+something. A number or a list without an entry here is bounded by COUNT, or by ITEMS.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Range(NamedTuple):
 _ORDER = Range(0, 2**62)  # only grows; one more still fits SQLite
 COUNT = Range(0, MOST_COUNTED)
 _SECONDS = Range(0, 10**10)
-_JUDGED = Range(-(2**63), 2**63 - 1)  # by the model, or by who is asked
+_JUDGED = Range(-(2**63), 2**63 - 1)  # by the model, or by the receiver
 
 NUMBERS: Mapping[str, Range] = {
     "after": _ORDER,

@@ -14,14 +14,14 @@ import trio
 
 from warren.model.address import Address, UnixAddress, check_address
 from warren.model.errors import DeniedError, LinkLostError
-from warren.model.link import Gate
+from warren.model.rpc import Gate
+from warren.resilience.boundary import told
+from warren.transport.capnp_link import CapnpLink
 from warren.transport.connection import Connection, Limits
-from warren.transport.faults import why
-from warren.transport.interfaces import LinkedGate, proxy
-from warren.transport.link import Link
+from warren.transport.methods import LinkedGate, proxy
 from warren.transport.portal import Portal, open_portal
-from warren.transport.unixpath import within_reach
-from warren.watch.boundary import told
+from warren.transport.unix_path import within_reach
+from warren.transport.wire_errors import why
 
 STANDARD = Limits()
 
@@ -32,14 +32,14 @@ async def open_gate(
 ) -> AsyncGenerator[LinkedGate, None]:
     """The gate of the manager at an address, as long as the block lasts.
 
-    Raises LinkLostError where no manager listens, DeniedError where this user may not ask it, and
-    SpecError for an address that cannot be. What the block raises comes out as it is, in no group.
+    Raises LinkLostError where no manager listens, DeniedError where this user may not use it, and
+    SpecError for an invalid address. What the block raises is raised as it is, in no group.
     """
     check_address(address)
     sock = await _connect(address)
     try:
         async with _portal_for(sock) as portal, trio.open_nursery() as nursery:
-            link = Link(portal, Connection(f"the manager at {address}"), limits)
+            link = CapnpLink(portal, Connection(f"the manager at {address}"), limits)
             # A cancelled block still has its link while it cleans up.
             life = trio.CancelScope(shield=True)
             try:
@@ -54,7 +54,7 @@ async def open_gate(
 
 @asynccontextmanager
 async def _portal_for(sock: socket.socket) -> AsyncGenerator[Portal, None]:
-    """The portal; where none is to be had the socket is closed, as the link is not to come.
+    """The portal; where it cannot be opened the socket is closed, as there will be no link.
 
     Raises LinkLostError: a thread needs memory, descriptors and a place among the processes.
     """
@@ -68,14 +68,18 @@ async def _portal_for(sock: socket.socket) -> AsyncGenerator[Portal, None]:
 
 
 async def _live(
-    life: trio.CancelScope, link: Link, sock: socket.socket, *, task_status: trio.TaskStatus[None]
+    life: trio.CancelScope,
+    link: CapnpLink,
+    sock: socket.socket,
+    *,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     with life:
         await link.run(sock, None, task_status=task_status)
 
 
 async def _connect(address: Address) -> socket.socket:
-    """A connected socket that nobody owns yet."""
+    """A connected socket without an owner yet."""
     try:
         if isinstance(address, UnixAddress):
             with within_reach(Path(address.path)) as reached:
@@ -91,7 +95,7 @@ async def _connect(address: Address) -> socket.socket:
 
 
 def _denied(address: Address, error: OSError) -> str:
-    """Whose socket it is that the kernel keeps us from."""
+    """Which user's socket the kernel refused to us."""
     if not isinstance(address, UnixAddress):
         return why(error)
     try:
@@ -107,6 +111,6 @@ def _denied(address: Address, error: OSError) -> str:
 
 
 def _lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a nursery has wrapped, where it is one thing."""
+    """The error a nursery has wrapped, where it is only one."""
     first, *more = group.exceptions
     return group if more else first

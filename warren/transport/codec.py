@@ -1,18 +1,18 @@
-"""Model values to messages and back, by the type hints of the one and the schema of the other.
+"""Model values to messages and back, by the model's type hints and the message schema.
 
 A field has its Python name in camel case. What a hint becomes:
 
     X | None                 a null pointer, or a union whose `unset` is set
-    int | str | None         a union, its members told apart by their types
+    int | str | None         a union, its members distinguished by their types
     tuple[X, ...], list[X]   a list
     Mapping[K, V]            a list of entries: the key, and then the value, or the value's fields
     enum                     an enumerant, by its name
     StatusRange              a group of `low` and `high`
     struct                   a struct; optional fields may be the members of its unnamed union
-    a protocol of link.py    a capability
+    a protocol of rpc.py     a capability
 
-That a model and the schema do not fit together shows when the codec is made, not when a message
-comes.
+A mismatch between the model and the schema is found when the codec is made, not when a message
+arrives.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from warren.model.decode import DecodeError, decode, to_json
 from warren.model.identity import TaskId
 from warren.model.report import Assignment, Assignments
 from warren.model.service import ServiceSpec
-from warren.transport import bounds, pieces
-from warren.transport.interfaces import Interface, Method, interface, is_capability
-from warren.transport.pieces import At, Field, Item, Record, camel
+from warren.transport import bounds, field_codecs
+from warren.transport.field_codecs import At, Field, Item, Record, camel
+from warren.transport.methods import Interface, Method, interface, is_capability
+from warren.transport.peer_budget import Budget
 from warren.transport.schema import capnp, wire
-from warren.transport.traffic import Budget
 
 Export = Callable[[type, object], Any]
-"""Makes a capability of an object that plays a protocol."""
+"""Makes a capability of an object that implements a protocol."""
 Hold = Callable[[type, Any, Mapping[str, object]], object]
-"""Makes an object that plays a protocol of a capability, with these attributes."""
+"""Makes an object of a capability that implements a protocol, with these attributes."""
 
 
 class MethodCodec(NamedTuple):
-    """One method's parameters and result. `result` is None where it gives none."""
+    """One method's parameters and result. `result` is None where it returns nothing."""
 
     method: Method
     wire_name: str
@@ -114,12 +114,12 @@ def record(kind: type, schema_id: int) -> Record:
     if kind is Assignments:
         del hints["tasks"]
     fields = {name: _field(hint, module.schema, name) for name, hint in hints.items()}
-    made = {TaskId: pieces.Named, Assignments: _Assignments}.get(kind, Record)
+    made = {TaskId: field_codecs.Named, Assignments: _Assignments}.get(kind, Record)
     return made(fields, _defaults(kind, module, fields))
 
 
 def _defaults(kind: type, module: Any, fields: Mapping[str, Field]) -> Mapping[str, object]:
-    """What the model's defaults read as, from a message they were written to."""
+    """The model's defaults as they are read back from a message."""
     message = module.new_message()
     found: dict[str, object] = {}
     for each in msgspec.structs.fields(kind):
@@ -130,7 +130,7 @@ def _defaults(kind: type, module: Any, fields: Mapping[str, Field]) -> Mapping[s
 
 
 class _Assignments(Record):
-    """Specs stand once, however many tasks are made of them."""
+    """Specs are written once, however many tasks use them."""
 
     def __init__(self, fields: Mapping[str, Field], defaults: Mapping[str, object]) -> None:
         super().__init__(fields, defaults)
@@ -154,7 +154,7 @@ class _Assignments(Record):
                 place = places.setdefault(to_json(task.spec), len(places))
                 indices[id(task.spec)] = place
                 specs[place:] = specs[place:] or [task.spec]
-        pieces.Sequenced(self._spec, "specs").write(builder, "specs", specs)
+        field_codecs.Sequenced(self._spec, "specs").write(builder, "specs", specs)
         entries = builder.init("tasks", len(value.tasks))
         for index, task in enumerate(value.tasks):
             entry = entries._get(index)
@@ -164,7 +164,7 @@ class _Assignments(Record):
     def read(self, raw: Any, budget: Budget) -> object:
         plain = cast("dict[str, object]", super().read(raw, budget))
         with At("specs"):
-            read = pieces.Sequenced(self._spec, "specs").read(raw._get("specs"), budget)
+            read = field_codecs.Sequenced(self._spec, "specs").read(raw._get("specs"), budget)
             specs: list[ServiceSpec] = []
             for index, each in enumerate(read):
                 with At(index):
@@ -175,7 +175,7 @@ class _Assignments(Record):
 
     def _tasks(self, raw: Any, specs: list[ServiceSpec], budget: Budget) -> list[object]:
         tasks: list[object] = []
-        count = pieces.bounded(raw, bounds.list_bound("tasks"), budget)
+        count = field_codecs.bounded(raw, bounds.list_bound("tasks"), budget)
         with At() as at:
             for at.step in range(count):
                 entry = raw._get(at.step)
@@ -198,7 +198,7 @@ def _method_codec(method: Method, schema: Any) -> MethodCodec:
         f"the parameters of {method.name} differ",
     )
     name, *_ = (*out.fieldnames, None)
-    _expect((name is None) == (method.returns is type(None)), f"{method.name}: one gives nothing")
+    _expect((name is None) == (method.returns is type(None)), f"{method.name}: one returns nothing")
     result = None
     if name is not None:
         returns = method.returns
@@ -231,10 +231,10 @@ def _field(hint: Any, schema: Any, name: str) -> Field:
         return _entries(kinds[0], wire_name, found.schema.elementType, name)
     item = _item(kinds[0], proto.slot.type, lambda: found.schema, name)
     if optional and proto.discriminantValue != 0xFFFF:
-        return pieces.Member(wire_name, item)
+        return field_codecs.Member(wire_name, item)
     is_pointer = proto.slot.type.which() in ("text", "data", "list", "struct")
     _expect(is_pointer or not optional, f"{wire_name} of {schema} cannot be missing")
-    return pieces.Slot(wire_name, item, optional=optional)
+    return field_codecs.Slot(wire_name, item, optional=optional)
 
 
 def _item(hint: Any, proto: Any, schema: Callable[[], Any], name: str) -> Item:
@@ -243,29 +243,29 @@ def _item(hint: Any, proto: Any, schema: Callable[[], Any], name: str) -> Item:
     if word == "struct":
         return record(hint, schema().node.id)
     if word == "enum":
-        return pieces.Enumerant(hint, schema())
+        return field_codecs.Enumerant(hint, schema())
     if word == "list":
         element = str if hint is Argv else get_args(hint)[0]
         inner = proto.list.elementType
         item = _item(_bare(element), inner, lambda: schema().elementType, name)
-        return pieces.Sequenced(item, name)
+        return field_codecs.Sequenced(item, name)
     _expect(
         hint in (int, float, bool, str, bytes, type(None)) or issubclass(hint, float),
         f"{hint} as {word}",
     )
-    return pieces.Scalar(word, name)
+    return field_codecs.Scalar(word, name)
 
 
 def _group(kinds: list[Any], name: str, schema: Any, bound: str) -> Field:
     if kinds == [StatusRange]:
-        return pieces.Span(name)
+        return field_codecs.Span(name)
     members: dict[type, tuple[str, Item]] = {}
     for each, found in schema.fields.items():
         word = found.proto.slot.type.which()
         kind = next(kind for kind in (type(None), *kinds) if _fits(kind, word))
         members[kind] = (each, _item(kind, found.proto.slot.type, lambda: None, bound))
     _expect(len(members) == 1 + len(kinds), f"the members of {name} differ")
-    return pieces.Choice(name, members)
+    return field_codecs.Choice(name, members)
 
 
 def _fits(kind: type, word: str) -> bool:
@@ -280,7 +280,7 @@ def _entries(hint: Any, name: str, schema: Any, bound: str) -> Field:
     key_item = _item(key, first.proto.slot.type, lambda: first.schema, bound)
     if isinstance(value, type) and issubclass(value, msgspec.Struct):
         inner = record(value, schema.node.id)
-        return pieces.Entries(name, (first.proto.name, key_item), inner, bound=bound)
+        return field_codecs.Entries(name, (first.proto.name, key_item), inner, bound=bound)
     repeats = get_origin(value) in (types.UnionType, Union)  # one value, or several
     value_item = _item(
         str if repeats else value, second.proto.slot.type, lambda: second.schema, bound
@@ -288,7 +288,7 @@ def _entries(hint: Any, name: str, schema: Any, bound: str) -> Field:
     named = (second.proto.name, value_item)
     may_hide = "hidden" in schema.fields
     keyed = (first.proto.name, key_item)
-    return pieces.Entries(name, keyed, named, bound=bound, may_hide=may_hide, repeats=repeats)
+    return field_codecs.Entries(name, keyed, named, bound=bound, may_hide=may_hide, repeats=repeats)
 
 
 def _alternatives(hint: Any) -> tuple[bool, list[Any]]:

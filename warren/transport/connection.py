@@ -12,10 +12,10 @@ _log = logging.getLogger("warren.transport")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one side bears. `connections` at a time at an address; `calls` in flight from one
-    connection; `message` is bytes. What is more is refused. `unread` is bytes of answers that are
-    kept for one connection until it has read them; one that is owed more is closed. So is one whom
-    its gate has not let in within `asks_within` seconds."""
+    """What one side allows. `connections` at a time at an address; `calls` in flight from one
+    connection; `message` is bytes. More is refused. `unread` is bytes of answers that are kept for
+    one connection until it has read them; one with more is closed. So is one that its gate has not
+    let in within `asks_within` seconds."""
 
     connections: int = 1024
     calls: int = 1000
@@ -25,10 +25,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connection:
-    """Who is at the far side, and whether still. `uid` is None where there is no knowing.
+    """The far side, and whether it is still there. `uid` is None where it is unknown.
 
-    `closed` is set as soon as the connection is gone, and `why` then says how. What it was doing
-    here is cancelled, and `ended` is set when that is over.
+    `closed` is set as soon as the connection is gone, and `why` is then the reason. Its calls under
+    way here are cancelled, and `ended` is set when that is over.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Connection:
         return f"<Connection to {self.peer}{': ' + self.why if self.closed.is_set() else ''}>"
 
     def note_closed(self, why: str) -> None:
-        """It is gone, by the transport's knowledge or our own wish. The first reason stays."""
+        """It is gone: the transport has lost it or we close it. The first reason stays."""
         if not self.closed.is_set():
             self.why = why
             self.closed.set()
             self._on_closed()
 
     def note_known(self, node: str | None) -> None:
-        """The gate has let it in: as the supervisor of this node, or as somebody who asks."""
+        """The gate has let it in: as the supervisor of this node, or as a client."""
         if not self.known.is_set():
             self.known.set()
             why = self._on_known(node)
@@ -67,12 +67,12 @@ class Connection:
                 self.note_closed(why)
 
     def note_broken(self, why: str) -> None:
-        """The transport ends it, because of what the far side does."""
+        """The transport closes it, because of what the far side does."""
         if not self.closed.is_set():
             _log.warning("the connection to %s is closed: %s", self.peer, why)
         self.note_closed(why)
 
     async def close(self) -> None:
-        """End it, and wait until nothing of it goes on here. Harmless twice."""
+        """Close it, and wait until nothing of it runs here. Harmless twice."""
         self.note_closed("closed on this side")
         await self.ended.wait()

@@ -2,8 +2,8 @@
 
     [segments - 1, words of each, padded] [segment 0: root, Message, its body, ...] [segment 1] ...
 
-Only the head of a message is looked at, and only as every encoder lays it out. What lies otherwise
-is of kind OTHER: it is not refused, and what depends on the kind takes it for the worst.
+Only the head of a message is read, and only in the layout that every encoder uses. Any other is of
+kind OTHER: it is not refused, and code that depends on the kind assumes the worst.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Frames:
     def __init__(self, met: Callable[[Frame], None], *, most: int) -> None:
         self._met = met
         self._most = most
-        self._left = 0  # of the message that we are in
+        self._left = 0  # of the present message
         self._head = b""
 
     def feed(self, data: bytes) -> None:

@@ -1,7 +1,7 @@
-"""Listening sockets. A Unix socket's file appears finished, private and listened to, or not at all.
+"""Listening sockets. A Unix socket's file appears complete, private and listening, or not at all.
 
-It is made under another name in the same directory and then takes the place of what is there; a
-file of a dead manager is replaced so, a living one is refused.
+It is made under another name in the same directory and then renamed over what is there; the file of
+a dead manager is replaced in this way, that of a running one is refused.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import trio
 
 from warren.model.address import Address, TcpAddress, UnixAddress, is_loopback
 from warren.model.errors import WarrenError
-from warren.transport.faults import why
-from warren.transport.unixpath import within_reach
+from warren.transport.unix_path import within_reach
+from warren.transport.wire_errors import why
 
 BACKLOG = 128
 
@@ -77,19 +77,19 @@ def _unix(address: UnixAddress) -> trio.SocketListener:
     with contextlib.ExitStack() as undo:
         sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         name = path.with_name(f".{path.name}.{os.getpid()}")
-        draft = Path(undo.enter_context(within_reach(name)))
-        draft.unlink(missing_ok=True)
-        sock.bind(os.fspath(draft))
-        undo.callback(draft.unlink, missing_ok=True)
-        draft.chmod(0o600)
+        builder = Path(undo.enter_context(within_reach(name)))
+        builder.unlink(missing_ok=True)
+        sock.bind(os.fspath(builder))
+        undo.callback(builder.unlink, missing_ok=True)
+        builder.chmod(0o600)
         sock.listen(BACKLOG)
-        draft.rename(path)
+        builder.rename(path)
         listener = trio.socket.from_stdlib_socket(socket.socket(fileno=sock.detach()))
     return trio.SocketListener(listener)
 
 
 def _is_live(path: Path) -> bool:
-    """Whether somebody listens at the socket's file."""
+    """Whether a process listens at the socket's file."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

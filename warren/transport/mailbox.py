@@ -1,4 +1,4 @@
-"""What two threads have for each other: calls that wait, and a loop's wait for the kernel."""
+"""Calls from one thread to another, and an event loop's wait for the kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("warren.transport")
 
 
 class Mailbox:
-    """Calls for another thread, made there in order. `wake` asks that thread to `empty` it.
+    """Calls for another thread, made there in order. `wake` makes that thread `empty` it.
 
     Putting is safe in any thread and at any moment, a finalizer's too: it takes no lock.
     """
@@ -24,7 +24,7 @@ class Mailbox:
         self._is_awake = False
 
     def put(self, function: Callable[..., object], *args: Any) -> None:
-        """Call it there, some time soon; never, if that thread's loop has ended."""
+        """Call it there soon; never, if that thread's loop has ended."""
         self._calls.append((function, args))
         if not self._is_awake:
             self._is_awake = True
@@ -50,7 +50,7 @@ class Mailbox:
 
 class Selector(selectors.EpollSelector):
     """Asks the kernel only now and then while there are callbacks to run: asyncio asks before each
-    round of them, and a call takes seven. Before it waits, it does what was put off till then."""
+    round of them, and a call takes seven. Before it waits, it does what was put off until then."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """A link within one process: the same protocols, the same errors, no wire.
 
-A call runs in the caller's own task, so that cancelling it is cancelling what is done for it. A
-link that is cut ends what is in flight, here and there, like a connection that is gone.
+A call runs in the caller's own task, so that cancelling it cancels what is done for it. A link that
+is cut ends the calls in flight, on both sides, like a connection that is gone.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any, Literal, Protocol, cast
 import trio
 
 from warren.model.errors import LinkLostError
-from warren.model.link import Gate
+from warren.model.rpc import Gate
+from warren.transport.call_limits import CallLimits
 from warren.transport.connection import Connection, Limits
-from warren.transport.faults import answer
-from warren.transport.interfaces import LinkedGate, Method, interface, is_capability, proxy
-from warren.transport.places import Places
+from warren.transport.methods import LinkedGate, Method, interface, is_capability, proxy
+from warren.transport.wire_errors import answer
 
 STANDARD = Limits()
 
 
-class Weather(Protocol):
-    """What a message meets on its way: it may wait for as long as it likes, for ever too."""
+class LinkFaults(Protocol):
+    """Faults of a message on its way: it may delay it for any time, also for ever."""
 
     async def __call__(self, method: str, way: Literal["there", "back"]) -> None: ...
 
@@ -39,10 +39,13 @@ class MemoryGate(LinkedGate, Protocol):
 
 @asynccontextmanager
 async def memory_gate(
-    gate: Callable[[Connection], Gate], *, weather: Weather | None = None, limits: Limits = STANDARD
+    gate: Callable[[Connection], Gate],
+    *,
+    faults: LinkFaults | None = None,
+    limits: Limits = STANDARD,
 ) -> AsyncGenerator[MemoryGate, None]:
     """The gate that `gate` makes for this connection, as long as the block lasts."""
-    link = _Link(weather, limits)
+    link = _Link(faults, limits)
     offered = link.carry(Gate, gate(link.connection), lost=link.connection.closed, cut=link.cut)
     try:
         yield cast("MemoryGate", offered)
@@ -55,10 +58,10 @@ async def memory_gate(
 class _Link:
     """Both ends of it."""
 
-    def __init__(self, weather: Weather | None, limits: Limits) -> None:
+    def __init__(self, faults: LinkFaults | None, limits: Limits) -> None:
         self.connection = Connection("this process", uid=os.geteuid(), on_closed=self._end)
-        self._weather = weather
-        self._places = Places(limits.calls)
+        self._faults = faults
+        self._places = CallLimits(limits.calls)
         self._flights = set[trio.CancelScope]()
 
     def __repr__(self) -> str:
@@ -68,7 +71,7 @@ class _Link:
         self.connection.note_closed(why)
 
     def carry(self, kind: type, target: object, **attributes: object) -> Any:
-        """The object as the other end has it."""
+        """The object as the other end sees it."""
         found = {name: getattr(target, name) for name in interface(kind).attributes}
 
         async def invoke(method: Method, arguments: dict[str, Any]) -> Any:
@@ -92,21 +95,21 @@ class _Link:
 
     async def _fly(self, target: object, method: Method, arguments: dict[str, Any]) -> Any:
         await trio.lowlevel.checkpoint()
-        if self._weather is not None:
-            await self._weather(method.name, "there")
+        if self._faults is not None:
+            await self._faults(method.name, "there")
         carried = {
             name: self.carry(hint, arguments[name]) if is_capability(hint) else arguments[name]
             for name, hint in method.parameters.items()
         }
         fault, value = await answer(target, method.name, carried)
-        if self._weather is not None:
-            await self._weather(method.name, "back")
+        if self._faults is not None:
+            await self._faults(method.name, "back")
         if fault is not None:
             raise fault.error()
         return self.carry(method.returns, value) if is_capability(method.returns) else value
 
     def _end(self) -> None:
-        """What is in flight comes down; when nothing is, that was it."""
+        """Cancel the calls in flight; once there are none, the connection has ended."""
         for flight in self._flights:
             flight.cancel()
         if not self._flights:

@@ -1,15 +1,15 @@
-"""The thread that runs Cap'n Proto: asyncio with KJ's loop, and the way there and back.
+"""The thread that runs Cap'n Proto: asyncio with KJ's loop, and calls between it and Trio.
 
-    Trio:  await portal.run(fn, ...)   ----> a task there; its value comes back
-    there: await portal.answer(...)    ----> a task in a Trio nursery; its value comes back
+    Trio:  await portal.run(fn, ...)   ----> a task there; its value is returned
+    there: await portal.answer(...)    ----> a task in a Trio nursery; its value is returned
 
 A cancelled scope cancels the task there, and waits for it; a cancelled task there cancels the scope
-of its task here. Only plain values cross: an object of Cap'n Proto that dies in the wrong thread
-takes the process with it, and an exception holds on to frames that hold on to such objects.
+of its task here. Only plain values cross: an object of Cap'n Proto that is freed in the wrong
+thread crashes the process, and an exception refers to frames that refer to such objects.
 
-There is one thread for a Trio run, however many use it, and none when nobody does. Its loop goes
-on after an error of its own (no memory, say), with every connection; where the thread ends
-nonetheless, all its connections are lost, and who asks for the portal next has a new one.
+There is one thread for a Trio run, however many users it has, and none without users. Its loop goes
+on after an error of its own (no memory, say), with every connection; where the thread ends all the
+same, its connections are lost, and the next call of `open_portal` makes a new one.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from typing import Any, TypeVar
 import trio
 
 from warren.model.errors import LinkLostError
-from warren.transport.faults import WireError
+from warren.resilience.boundary import told
+from warren.resilience.conditions import Conditions
 from warren.transport.mailbox import Mailbox, Selector
 from warren.transport.schema import capnp
 from warren.transport.stream import Stream
-from warren.watch.boundary import told
-from warren.watch.conditions import Conditions
+from warren.transport.wire_errors import WireError
 
 T = TypeVar("T")
 FIRST_PAUSE = 0.05  # seconds between two attempts of a loop that fails
@@ -45,9 +45,8 @@ _current: trio.lowlevel.RunVar[Portal | None] = trio.lowlevel.RunVar("warren por
 
 @asynccontextmanager
 async def open_portal(conditions: Conditions | None = None) -> AsyncGenerator[Portal, None]:
-    """The portal of this Trio run: the first who asks starts it, the last who leaves ends it.
-    `conditions` are told while it is not well. Raises OSError and RuntimeError where there is not
-    enough for a thread."""
+    """The portal of this Trio run: the first user starts it, the last one ends it. Its trouble is
+    set in `conditions`. Raises OSError and RuntimeError where resources for a thread are short."""
     portal = _current.get()
     if portal is None or portal.ended.is_set():
         portal = Portal()
@@ -69,7 +68,7 @@ async def open_portal(conditions: Conditions | None = None) -> AsyncGenerator[Po
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Lets a connection be one of ours: pycapnp asks the loop for it, with what it was given."""
+    """Makes connections of our own kind: pycapnp passes its arguments on to this method."""
 
     async def create_connection(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, protocol_factory: Callable[[], Any], *_: object, stream: Stream
@@ -108,9 +107,10 @@ class _Answer:
 
 
 class Portal:
-    """The thread and its two mailboxes, started as it is made; to be stopped in the same Trio run.
+    """The thread and its two mailboxes, started when made; to be stopped in the same Trio run.
 
-    `ended` is set when the thread has ended, and who is in `at_end` is told why then."""
+    `ended` is set when the thread has ended, and the functions in `at_end` are called with the
+    reason."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -141,10 +141,10 @@ class Portal:
         await self.ended.wait()
         self._thread.join()
 
-    # Ctrl-C between two of its lines would leave one thread with half of what the other knows.
+    # Ctrl-C between two of its lines would leave the state of the two threads inconsistent.
     @trio.lowlevel.enable_ki_protection
     async def run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Run a coroutine function there; gives its plain value. Raises LinkLostError when the
+        """Run a coroutine function there; returns its plain value. Raises LinkLostError when the
         thread has ended."""
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.ended.is_set():
@@ -171,8 +171,8 @@ class Portal:
         self, nursery: Callable[[], trio.Nursery | None], function: Callable[..., Awaitable[T]],
         *args: Any,
     ) -> T | None:  # fmt: skip
-        """Awaited there: run a function in a Trio nursery; gives its value. None where there is no
-        nursery (any more), or where it was cancelled."""
+        """Awaited there: run a function in a Trio nursery; returns its value. None where there is
+        no nursery (any more), or where it was cancelled."""
         answer = _Answer(self._loop.create_future())
         self.here.put(self._begin_answer, nursery, answer, function, args)
         try:
@@ -254,8 +254,8 @@ class Portal:
             self._selector.catch_up()
 
     def _run_loop(self, served: asyncio.Task[None]) -> None:
-        """Until all is served. What ends a round of the loop ends nothing in it: the connections
-        are as they were, and an object of Cap'n Proto may outlive neither loop nor thread."""
+        """Run until `served` is done. An error that ends a round of the loop ends nothing in it:
+        connections go on, as an object of Cap'n Proto may outlive neither loop nor thread."""
         pause = FIRST_PAUSE
         while not served.done():
             began = time.monotonic()
@@ -266,7 +266,7 @@ class Portal:
                     raise
                 _log.error("in the RPC thread, which goes on: %s", told(error), exc_info=error)
                 self.here.put(self._note_well_or_not, told(error))
-                with contextlib.suppress(Exception):  # it is put off still, and done later
+                with contextlib.suppress(Exception):  # it is still pending, and done later
                     self._selector.catch_up()
                 pause = FIRST_PAUSE if time.monotonic() > began + LONGEST_PAUSE else 2 * pause
                 time.sleep(min(pause, LONGEST_PAUSE))
@@ -296,7 +296,7 @@ class Portal:
     def _wake_loop(self, empty: Callable[[], None]) -> None:
         try:
             self._loop.call_soon_threadsafe(empty)
-        except RuntimeError:  # it is closed: nobody is there to hear
+        except RuntimeError:  # it is closed: no loop is left to wake
             return
 
     def _wake_trio(self, empty: Callable[[], None]) -> None:
@@ -310,7 +310,7 @@ class Portal:
 
 
 def _note_trouble(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What asyncio has nobody to tell. An answer to who has cancelled his call is no trouble."""
+    """Errors that asyncio cannot deliver. An answer to a call cancelled meanwhile is no trouble."""
     error = context.get("exception")
     if not isinstance(error, WireError):
         _log.error("in the RPC thread: %s", context.get("message"), exc_info=error)

@@ -1,4 +1,4 @@
-"""schema/warren.capnp, loaded: in a wheel it lies in the package, in a checkout beside it."""
+"""schema/warren.capnp, loaded: in a wheel it is in the package, in a checkout beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offering a gate at an address. Who connects is known before a byte of theirs is parsed."""
+"""Offering a gate at an address. A client's user is known before a byte from it is parsed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import trio
 
 from warren.model.address import Address, TcpAddress, check_address
 from warren.model.errors import LinkLostError, SpecError
-from warren.model.link import Gate
-from warren.transport.accepting import serve_accepting
+from warren.model.rpc import Gate
+from warren.resilience.boundary import Boundary, survived, told
+from warren.resilience.conditions import Conditions
+from warren.transport.accept_loop import serve_accepting
+from warren.transport.capnp_link import CapnpLink
 from warren.transport.connection import Connection, Limits
-from warren.transport.faults import fault_of
-from warren.transport.link import Link
+from warren.transport.connection_limits import ConnectionLimits, Refusals
 from warren.transport.listening import listening
 from warren.transport.portal import ENDED, Portal, open_portal
-from warren.transport.seats import Refusals, Seats
-from warren.watch.boundary import Boundary, survived, told
-from warren.watch.conditions import Conditions
+from warren.transport.wire_errors import fault_of
 
 STANDARD = Limits()
 _log = logging.getLogger("warren.transport")
@@ -38,16 +38,16 @@ async def serve_gate(
     conditions: Conditions | None = None,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
-    """Give everybody who connects the gate that `gate` makes for their connection.
+    """Serve each connection the gate that `gate` makes for it.
 
-    On a Unix socket only root and this process's own user are heard. TCP knows nobody, so that
-    whoever can connect may start processes: it needs `insecure`, and a host of this machine.
-    Starts with the address it listens at. Raises SpecError, and WarrenError where it cannot listen;
-    once it does, what goes wrong is one of the `conditions`, and it listens again.
+    On a Unix socket only root and this process's own user are accepted. TCP does not identify
+    users, so any client that can connect may start processes: it needs `insecure`, and a host of
+    this machine. Starts with the address it listens at. Raises SpecError, and WarrenError where it
+    cannot listen; once it does, a failure is one of the `conditions`, and it listens again.
     """
     check_address(address)
     if isinstance(address, TcpAddress) and not insecure:
-        wanted = "want a Unix socket, or --insecure: whoever connects to TCP may start processes"
+        wanted = "want a Unix socket, or --insecure: any client of TCP may start processes"
         raise SpecError("addr", wanted, value=str(address))
     hearing = _Hearing(gate, limits, Conditions() if conditions is None else conditions)
     while True:
@@ -56,12 +56,12 @@ async def serve_gate(
         except Exception:
             if hearing.bound is None:
                 raise
-            async with hearing.boundary:  # says it and waits; then it listens again
+            async with hearing.boundary:  # logs it and waits; then it listens again
                 raise
 
 
 class _Hearing:
-    """Hears connections at an address. `bound` is where, once it does."""
+    """Accepts connections at an address. `bound` is where, once it listens."""
 
     def __init__(
         self, gate: Callable[[Connection], Gate], limits: Limits, conditions: Conditions
@@ -73,11 +73,11 @@ class _Hearing:
         self._conditions = conditions
 
     async def run(self, address: Address, task_status: trio.TaskStatus[Address]) -> NoReturn:
-        """Listen, for as long as that can be. Raises what is wrong with the listeners."""
+        """Listen, for as long as possible. Raises the listeners' errors."""
         async with listening(address) as (listeners, bound):
             while True:
                 await self._hear(listeners, bound, task_status)
-                async with self.boundary:  # who connects meanwhile waits at the listener
+                async with self.boundary:  # new connections wait at the listener meanwhile
                     raise LinkLostError(f"{ENDED}; its connections are lost, a new one is begun")
 
     async def _hear(
@@ -86,7 +86,7 @@ class _Hearing:
         bound: Address,
         task_status: trio.TaskStatus[Address],
     ) -> None:
-        """Until the thread of Cap'n Proto ends, and every connection with it."""
+        """Serve until the thread of Cap'n Proto ends, and every connection with it."""
         async with open_portal(self._conditions) as portal, trio.open_nursery() as nursery:
             async with self.boundary:  # it is well (again)
                 await trio.lowlevel.checkpoint()
@@ -101,7 +101,7 @@ class _Hearing:
 
 
 class _Door:
-    """Lets in who may enter, while there is room."""
+    """Admits permitted connections, while there is room."""
 
     def __init__(
         self, portal: Portal, gate: Callable[[Connection], Gate], address: Address, limits: Limits
@@ -110,11 +110,11 @@ class _Door:
         self._gate = gate
         self._address = address
         self._limits = limits
-        self._seats = Seats(limits.connections)
+        self._connection_limits = ConnectionLimits(limits.connections)
         self._refusals = Refusals()
 
     async def welcome(self, stream: trio.SocketStream) -> None:
-        """Serve one connection until it is gone. Never raises: what fails in it is its own."""
+        """Serve one connection until it is gone. Never raises: a failure ends it alone."""
         with survived(f"a connection at {self._address}"):
             try:
                 await self.receive(stream)
@@ -134,12 +134,12 @@ class _Door:
         if uid not in (None, 0, os.geteuid()):
             why: str | None = f"it is of uid {uid}"
         else:
-            why = self._seats.enter(source)
+            why = self._connection_limits.enter(source)
         if why is not None:
             self._refuse(why)
             sock.close()
             return
-        guest = _Guest(self._seats, source, self._refuse)
+        guest = _Guest(self._connection_limits, source, self._refuse)
         try:
             await self._serve(sock, uid, guest)
         finally:
@@ -156,14 +156,14 @@ class _Door:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, connection)
-            await Link(self._portal, connection, self._limits).run(sock, gate)
+            await CapnpLink(self._portal, connection, self._limits).run(sock, gate)
             nursery.cancel_scope.cancel()
 
     def _refuse(self, why: str) -> None:
         self._refusals.note(self._address, why)
 
     async def _watch(self, connection: Connection) -> None:
-        """Hang up on who stays a stranger, silent or refused: his place is for the next one."""
+        """Close a connection that stays a stranger, silent or refused, to free its place."""
         with trio.move_on_after(self._limits.asks_within):
             await connection.known.wait()
         if not connection.known.is_set():
@@ -175,15 +175,17 @@ class _Door:
 class _Guest:
     """One connection's place."""
 
-    def __init__(self, seats: Seats, source: str, refuse: Callable[[str], None]) -> None:
-        self._seats = seats
+    def __init__(
+        self, connection_limits: ConnectionLimits, source: str, refuse: Callable[[str], None]
+    ) -> None:
+        self._connection_limits = connection_limits
         self._refuse = refuse
         self._source = source
         self._is_known = False
         self._node: str | None = None
 
     def become(self, node: str | None) -> str | None:
-        why = self._seats.become(self._source, node)
+        why = self._connection_limits.become(self._source, node)
         if why is None:
             self._is_known, self._node = True, node
         else:
@@ -191,11 +193,11 @@ class _Guest:
         return why
 
     def leave(self) -> None:
-        self._seats.leave(self._source, is_known=self._is_known, node=self._node)
+        self._connection_limits.leave(self._source, is_known=self._is_known, node=self._node)
 
 
 def _source(sock: socket.socket, uid: int | None) -> str:
-    """Where somebody comes from: his user, or his address."""
+    """The source of a connection: its user, or its address."""
     if uid is not None:
         return f"uid {uid}"
     try:

@@ -1,8 +1,9 @@
 """A socket as Cap'n Proto's thread has it: an asyncio transport of our own under KJ's stream.
 
-asyncio's would do, but that what KJ writes and nobody reads would pile up where nobody sees it, and
-that it asks the kernel for every eight bytes of a message's head. Here all that waits waits in one
-place, counted; messages are counted as they pass; and reads and writes are few and large.
+asyncio's would do, except that what KJ writes and the far side does not read would pile up where it
+is not counted, and that it asks the kernel for every eight bytes of a message's head. Here all
+waiting bytes are in one place, counted; messages are counted as they pass; and reads and writes are
+few and large.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from warren.transport.frames import FrameError, Frames
-from warren.transport.traffic import Traffic, UnreadError
+from warren.transport.peer_budget import PeerBudget, UnreadError
 
 CHUNK = 64 << 10  # bytes read at once
 INBOX = 256 << 10  # bytes that may wait for KJ, which takes a message at a time
@@ -39,8 +40,8 @@ class Loop(Protocol):
 
 
 class Stream:
-    """One connection's bytes: plays an asyncio transport. `on_broken` is told why, where it is
-    ended here."""
+    """One connection's bytes: implements an asyncio transport. `on_broken` is called with the
+    reason where it is ended here."""
 
     def __init__(
         self,
@@ -52,7 +53,9 @@ class Stream:
         message: int,
     ) -> None:
         sock.setblocking(False)
-        self.traffic = Traffic(lambda: self._unsent, questions=calls, held=unread, message=message)
+        self.traffic = PeerBudget(
+            lambda: self._unsent, questions=calls, held=unread, message=message
+        )
         self._sock = sock
         self._on_broken = on_broken
         self._coming = Frames(self.traffic.came, most=message)
@@ -62,7 +65,7 @@ class Stream:
         self._at = 0  # how far KJ has taken it
         self._is_reading = False  # KJ waits for bytes
         self._is_listening = False  # we wait for the kernel
-        self._is_ended = False  # the far side has said all it will
+        self._is_ended = False  # the far side sends no more
         self._outbox = deque[memoryview]()
         self._unsent = 0
         self._fresh: list[bytes] = []
@@ -73,7 +76,7 @@ class Stream:
         self._is_closed = False
 
     def begin(self, loop: Loop, protocol: Any) -> None:
-        """Under this protocol, in this loop."""
+        """Begin, with this protocol, in this loop."""
         self._loop = loop
         self._protocol = protocol
         protocol.connection_made(self)
@@ -110,7 +113,7 @@ class Stream:
         self._gather()
 
     def close(self) -> None:
-        """Now. What the kernel takes at once of what waits is still sent."""
+        """Close now. What the kernel takes at once of the waiting bytes is still sent."""
         self._gather()
         self._end()
 
@@ -159,7 +162,7 @@ class Stream:
     # Writing
 
     def _gather(self) -> None:
-        """What KJ has written since the last time, in one piece."""
+        """Join what KJ has written since the last time into one piece."""
         self._is_gathering = False
         if self._is_closed:
             return
@@ -222,8 +225,8 @@ class Stream:
     # Ends
 
     def _break(self, why: str) -> None:
-        """End it because of what the far side does, once what is going on here is over: KJ may be
-        in the middle of it."""
+        """End it because of what the far side does, once the present call is over: KJ may be in
+        the middle of it."""
         if not self._is_closed:
             self._on_broken(why)
             self._lose(None)

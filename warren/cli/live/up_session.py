@@ -1,0 +1,148 @@
+"""One `warren up`, from its first task to its last.
+
+running --- Ctrl-C, TERM, HUP, or the output has no reader ---> stopping --- again ---> killed
+   `--- every service has ended for good, or was removed ---------^
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal
+
+import trio
+
+from warren.cli.live.reporter import Reporter
+from warren.cli.live.stage import StageOptions, UpStage, open_stage
+from warren.cli.signals import FORCING, STOPPING
+from warren.manager.commit_log import CommitLog
+from warren.model.cluster import Change, DropService, PutTask, ServiceRow, TaskRow
+from warren.model.plural import counted
+from warren.model.service import Condition
+from warren.model.task import Phase
+from warren.state.cluster_state import ClusterState, Touched
+from warren.state.slot_index import is_as_wanted
+
+LAST_WORDS = 1.0  # seconds for what is left to be written at the end
+Cause = Literal["asked", "ended", "unheard"]
+
+
+class UpSession:
+    """Runs a stage until its services have ended or are gone, or a signal comes."""
+
+    def __init__(self, options: StageOptions, reporter: Reporter) -> None:
+        self._options = options
+        self._reporter = reporter
+        self._over = trio.Event()
+        self._asked = trio.Event()  # by the user: the next time forces
+        self._cause: Cause | None = None
+        self._killing = trio.CancelScope()
+        self._forced_by: int | None = None
+
+    async def run(self) -> int:
+        """Run it; returns the exit status."""
+        with trio.open_signal_receiver(*STOPPING) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._obey, signals)
+                nursery.start_soon(self._hear)
+                async with trio.open_nursery() as telling:
+                    telling.start_soon(self._reporter.serve)
+                    try:
+                        status = await self._run()
+                    finally:
+                        self._reporter.finish()
+                        # Without a reader the last lines are not waited for.
+                        telling.cancel_scope.deadline = trio.current_time() + LAST_WORDS
+                nursery.cancel_scope.cancel()
+        return status if self._forced_by is None else 128 + self._forced_by
+
+    async def _run(self) -> int:
+        status = 1
+        with self._killing:
+            async with open_stage(self._options, self._reporter) as stage:
+                status = await self._watch(stage)
+        return status
+
+    async def _watch(self, stage: UpStage) -> int:
+        """Wait until it is over; returns the exit status as of then."""
+
+        def look(changes: Sequence[Change], _touched: Touched) -> None:
+            if any(map(_may_be_last, changes)):
+                self._end_if_over(stage)
+
+        stage.manager.commit_log.on_commit.append(look)
+        self._end_if_over(stage)
+        await self._over.wait()
+        status = self._status(stage.manager.commit_log.cluster)
+        stage.file.note_end()
+        if self._cause == "ended":
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_with, self._asked, nursery.cancel_scope)
+                await stage.callers.wait_heard()
+                nursery.cancel_scope.cancel()
+        left = stage.node.agent.unended()
+        if left:
+            self._reporter.note_stopping(f"stopping {counted(left, 'task')}, Ctrl-C again forces")
+        return status
+
+    def _end_if_over(self, stage: UpStage) -> None:
+        is_from_file = self._options.specs is not None and stage.file.is_applied
+        if is_from_file and is_over(stage.manager.commit_log):
+            self._end("ended")
+
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if self._asked.is_set() and number in FORCING:
+                self._forced_by = number
+                self._killing.cancel()
+            self._asked.set()
+            self._end("asked")
+
+    async def _hear(self) -> None:
+        await self._reporter.closed.wait()
+        self._end("unheard")
+
+    def _end(self, cause: Cause) -> None:
+        if self._cause is None:
+            self._cause = cause
+        self._over.set()
+
+    def _status(self, cluster: ClusterState) -> int:
+        if self._cause != "ended":
+            return 0 if self._cause == "asked" else 1
+        return 0 if all(row.phase is Phase.COMPLETE for row in _current(cluster)) else 1
+
+
+async def _end_with(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def is_over(commit_log: CommitLog) -> bool:
+    """Whether every slot of every service is filled by a task that has ended for good. This is
+    unknown of services set aside; a removed service is over once it is gone, and one of 0
+    replicas waits to be scaled."""
+    cluster, aside = commit_log.cluster, commit_log.quarantine
+    if aside.unread or aside.services:
+        return False
+    for service in cluster.services.values():
+        current = cluster.current(service.name)
+        if service.is_removing or len(current) < max(1, service.spec.replicas):
+            return False
+        if not all(_has_ended_for_good(row, service) for row in current):
+            return False
+    return True
+
+
+def _may_be_last(change: Change) -> bool:
+    is_end = isinstance(change, PutTask) and change.row.has_ended
+    return is_end or isinstance(change, DropService)
+
+
+def _has_ended_for_good(row: TaskRow, service: ServiceRow) -> bool:
+    has_failed = row.phase in (Phase.FAILED, Phase.CRASHED)
+    is_final = has_failed and row.spec.restart.condition is Condition.NEVER
+    return is_as_wanted(row, service) and (is_final or row.phase is Phase.COMPLETE)
+
+
+def _current(cluster: ClusterState) -> list[TaskRow]:
+    return [row for name in cluster.services for row in cluster.current(name)]

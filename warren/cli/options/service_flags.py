@@ -1,0 +1,185 @@
+"""The options that describe a service, as they were written: values are texts, None is not given.
+
+The four groups of probe options come from one table. What the texts mean is in `flagspec.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, make_dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+from warren.cli.options.common import SWITCH
+
+GROUPS = ("health", "startup", "liveness", "readiness")
+_TITLES = {
+    "health": "Health: one check, for liveness and readiness",
+    "startup": "Startup: asked alone, until it passes",
+    "liveness": "Liveness: failed, the instance is restarted",
+    "readiness": "Readiness: failed, the task is not ready",
+}
+_OPTIONS = {
+    "http": (
+        "CHECK",
+        "PATH:PORT, or path=/,port=80 with scheme, status, header=K:V, verify, and host to ask.",
+    ),
+    "tcp": ("PORT", "A port's number or name, or port=80,host=::1."),
+    "cmd": ("COMMAND", "Split as a shell would, run without one; exit code 0 passes."),
+    "interval": ("DURATION", "Between attempts [default: 30s]."),
+    "timeout": ("DURATION", "Of one attempt [default: 10s]."),
+    "retries": ("N", "Fails in a row before it is unhealthy [default: 3]."),
+    "start_period": ("DURATION", "Fails in it do not count, until the first pass [default: 0s]."),
+    "successes": ("N", "Passes in a row before it is healthy again [default: 1]."),
+    "initial_delay": ("DURATION", "No attempt before it [default: 0s]."),
+    "fast_interval": ("DURATION", "Pace until the first pass [default: interval, at most 1s]."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeFlags:
+    """One group of probe options."""
+
+    http: str | None = None
+    tcp: str | None = None
+    cmd: str | None = None
+    interval: str | None = None
+    timeout: str | None = None
+    retries: str | None = None
+    start_period: str | None = None
+    successes: str | None = None
+    initial_delay: str | None = None
+    fast_interval: str | None = None
+
+
+def flag(group: str, option: str) -> str:
+    """`--health-start-period`."""
+    return f"--{group}-{option.replace('_', '-')}"
+
+
+def _group(name: str, order: int) -> type[ProbeFlags]:
+    panel = Group(_TITLES[name], sort_key=order)
+    fields = [
+        (
+            option,
+            Annotated[
+                str | None,
+                Parameter(
+                    name=flag(name, option),
+                    help=said,
+                    metavar=metavar,
+                    group=panel,
+                    allow_leading_hyphen=option == "cmd",
+                ),
+            ],
+            None,
+        )
+        for option, (metavar, said) in _OPTIONS.items()
+    ]
+    made = make_dataclass(
+        f"{name.title()}Flags", fields, bases=(ProbeFlags,), frozen=True, kw_only=True
+    )
+    made.__module__ = __name__  # Cyclopts does not look into classes of the standard library
+    return Parameter(name="*")(made)
+
+
+if TYPE_CHECKING:
+    HealthFlags = StartupFlags = LivenessFlags = ReadinessFlags = ProbeFlags
+else:
+    HealthFlags, StartupFlags, LivenessFlags, ReadinessFlags = (
+        _group(name, order) for order, name in enumerate(GROUPS, start=10)
+    )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ServiceFlags:
+    """The settings of a service, new or old.
+
+    Parameters
+    ----------
+    image
+        The image to run. There is no container runtime yet, so the manager refuses it.
+    replicas
+        How many, 0 to 10,000 [default: 1].
+    env
+        NAME=VALUE, or NAME for the value it has here; may be repeated.
+    env_file
+        A file of NAME=VALUE lines; may be repeated. --env wins.
+    port
+        NAME for any free port, or NAME=NUMBER; may be repeated.
+    address
+        Where it listens and its checks ask, such as ::1 [default: 127.0.0.1].
+    user
+        NAME, UID, NAME:GROUP or UID:GID; needs root if it is another user.
+    new_privileges
+        With --user: let programs gain privileges, as sudo does.
+    cwd
+        The directory it runs in [default: /].
+    restart
+        always, on-failure or never [default: always].
+    max_attempts
+        Restarts in five minutes before the task has failed [default: 5]. Another follows it, later
+        each time, for as long as --restart is not never.
+    stop_signal
+        Such as TERM, INT or QUIT [default: TERM].
+    stop_grace
+        From the signal to the kill [default: 10s].
+    """
+
+    image: str | None = None
+    replicas: Annotated[str | None, Parameter(metavar="N")] = None
+    env: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="K=V")] = ()
+    env_file: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="FILE")] = ()
+    port: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME[=PORT]")] = ()
+    address: str | None = None
+    user: str | None = None
+    new_privileges: Annotated[bool | None, Parameter()] = None
+    cwd: Annotated[str | None, Parameter(metavar="DIR")] = None
+    restart: Annotated[str | None, Parameter(metavar="CONDITION")] = None
+    max_attempts: Annotated[str | None, Parameter(metavar="N")] = None
+    stop_signal: Annotated[str | None, Parameter(metavar="SIGNAL")] = None
+    stop_grace: Annotated[str | None, Parameter(metavar="DURATION")] = None
+    health: HealthFlags = field(default_factory=HealthFlags)
+    startup: StartupFlags = field(default_factory=StartupFlags)
+    liveness: LivenessFlags = field(default_factory=LivenessFlags)
+    readiness: ReadinessFlags = field(default_factory=ReadinessFlags)
+
+    def probes(self, group: str) -> ProbeFlags:
+        """The options of one of the four groups."""
+        chosen: ProbeFlags = getattr(self, group)
+        return chosen
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RemovalFlags:
+    """What is removed from a service before the rest is changed.
+
+    Parameters
+    ----------
+    env_rm
+        The name of a variable; may be repeated.
+    port_rm
+        The name of a port; may be repeated.
+    no_health
+        No probe of any kind.
+    no_startup
+        No startup probe.
+    no_liveness
+        No liveness probe.
+    no_readiness
+        No readiness probe.
+    """
+
+    env_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
+    port_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
+    no_health: Annotated[bool, SWITCH] = False
+    no_startup: Annotated[bool, SWITCH] = False
+    no_liveness: Annotated[bool, SWITCH] = False
+    no_readiness: Annotated[bool, SWITCH] = False
+
+    def drops(self, group: str) -> bool:
+        """Whether the probe of this group goes."""
+        asked: bool = getattr(self, f"no_{group}")
+        return asked or self.no_health

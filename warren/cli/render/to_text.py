@@ -1,0 +1,329 @@
+"""A command's output for people: lists of lines, with foreign text made safe."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+
+from warren.cli.render.table import aligned, table
+from warren.client import views
+from warren.client.phrases import ago, last_sample, one_line, span, state_of, waits_for, why
+from warren.model.check import ExecCheck, HttpCheck, Outcome
+from warren.model.cluster import Entry
+from warren.model.duration import Duration
+from warren.model.plural import counted
+from warren.model.probe import Probe
+from warren.model.service import LOOPBACK, Condition, Restart, ServiceSpec
+from warren.model.task import Phase, ProbeStatus
+from warren.model.view import ManagerStatus, NodeState, NodeView, ServiceView, TaskDetail, TaskView
+
+_LONGEST_COMMAND = 60
+_STALE = "stale: the node does not answer"
+_WORTH_A_WORD = 0.1  # seconds of waiting for a place
+
+
+def services(views: Sequence[ServiceView]) -> list[str]:
+    """`service ls`."""
+    rows = [[view.spec.name, _health(view), _cut(_runs(view.spec))] for view in views]
+    return table(["NAME", "HEALTH", "RUNS"], rows)
+
+
+def service(view: ServiceView, now: float, *, shows_values: bool = False) -> list[str]:
+    """`service inspect`: the config, `Health: 3/3 healthy`, and one line a task. With
+    `shows_values` those of variables and headers too, which may be secrets."""
+    tasks = [_told(one, now) for one in view.tasks]
+    return [
+        *_config(view.spec, shows_values=shows_values),
+        f"Health: {_health(view)}",
+        *aligned(tasks),
+    ]
+
+
+def tasks(views: Sequence[TaskView], now: float) -> list[str]:
+    """`service ps` and `task ls`."""
+    heads = ["TASK", "NODE", "STATE", "READY", "RESTARTS", "WHY"]
+    return table(heads, [_row(view, now) for view in views])
+
+
+def task(detail: TaskDetail, now: float, *, shows_values: bool = False) -> list[str]:
+    """`task inspect`: the task, its probes, and the outcomes that are kept of them."""
+    view = detail.task
+    status = view.status
+    lines = [
+        f"Task: {view.id}",
+        f"Node: {view.node or 'none yet'}",
+        f"State: {state_of(status, now)}{' (' + _STALE + ')' if view.is_stale else ''}",
+        f"Ready: {_yes(status.ready)}",
+        f"Restarts: {_restarts(view)}",
+    ]
+    if view.is_outdated and not status.phase.is_end:
+        lines.append("Outdated: its service has a newer spec; it will be replaced")
+    if status.instance is not None:
+        one = status.instance
+        ports = "".join(f", {name} {number}" for name, number in one.ports.items())
+        lines.append(f"Instance: {one.id}, pid {one.pid}, since {when(one.started_at)}{ports}")
+    if status.last_end is not None:
+        end = status.last_end
+        lines.append(f"Last end: {when(end.at)} {end.reason.value}: {one_line(end.message)}")
+    waits = waits_for(status, now)
+    if waits is not None:
+        lines.append(f"Pending: {one_line(waits)}")
+    return [*lines, *_config(detail.spec, shows_values=shows_values), *_probes(detail, now)]
+
+
+def nodes(views: Sequence[NodeView], now: float) -> list[str]:
+    """`node ls`."""
+    rows = [
+        [
+            view.name,
+            node_state(view, now),
+            str(view.tasks),
+            one_line(view.warren),
+            one_line(", ".join(one.kind for one in view.conditions)),
+        ]
+        for view in views
+    ]
+    return table(["NODE", "STATE", "TASKS", "WARREN", "CONDITIONS"], rows)
+
+
+def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
+    """`node inspect`."""
+    return [
+        f"Node: {view.name}",
+        f"State: {node_state(view, now)}",
+        f"Joined: {when(view.joined_at)}",
+        f"Warren: {one_line(view.warren) or 'unknown'}",
+        f"Tasks: {view.tasks}{_and_ended(placed)}",
+        *([f"Containment: {one_line(view.containment)}"] if view.containment else []),
+        *(
+            f"Condition: {one_line(one.kind)} since {when(one.since)}: {one_line(one.message)}"
+            for one in view.conditions
+        ),
+        *(
+            f"Places for {one_line(one.kind)} checks: {one.in_flight} of {one.cap} taken, "
+            f"{one.waiting} wait, longest wait {one.longest_wait:.1f}s"
+            for one in view.places
+        ),
+        *aligned([_told(one, now) for one in placed]),
+    ]
+
+
+def _and_ended(placed: Sequence[TaskView]) -> str:
+    ended = sum(one.status.phase.is_end for one in placed)
+    return f", and {ended} that {'has' if ended == 1 else 'have'} ended" if ended else ""
+
+
+def node_state(view: NodeView, now: float) -> str:
+    """`ready`, or `down 3m10s`."""
+    if view.state is NodeState.READY or view.lost_at is None:
+        return view.state.value
+    return f"{view.state.value} {span(now - view.lost_at)}"
+
+
+def event(entry: Entry) -> str:
+    """`2026-11-24 06:12:01 web.1#1 ready: ...`."""
+    said, subject = one_line(entry.message), one_line(entry.subject)
+    if said.startswith((f"{subject} ", f"node {subject} ")):  # a sentence of its own
+        return f"{when(entry.at)} {said}"
+    if not said.startswith(entry.kind):
+        said = f"{entry.kind}: {said}" if said else entry.kind
+    return f"{when(entry.at)} {subject} {said}"
+
+
+def manager(status: ManagerStatus, trouble: Sequence[str], now: float) -> list[str]:
+    """`status`."""
+    return [
+        f"Warren {one_line(status.warren)}, pid {status.pid}, up {span(now - status.started_at)}",
+        f"{counted(status.services, 'service')}, {counted(status.tasks, 'live task')}, "
+        f"{status.nodes_ready}/{status.nodes} nodes ready",
+        *(f"trouble: {one_line(one)}" for one in trouble),
+    ]
+
+
+def when(at: float) -> str:
+    """Wall time as the local calendar and clock show it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _health(view: ServiceView) -> str:
+    health = views.health(view)
+    said = f"{health}: the node does not answer" if health.stale else str(health)
+    return f"{said} (being removed)" if view.is_removing else said
+
+
+def _row(view: TaskView, now: float) -> list[str]:
+    return [
+        str(view.id),
+        view.node or "-",
+        state_of(view.status, now),
+        "-" if view.status.phase is Phase.COMPLETE else _yes(view.status.ready),
+        _restarts(view),
+        _why(view, now),
+    ]
+
+
+def _told(view: TaskView, now: float) -> list[str]:
+    return [
+        str(view.id),
+        view.node or "-",
+        state_of(view.status, now),
+        _ready(view),
+        _restarts(view, "restart"),
+        _last_check(view, now),
+        _why(view, now),
+    ]
+
+
+def _ready(view: TaskView) -> str:
+    if view.status.phase is Phase.COMPLETE:
+        return "-"  # it has finished its work
+    return "ready" if view.status.ready else "not ready"
+
+
+def _restarts(view: TaskView, noun: str = "") -> str:
+    """Restarts of the task, and of its slot where tasks before it had some too."""
+    own = view.status.restarts
+    said = counted(own, noun) if noun else str(own)
+    return said if view.slot_restarts <= own else f"{said} ({view.slot_restarts} in the slot)"
+
+
+def _last_check(view: TaskView, now: float) -> str:
+    found = last_sample(view.status)
+    if found is None:
+        return "-"
+    kind, sample = found
+    outcome = sample.outcome
+    said = f"{kind.value} {outcome.result.value}: {_cut(one_line(outcome.detail))}"
+    # An absent node had reported only changes: it has asked since, but the last time is unknown.
+    return f"{said}, {'as of ' if view.is_stale else ''}{ago(now - sample.at)}"
+
+
+def _why(view: TaskView, now: float) -> str:
+    end = view.status.last_end
+    if view.status.phase.is_end:
+        return one_line(end.message) if end is not None else ""
+    said = ["outdated"] if view.is_outdated else []
+    said.append(one_line(why(view.status, now, cause_first=True) or ""))
+    if view.is_stale:
+        said.append(_STALE)
+    return "; ".join(one for one in said if one)
+
+
+def _config(spec: ServiceSpec, *, shows_values: bool) -> list[str]:
+    lines = [
+        ("Name", spec.name),
+        ("Command", shlex.join(spec.command) if spec.command else ""),
+        ("Image", spec.image or ""),
+        ("Replicas", str(spec.replicas)),
+        ("Directory", spec.cwd or ""),
+        ("User", f"{spec.user or ''}{', may gain privileges' if spec.new_privileges else ''}"),
+        ("Ports", ", ".join(f"{name} {number or 'any'}" for name, number in spec.ports.items())),
+        ("Address", "" if spec.address == LOOPBACK else spec.address),
+        ("Variables", ", ".join(_variables(spec.env, shows_values=shows_values))),
+        ("Restart", _restart(spec.restart)),
+        ("Stop", f"SIG{spec.stop.signal}, then {spec.stop.grace} until the kill"),
+        *((kind.capitalize(), probe(chosen, shows_values=shows_values))
+          for kind, chosen in _chosen(spec)),
+    ]  # fmt: skip
+    return [f"{title}: {one_line(said)}" for title, said in lines if said]
+
+
+def _restart(rule: Restart) -> str:
+    if rule.condition is Condition.NEVER:
+        return rule.condition.value
+    return f"{rule.condition.value}, at most {rule.max_attempts} in {rule.window}"
+
+
+def _variables(env: Mapping[str, str], *, shows_values: bool) -> list[str]:
+    return (
+        [f"{name}={shlex.quote(value)}" for name, value in env.items()] if shows_values else [*env]
+    )
+
+
+def _chosen(spec: ServiceSpec) -> list[tuple[str, Probe]]:
+    kinds = ("startup", "liveness", "readiness")
+    chosen = [("health check", spec.health), *((kind, getattr(spec, kind)) for kind in kinds)]
+    return [(kind, one) for kind, one in chosen if one is not None]
+
+
+def probe(one: Probe, *, shows_values: bool = False) -> str:
+    """A probe's check and its numbers."""
+    numbers = [f"every {one.interval}", f"timeout {one.timeout}", f"retries {one.retries}"]
+    if one.successes != 1:
+        numbers.append(f"successes {one.successes}")
+    for name in ("start_period", "initial_delay", "fast_interval"):
+        value: Duration | None = getattr(one, name)
+        if value:
+            numbers.append(f"{name.replace('_', ' ')} {value}")
+    return f"{_check(one, shows_values=shows_values)}, {', '.join(numbers)}"
+
+
+def _check(one: Probe, *, shows_values: bool) -> str:
+    check = one.check
+    if isinstance(check, ExecCheck):
+        return f"exec {shlex.join(check.command)}"
+    port = "the only port" if check.port is None else f"port {check.port}"
+    if check.host is not None:
+        port = f"{port} of {check.host}"
+    if not isinstance(check, HttpCheck):
+        return f"tcp {port}"
+    lines = check.header_lines() if shows_values else [(name,) for name in check.headers]
+    headers = "".join(f", header {': '.join(line)}" for line in lines)
+    verified = ", certificate verified" if check.verify else ""
+    return f"{check.scheme.value} GET {check.path} on {port}, {check.status}{headers}{verified}"
+
+
+def _probes(detail: TaskDetail, now: float) -> list[str]:
+    lines: list[str] = []
+    for kind, status in detail.task.status.probes.items():
+        stale = f" ({_STALE})" if detail.task.is_stale else ""
+        lines.append(
+            f"{kind.value}: {status.verdict.value}, "
+            f"{counted(status.consecutive_failures, 'fail')} and "
+            f"{counted(status.consecutive_successes, 'pass', 'passes')} in a row{stale}"
+        )
+        if status.warning is not None:
+            lines.append(f"  warning: {one_line(status.warning)}")
+        lines += _waits(status)
+        samples = detail.samples.get(kind) or ((status.last,) if status.last else ())
+        rows = [
+            [
+                f"  {when(sample.at)}",
+                sample.outcome.result.value,
+                f"{sample.outcome.duration * 1000:.1f} ms",
+                _with_wait(sample.outcome),
+            ]
+            for sample in samples
+        ]
+        lines += aligned(rows)
+    return lines
+
+
+def _waits(status: ProbeStatus) -> list[str]:
+    """Words about waiting for a place (S10); none where there was no wait."""
+    if status.waited < _WORTH_A_WORD and status.longest_wait < _WORTH_A_WORD:
+        return []
+    waits = f"waits for a place, {status.waited:.1f}s by now; " if status.waited else ""
+    return [f"  {waits}longest wait for a place {status.longest_wait:.1f}s"]
+
+
+def _with_wait(outcome: Outcome) -> str:
+    said = one_line(outcome.detail)
+    return (
+        f"{said} (waited {outcome.waited:.1f}s for a place)"
+        if outcome.waited >= _WORTH_A_WORD
+        else said
+    )
+
+
+def _runs(spec: ServiceSpec) -> str:
+    return one_line(shlex.join(spec.command) if spec.command else spec.image or "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_COMMAND else text[: _LONGEST_COMMAND - 1] + "…"
+
+
+def _yes(is_so: bool) -> str:
+    return "yes" if is_so else "no"

@@ -1,0 +1,142 @@
+"""Tasks and their events in words: the same on a terminal, in a log and in JSON."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import msgspec
+
+from warren.model.check import Result, Sample
+from warren.model.probe import ProbeKind
+from warren.model.task import EventKind, Phase, Reason, TaskEvent, TaskStatus
+from warren.rules.health import Health
+
+_SPEAK_FOR_THEMSELVES = (EventKind.UNREADY, EventKind.PROBE_FAILED)
+_CALLED = {Phase.PENDING: "pending", Phase.ASSIGNED: "pending", Phase.STARTING: "starting"}
+
+
+def state_of(status: TaskStatus, now: float, *, is_stopping: bool = False) -> str:
+    """The state of a task. `now` is wall time; `is_stopping` says that all are being stopped."""
+    if status.phase.is_end or status.phase is Phase.STOPPING:
+        return status.phase.name.lower()
+    if status.instance is not None:
+        called = _CALLED.get(status.phase, "running")
+        return f"{called} {span(now - status.instance.started_at)}"
+    if is_stopping:
+        return "stopped"
+    if status.restart_at is not None and status.restart_at > now:
+        return f"backoff {_until(status.restart_at, now)}"
+    if status.pending_reason is not None:
+        return "pending"
+    return _CALLED.get(status.phase, "starting")
+
+
+_LONG_WAIT = 1.0  # seconds for a place to ask from, that are worth a word (S10)
+
+
+def last_sample(status: TaskStatus) -> tuple[ProbeKind, Sample] | None:
+    """The outcome to show, and its probe: the last one that did not pass, else the last one."""
+    samples = [(kind, probe.last) for kind, probe in status.probes.items() if probe.last]
+    bad = [(kind, one) for kind, one in samples if one.outcome.result is not Result.PASS]
+    return max(bad or samples, key=lambda found: found[1].at, default=None)
+
+
+def waits_for(status: TaskStatus, now: float) -> str | None:
+    """What a task is pending for, and how much longer where that is known; None where it does
+    not wait."""
+    reason, at = status.pending_reason, status.restart_at
+    if reason is None or at is None or at <= now:
+        return reason
+    return f"{reason}; starts in {_until(at, now)}"
+
+
+def why(status: TaskStatus, now: float, *, cause_first: bool = False) -> str | None:
+    """Why a task waits, what is wrong with its checks, or why it last ended unasked; of an end
+    with `cause_first` when it was comes last, where the line may be cut."""
+    waits = waits_for(status, now)
+    if waits is not None:
+        return f"pending: {waits}"
+    for probe in status.probes.values():
+        if probe.warning is not None:
+            return probe.warning
+    for kind, probe in status.probes.items():
+        if probe.waited >= _LONG_WAIT:
+            return f"the {kind.value} check has waited {span(probe.waited)} for a place"
+    end = status.last_end
+    if end is None or end.reason is Reason.STOP_ASKED:
+        return None
+    when = f"ended {ago(now - end.at)}"
+    return f"{end.message} ({when})" if cause_first else f"{when}: {end.message}"
+
+
+def sentence(status: TaskStatus, event: TaskEvent) -> str:
+    """What happened, without the time and the task."""
+    message = one_line(event.message)
+    if event.kind is EventKind.FINISHED:
+        return message if status.phase.is_end else f"stopped: {message}"
+    if event.kind is EventKind.RESTARTING:  # the next step comes first, as the end may be cut
+        reason, _, next_step = message.rpartition("; ")
+        return f"{next_step}: {reason}" if reason else message
+    if event.kind in _SPEAK_FOR_THEMSELVES or message.startswith(event.kind.value):
+        return message
+    return f"{event.kind.value}: {message}"
+
+
+def event_line(status: TaskStatus, event: TaskEvent) -> str:
+    """`12:00:01 web.1#1 ready`."""
+    return f"{clock(event.at)} {event.task} {sentence(status, event)}"
+
+
+def event_json(status: TaskStatus, event: TaskEvent, health: Health | None) -> str:
+    """The same for programs, as one line of JSON."""
+    fields = {
+        "at": stamp(event.at),
+        "task": str(event.task),
+        "service": event.task.service,
+        "kind": event.kind.value,
+        "message": event.message,
+        "phase": status.phase.name.lower(),
+        "ready": status.ready,
+        "restarts": status.restarts,
+        "pid": status.instance and status.instance.pid,
+        "health": None if health is None else str(health),
+    }
+    return msgspec.json.encode(fields).decode()
+
+
+def clock(at: float) -> str:
+    """Wall time as the local clock shows it."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def stamp(at: float) -> str:
+    """Wall time for programs: RFC 3339, UTC, milliseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def ago(seconds: float) -> str:
+    """How long ago, for people."""
+    return "now" if seconds < 1 else f"{span(seconds)} ago"
+
+
+def span(seconds: float) -> str:
+    """A length of time in at most two units, rounded down."""
+    left = max(0, int(seconds))
+    if left < 60:
+        return f"{left}s"
+    if left < 3600:
+        return f"{left // 60}m{left % 60:02}s"
+    if left < 86400:
+        return f"{left // 3600}h{left % 3600 // 60:02}m"
+    return f"{left // 86400}d{left % 86400 // 3600:02}h"
+
+
+def _until(at: float, now: float) -> str:
+    return span(at - now + 0.999)  # rounded up: it is not over at 0s
+
+
+def one_line(text: str) -> str:
+    """Foreign text on one line, without terminal control characters."""
+    words = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)

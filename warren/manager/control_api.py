@@ -1,0 +1,214 @@
+"""The operator's edits: each is a few changes, refused whole or committed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import trio
+
+from warren.manager.read_api import ReadApi
+from warren.model.cluster import (
+    AddEvent,
+    Change,
+    DropNode,
+    Entry,
+    PutService,
+    PutTask,
+    ServiceRow,
+    TaskRow,
+)
+from warren.model.errors import ConflictError, InvalidError, NotFoundError
+from warren.model.plural import counted
+from warren.model.service import ServiceSpec, has_same_tasks
+from warren.model.task import Phase
+from warren.model.view import Action, Applied, NodeState, ServiceView
+from warren.rules.admission import admit
+
+
+class ControlApi(ReadApi):
+    """Implements `Cluster`."""
+
+    async def create(self, spec: ServiceSpec) -> ServiceView:
+        await trio.lowlevel.checkpoint()
+        spec = admit(spec)
+        if spec.name in self._commit_log.cluster.services:
+            self._refuse_removing(spec.name)
+            raise ConflictError(f"service {spec.name} exists already; want another name, or update")
+        self._refuse_unread(spec.name)
+        self._commit_log.commit(self._created(spec))
+        return self._edited(spec.name)
+
+    async def update(self, spec: ServiceSpec, *, base: int = 0) -> ServiceView:
+        await trio.lowlevel.checkpoint()
+        spec = admit(spec)
+        row = self._editable(spec.name)
+        if base and base != row.version:
+            said = f"service {spec.name} was changed meanwhile: it is at version {row.version}"
+            raise ConflictError(f"base: {base}: {said}")
+        self._commit_log.commit(self._changed(row, spec))
+        return self._edited(spec.name)
+
+    async def scale(self, name: str, replicas: int) -> ServiceView:
+        await trio.lowlevel.checkpoint()
+        row = self._editable(name)
+        spec = admit(msgspec.structs.replace(row.spec, replicas=replicas))
+        self._commit_log.commit(self._changed(row, spec))
+        return self._edited(name)
+
+    async def restart(self, name: str) -> ServiceView:
+        await trio.lowlevel.checkpoint()
+        row = self._editable(name)
+        version = row.version + 1
+        new = msgspec.structs.replace(
+            row,
+            version=version,
+            revision=version,
+            restarts_asked=row.restarts_asked + 1,
+            updated_at=self._commit_log.now(),
+        )
+        self._commit_log.commit([PutService(new), self._event(name, "restarted", "restart asked")])
+        return self._edited(name)
+
+    async def remove(self, name: str) -> None:
+        await trio.lowlevel.checkpoint()
+        row = self._row(name)
+        self._commit_log.commit(self._removing(row))
+
+    async def remove_node(self, name: str, *, force: bool = False) -> None:
+        await trio.lowlevel.checkpoint()
+        row = self._commit_log.cluster.nodes.get(name)
+        if row is None:
+            raise NotFoundError(f"no such node: {name}")
+        state = self._dispatcher.state(row)
+        if state is not NodeState.DOWN and not force:
+            left = self._commit_log.cluster.count_on(name)
+            tasks = f"its {left} task{'' if left == 1 else 's'} would be lost"
+            raise ConflictError(f"node {name} is {state.value}, {tasks}; want it down, or --force")
+        entry = Entry(
+            at=self._commit_log.now(),
+            kind="removed",
+            subject=name,
+            message=f"node {name} is removed",
+        )
+        self._commit_log.commit([DropNode(name), AddEvent(entry)])
+        self._dispatcher.dismiss(name)
+
+    async def apply(
+        self, specs: Sequence[ServiceSpec], *, prune: bool = False, dry_run: bool = False
+    ) -> list[Applied]:
+        await trio.lowlevel.checkpoint()
+        _refuse_twins(specs)
+        wanted = [admit(spec) for spec in specs]
+        changes, done = list[Change](), list[Applied]()
+        for spec in wanted:
+            action, made = self._made_so(spec)
+            changes += made
+            done.append(Applied(spec.name, action))
+        if prune:
+            names = {spec.name for spec in wanted}
+            for row in self._commit_log.cluster.services.values():
+                if row.name not in names and not row.is_removing:
+                    changes += self._removing(row)
+                    done.append(Applied(row.name, Action.REMOVED))
+        if not dry_run:
+            self._commit_log.commit(changes)
+        return done
+
+    def _shown(self, spec: ServiceSpec) -> ServiceSpec:
+        return spec
+
+    def _edited(self, name: str) -> ServiceView:
+        """The service as it is wanted now, without its tasks: they may be thousands, and an edit
+        needs none of them."""
+        row = self._row(name)
+        return ServiceView(
+            spec=row.spec,
+            version=row.version,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+
+    def run_again(self, services: Iterable[str]) -> None:
+        """Run jobs of these services that have ended for good again, as new tasks."""
+        cluster = self._commit_log.cluster
+        rows = [row for name in services for row in cluster.current(name) if row.has_ended]
+        self._commit_log.commit([PutTask(_had_its_life(row)) for row in rows])
+
+    def _made_so(self, spec: ServiceSpec) -> tuple[Action, list[Change]]:
+        if spec.name not in self._commit_log.cluster.services:
+            self._refuse_unread(spec.name)
+            return Action.CREATED, self._created(spec)
+        row = self._editable(spec.name)
+        if row.spec == spec:
+            return Action.UNCHANGED, []
+        action = Action.SCALED if has_same_tasks(row.spec, spec) else Action.UPDATED
+        return action, self._changed(row, spec)
+
+    def _created(self, spec: ServiceSpec) -> list[Change]:
+        now = self._commit_log.now()
+        row = ServiceRow(
+            spec=spec,
+            version=1,
+            revision=1,
+            created_at=now,
+            updated_at=now,
+            first_number=self._commit_log.last_number(spec.name) + 1,
+        )
+        return [PutService(row), self._event(spec.name, "created", _wanted(spec))]
+
+    def _changed(self, row: ServiceRow, spec: ServiceSpec) -> list[Change]:
+        """An edit; nothing where nothing changes."""
+        if row.spec == spec:
+            return []
+        version = row.version + 1
+        is_scaled = has_same_tasks(row.spec, spec)
+        new = msgspec.structs.replace(
+            row,
+            spec=spec,
+            version=version,
+            revision=row.revision if is_scaled else version,
+            updated_at=self._commit_log.now(),
+        )
+        return [
+            PutService(new),
+            self._event(row.name, "scaled" if is_scaled else "updated", _wanted(spec)),
+        ]
+
+    def _removing(self, row: ServiceRow) -> list[Change]:
+        if row.is_removing:
+            return []
+        new = msgspec.structs.replace(row, is_removing=True, updated_at=self._commit_log.now())
+        return [PutService(new), self._event(row.name, "removing", "removal asked")]
+
+    def _editable(self, name: str) -> ServiceRow:
+        row = self._row(name)
+        self._refuse_removing(name)
+        return row
+
+    def _refuse_removing(self, name: str) -> None:
+        if self._commit_log.cluster.services[name].is_removing:
+            raise ConflictError(f"service {name} is being removed; want to wait until it is gone")
+
+    def _event(self, service: str, kind: str, message: str) -> AddEvent:
+        at = self._commit_log.now()
+        entry = Entry(at=at, kind=kind, subject=service, message=message, service=service)
+        return AddEvent(entry)
+
+
+def _wanted(spec: ServiceSpec) -> str:
+    return f"{counted(spec.replicas, 'replica')} wanted"
+
+
+def _had_its_life(row: TaskRow) -> TaskRow:
+    # Earlier failures do not count for the next one: it starts at once, however often it ran.
+    status = msgspec.structs.replace(row.status, phase=Phase.STOPPED, failed_before=0)
+    return msgspec.structs.replace(row, status=status, failed_before=0)
+
+
+def _refuse_twins(specs: Sequence[ServiceSpec]) -> None:
+    seen = set[str]()
+    for spec in specs:
+        if spec.name in seen:
+            raise InvalidError(f"services.{spec.name}: is given twice")
+        seen.add(spec.name)

@@ -1,0 +1,330 @@
+"""The reads: the cluster's state, and what the nodes answer when asked (S24)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import msgspec
+import trio
+
+from warren import __version__
+from warren.manager import kept_output
+from warren.manager.commit_log import CommitLog
+from warren.manager.dispatcher import Dispatcher
+from warren.manager.foreign_nodes import WHAT_TO_DO
+from warren.manager.quarantine import MEND
+from warren.manager.reconciler import Reconciler
+from warren.manager.shared_queries import LOOK_WITHIN
+from warren.model.check import Sample
+from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
+from warren.model.condition import NodeCondition
+from warren.model.errors import (
+    ConflictError,
+    NotFoundError,
+    WarrenError,
+)
+from warren.model.identity import TaskId
+from warren.model.probe import ProbeKind
+from warren.model.rpc import EVENTS_AT_ONCE
+from warren.model.service import ServiceSpec
+from warren.model.task import MOST_COUNTED, TaskStatus
+from warren.model.view import (
+    KeptLogs,
+    LogChunk,
+    LogPiece,
+    LogWanted,
+    ManagerStatus,
+    NodeState,
+    NodeView,
+    ServiceView,
+    TaskDetail,
+    TaskView,
+)
+from warren.resilience.conditions import Conditions
+from warren.rules.masking import masked
+from warren.state.slot_index import is_as_wanted, restarts_in
+
+SHOWN_AT_ONCE = 1000  # tasks and services
+
+
+class Inside(Protocol):
+    """The manager's parts, as its capabilities see them."""
+
+    commit_log: CommitLog
+    dispatcher: Dispatcher
+    reconciler: Reconciler
+    conditions: Conditions
+    started_at: float
+
+
+class _Told:
+    """The nodes' answers: `fresh` is the present status of tasks, `silent` those whose node did not
+    answer. A task in neither was not asked for, or its node does not have it (yet, or any more):
+    nothing newer than its report is known."""
+
+    def __init__(self) -> None:
+        self.fresh = dict[TaskId, TaskStatus]()
+        self.silent = set[TaskId]()
+
+
+class _Pace:
+    """The turns of one call: a call that reads thousands lets others run in between."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+
+    async def step(self) -> None:
+        self._shown += 1
+        if self._shown % SHOWN_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+
+
+class ReadApi:
+    """Implements `ClusterView`."""
+
+    def __init__(self, inside: Inside) -> None:
+        self._inside = inside
+        self._commit_log = inside.commit_log
+        self._dispatcher = inside.dispatcher
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._commit_log!r}>"
+
+    async def services(self) -> list[ServiceView]:
+        cluster = self._commit_log.cluster
+        rows = [task for name in cluster.services for task in cluster.current(name)]
+        told, pace = await self._ask(rows), _Pace()
+        return [
+            await self._service(row, told, pace)
+            for name in sorted(cluster.services)
+            if (row := cluster.services.get(name)) is not None  # it may go meanwhile
+        ]
+
+    async def service(self, name: str) -> ServiceView:
+        self._row(name)
+        told = await self._ask(self._commit_log.cluster.current(name))
+        return await self._service(self._row(name), told, _Pace())
+
+    async def tasks(self, *, service: str = "", past: bool = False) -> list[TaskView]:
+        cluster = self._commit_log.cluster
+        names = [self._row(service).name] if service else sorted(cluster.services)
+        pick = cluster.of_service if past else cluster.current
+        rows = [task for name in names for task in pick(name)]
+        told = await self._ask(rows)
+        return await self._tasks(rows, told, _Pace())
+
+    async def task(self, task: TaskId) -> TaskDetail:
+        row = self._task_row(task)
+        session = self._dispatcher.session(row.node)
+        samples: Mapping[ProbeKind, tuple[Sample, ...]] = {}
+
+        async def ask_samples() -> None:
+            nonlocal samples
+            if session is not None and not row.has_ended:
+                with trio.move_on_after(LOOK_WITHIN), suppress(WarrenError):
+                    samples = await session.agent.samples(task)
+
+        async with trio.open_nursery() as nursery:  # a silent node is waited for once (S24)
+            nursery.start_soon(ask_samples)
+            told = await self._ask([row])
+        spec = self._shown(row.spec)
+        return TaskDetail(task=self._task(row, told), spec=spec, samples=samples)
+
+    async def nodes(self) -> list[NodeView]:
+        await trio.lowlevel.checkpoint()
+        foreign_nodes = self._dispatcher.foreign_nodes()
+        views = {row.name: self._node(row) for row in self._commit_log.cluster.nodes.values()}
+        for name, stranger in foreign_nodes.items():
+            known = views.get(name)
+            views[name] = (
+                stranger if known is None else msgspec.structs.replace(known, state=stranger.state)
+            )
+        return [views[name] for name in sorted(views)]
+
+    async def events(
+        self,
+        *,
+        after: int = 0,
+        since: float = 0.0,
+        limit: int = EVENTS_AT_ONCE,
+        wait: bool = False,
+        about: str = "",
+    ) -> list[Entry]:
+        await trio.lowlevel.checkpoint()
+        limit = max(1, min(limit, EVENTS_AT_ONCE))
+        while True:
+            found = self._commit_log.events(after=after, since=since, about=about, limit=limit)
+            if found or not wait:
+                return found
+            after = max(after, self._commit_log.store.last_seq)  # up to there nothing matches
+            await self._commit_log.wait_event()
+
+    async def last_event(self) -> int:
+        await trio.lowlevel.checkpoint()
+        return self._commit_log.store.last_seq
+
+    async def log(
+        self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
+    ) -> LogChunk:
+        row = self._task_row(task)
+        if row.node is None:
+            raise NotFoundError(f"task {task} has no output: it is not placed yet")
+        wanted = LogWanted(
+            service=task.service, slot=task.slot, node=row.node, cursor=cursor, tail=tail or None
+        )
+        return await kept_output.read_one(self._dispatcher, wanted, wait=wait)
+
+    async def output(self, wanted: Sequence[LogWanted], *, wait: bool = False) -> list[LogPiece]:
+        for name in {one.service for one in wanted}:
+            self._row(name)
+        return await kept_output.read_several(self._dispatcher, wanted, wait=wait)
+
+    async def kept_logs(self, service: str) -> KeptLogs:
+        self._row(service)
+        placed = {
+            row.node for row in self._commit_log.cluster.of_service(service) if row.node is not None
+        }
+        return await kept_output.kept_logs(self._dispatcher, service, placed)
+
+    async def status(self) -> ManagerStatus:
+        await trio.lowlevel.checkpoint()
+        self._commit_log.store.recheck()  # trouble without a write since then may be over
+        cluster = self._commit_log.cluster
+        return ManagerStatus(
+            warren=__version__,
+            pid=os.getpid(),
+            started_at=self._inside.started_at,
+            generation=cluster.generation,
+            services=len(cluster.services),
+            tasks=sum(cluster.count_on(node) for node in cluster.nodes),
+            nodes_ready=len(self._dispatcher.connected()),
+            nodes=len(cluster.nodes),
+            trouble=tuple(self._trouble()),
+        )
+
+    def _trouble(self) -> Iterable[str]:
+        trouble = (self._commit_log.store.trouble, self._inside.reconciler.trouble)
+        yield from dict.fromkeys(said for said in trouble if said)
+        for one in self._inside.conditions.current():
+            yield f"manager: {one.kind}: {one.message}"
+        yield from self._commit_log.quarantine.troubles()
+        foreign_nodes = self._dispatcher.foreign_nodes()
+        for name in foreign_nodes:
+            yield f"node {name} refuses this manager: it belongs to another; {WHAT_TO_DO}"
+        for node in self._commit_log.cluster.nodes.values():
+            state = self._dispatcher.state(node)
+            if state is not NodeState.READY and node.name not in foreign_nodes:
+                yield f"node {node.name} is {state.value}"
+            for one in self._conditions(node.name):
+                yield f"node {node.name}: {one.kind}: {one.message}"
+
+    def _conditions(self, node: str) -> tuple[NodeCondition, ...]:
+        session = self._dispatcher.session(node)
+        return () if session is None else session.conditions
+
+    # From rows to views
+
+    def _shown(self, spec: ServiceSpec) -> ServiceSpec:
+        """A spec as this capability may see it."""
+        return masked(spec)
+
+    def _row(self, name: str) -> ServiceRow:
+        row = self._commit_log.cluster.services.get(name)
+        if row is None:
+            self._refuse_unread(name)
+            raise NotFoundError(f"no such service: {name}")
+        return row
+
+    def _refuse_unread(self, name: str) -> None:
+        why = self._commit_log.quarantine.unread.get(name)
+        if why is not None:
+            raise ConflictError(f"service {name} is set aside: {why}; {MEND}")
+
+    def _task_row(self, task: TaskId) -> TaskRow:
+        row = self._commit_log.cluster.tasks.get(task)
+        if row is None:
+            self._refuse_unread(task.service)
+            raise NotFoundError(f"no such task: {task}")
+        return row
+
+    async def _tasks(self, rows: Sequence[TaskRow], told: _Told, pace: _Pace) -> list[TaskView]:
+        views = list[TaskView]()
+        for row in rows:
+            views.append(self._task(row, told))
+            await pace.step()
+        return views
+
+    async def _service(self, row: ServiceRow, told: _Told, pace: _Pace) -> ServiceView:
+        await pace.step()
+        tasks = self._commit_log.cluster.current(row.name)
+        return ServiceView(
+            spec=self._shown(row.spec),
+            version=row.version,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            is_removing=row.is_removing,
+            tasks=tuple(await self._tasks(tasks, told, pace)),
+        )
+
+    def _task(self, row: TaskRow, told: _Told) -> TaskView:
+        cluster = self._commit_log.cluster
+        service = cluster.services.get(row.id.service)
+        status = _newer(row, told.fresh.get(row.id))
+        if status.revision not in (0, row.revision):  # its last assignment is on its way
+            status = msgspec.structs.replace(status, is_proving=not row.has_ended)
+        chain = [one for one in cluster.slot(row.id.service, row.id.slot) if one.id <= row.id]
+        restarts = restarts_in(chain) + status.restarts - row.status.restarts
+        return TaskView(
+            id=row.id,
+            status=status,
+            created_at=row.created_at,
+            node=row.node,
+            desired=row.desired,
+            is_stale=row.id in told.silent and not row.has_ended,
+            is_outdated=service is not None and not is_as_wanted(row, service),
+            slot_restarts=max(0, min(restarts, MOST_COUNTED)),
+        )
+
+    def _node(self, row: NodeRow) -> NodeView:
+        session = self._dispatcher.session(row.name)
+        return NodeView(
+            name=row.name,
+            state=self._dispatcher.state(row),
+            joined_at=row.joined_at,
+            lost_at=row.lost_at,
+            warren=row.warren,
+            tasks=self._commit_log.cluster.count_on(row.name),
+            conditions=self._conditions(row.name),
+            containment="" if session is None else session.containment,
+            places=() if session is None else session.places,
+        )
+
+    async def _ask(self, rows: Sequence[TaskRow]) -> _Told:
+        """The present status of tasks, by their nodes, all asked at once."""
+        by_node: dict[str, list[TaskId]] = {}
+        for row in rows:
+            if row.node is not None and not row.has_ended:
+                by_node.setdefault(row.node, []).append(row.id)
+        told = _Told()
+
+        async def ask(node: str, tasks: Sequence[TaskId]) -> None:
+            session = self._dispatcher.session(node)
+            fresh = None if session is None else await session.look(tasks)
+            if fresh is None:
+                told.silent.update(tasks)
+            else:
+                told.fresh.update(fresh)
+
+        async with trio.open_nursery() as nursery:
+            for node, tasks in by_node.items():
+                nursery.start_soon(ask, node, tasks)
+        return told
+
+
+def _newer(row: TaskRow, fresh: TaskStatus | None) -> TaskStatus:
+    """The node's answer, unless its report is newer by now."""
+    is_behind = fresh is None or row.has_ended or fresh.phase < row.phase
+    return row.status if is_behind or fresh is None else fresh

@@ -1,0 +1,1 @@
+"""Service files: YAML text to specs and back."""

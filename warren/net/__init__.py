@@ -1,0 +1,1 @@
+"""Connections to services: addresses, dialling, one lean HTTP exchange, closing in order."""

@@ -1,0 +1,138 @@
+"""The probes of a task's instance, and what follows from them: whether it is ready, and its end.
+
+Where only the probes of a spec change, the instance is kept and judged by the new ones
+(rules/probe_exchange.py): verdicts that are still valid are kept, and so is its readiness, until
+the new verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from warren.model.check import Sample
+from warren.model.probe import ProbeKind, Verdict
+from warren.model.service import ServiceSpec
+from warren.model.task import EventKind, ProbeStatus
+from warren.nursery.dependencies import Dependencies
+from warren.nursery.probe_loops import ProbeLoops
+from warren.nursery.recorder import Recorder
+from warren.nursery.weak_callback import weak_callback
+from warren.rules.health import is_ready, probes
+from warren.rules.probe import Observation, Publish
+from warren.rules.probe_exchange import ProbeExchange, exchange, holds_readiness, still_proving
+
+_AFRESH = ProbeExchange(frozenset(), {}, ())
+
+
+class InstanceProbes:
+    """Judges one instance after another. `is_running` returns whether there is one to judge;
+    `fail` is called, synchronously, when a probe's verdict ends it."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        around: Dependencies,
+        *,
+        is_running: Callable[[], bool],
+        fail: Callable[[ProbeKind], None],
+    ) -> None:
+        self._recorder = recorder
+        self._around = around
+        self._is_running = is_running
+        self._fail = fail
+        self.probing = self._made(recorder.record.spec, recorder.record.proven)
+
+    def __repr__(self) -> str:
+        return f"<InstanceProbes by {self.probing!r}>"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the task takes traffic."""
+        if not self._is_running():
+            return False
+        record = self._recorder.record
+        if record.ready_since is not None and holds_readiness(record.spec, record.proving):
+            return True
+        return is_ready(record.spec, self.probing.records)
+
+    def begin(self, proven: Mapping[ProbeKind, Verdict]) -> ProbeLoops:
+        """The probes of an instance that starts, or is adopted with what it has proven."""
+        self.probing = self._made(self._recorder.record.spec, proven)
+        return self.probing
+
+    def exchange(self, spec: ServiceSpec, revision: int, *, is_kept: bool) -> None:
+        """Go on with a spec that differs only in its probes; without an instance to keep, the next
+        one begins unproven."""
+        before = self.probing
+        change = _AFRESH
+        if is_kept:
+            change = exchange(self._recorder.record.spec, spec, before.records)
+        self.probing = self._made(spec, change.proven)
+        self.probing.carry_on(before, change.kept)
+        proven = self.probing.proven() if is_kept else {}
+        self._recorder.write(spec=spec, revision=revision, proven=proven, proving=change.proving)
+        kinds = " and ".join(kind.value for kind in change.proving)
+        proved = f"; {kinds} to be proved" if kinds else ""
+        self._recorder.announce(EventKind.PROBES_CHANGED, f"probes changed{proved}")
+        self.note_readiness()
+
+    def note_readiness(self, kind: ProbeKind | None = None) -> bool:
+        """Record whether the task is ready where that has changed; `kind` is the probe that caused
+        it."""
+        was_ready = self._recorder.record.ready_since is not None
+        if not was_ready and self.is_ready:
+            self._recorder.note_ready(self.probing.proven())
+            return True
+        if was_ready and kind is not None and not self.is_ready:
+            message = f"not ready: {self.probing.failure(kind)}"
+            self._recorder.note_unready(self.probing.proven(), message)
+            return True
+        return False
+
+    def statuses(self) -> dict[ProbeKind, ProbeStatus]:
+        """The present state of every probe."""
+        is_asked, status = self._is_running(), self.probing.status
+        return {kind: status(kind, is_asked=is_asked) for kind in self.probing.records}
+
+    def samples(self) -> dict[ProbeKind, list[Sample]]:
+        """The last outcomes of every probe of the current instance, oldest first (S24)."""
+        return {kind: list(kept) for kind, kept in self.probing.samples.items()}
+
+    def _made(self, spec: ServiceSpec, proven: Mapping[ProbeKind, Verdict]) -> ProbeLoops:
+        return ProbeLoops(
+            probes(spec),
+            key=str(self._recorder.record.id),
+            check=self._around.check,
+            wall=self._around.wall,
+            on_observation=weak_callback(self._observed),
+            on_warning=weak_callback(self._warned),
+            samples_kept=self._around.samples_kept,
+            proven=proven,
+            origin=self._around.grid_origin,
+        )
+
+    def _warned(self, message: str) -> None:
+        if self._is_running():
+            self._recorder.announce(EventKind.PROBE_WARNING, message)
+
+    def _observed(self, kind: ProbeKind, observation: Observation, sample: Sample) -> None:
+        if not self._is_running():
+            return
+        if observation.has_warning:
+            message = f"the {kind.value} check cannot run: {sample.outcome.detail}"
+            self._recorder.announce(EventKind.PROBE_WARNING, message)
+        before = self._recorder.record.proving
+        proving = still_proving(before, self.probing.records)
+        if observation.publish is Publish.NOTHING and proving == before:
+            return
+        if observation.publish is Publish.UNHEALTHY and kind is not ProbeKind.READINESS:
+            self._fail(kind)
+            return
+        if proving != before:
+            self._recorder.write(proven=self.probing.proven(), proving=proving)
+        if self.note_readiness(kind):
+            return
+        if before and not proving:
+            self._recorder.announce(EventKind.PROBES_CHANGED, "probes changed: proved")
+        else:
+            self._recorder.write(proven=self.probing.proven())

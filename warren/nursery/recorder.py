@@ -1,0 +1,202 @@
+"""What is recorded and published of a task: every change goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+
+import msgspec
+import trio
+
+from warren.model.check import Argv
+from warren.model.identity import instance_id
+from warren.model.interfaces import CommandResult, Launch, RunningInstance, Target
+from warren.model.probe import ProbeKind, Verdict
+from warren.model.task import (
+    End,
+    EventKind,
+    Phase,
+    Reason,
+    TaskEvent,
+    TaskRecord,
+    TaskStatus,
+)
+from warren.nursery.adoption import left_to_wait
+from warren.nursery.dependencies import Dependencies
+from warren.rules.environment import environment, expand
+
+SETTLED_WITHIN = 0.005  # seconds, where a start takes longer
+
+
+class Recorder:
+    """A task's record, kept in the journal, and its transitions, published in sequence.
+
+    `status` returns the present state of the task, published with a transition.
+    """
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        around: Dependencies,
+        status: Callable[[], TaskStatus],
+        *,
+        after: int,
+    ) -> None:
+        self.record = record
+        self.sequence = after
+        self._around = around
+        self._status = status
+        self._ready_at: float | None = None  # in Trio's time: wall clocks jump
+        self.is_due = False  # something was written, and is not on disk yet
+        self._is_together = self._is_launched = False
+
+    def write(self, **changes: object) -> None:
+        """Change the record, on disk too: at once, or at the end of what is done together."""
+        self._change(**changes)
+        self.is_due = True
+        if not self._is_together:
+            self._save()
+
+    @contextmanager
+    def together(self) -> Generator[None, None, None]:
+        """Everything in this block, which awaits nothing, is one write at its end; or, where the
+        task was launched in it, with its instance, if that is there soon."""
+        self._is_together = True
+        try:
+            yield
+        finally:
+            is_next, self._is_launched = self._is_launched, False
+            self._is_together = False
+            if not is_next:
+                self.settle()
+
+    def settle(self) -> None:
+        """Put on disk what was written."""
+        if self.is_due:
+            self._save()
+
+    async def settle_soon(self) -> None:
+        """As `settle`, a little later, where nothing else has by then."""
+        await trio.sleep(SETTLED_WITHIN)
+        self.settle()
+
+    def _save(self) -> None:
+        self.is_due = False
+        self._around.journal.save(self.record)
+
+    def _change(self, **changes: object) -> None:
+        """Change the record; on disk with the next write."""
+        self.record = msgspec.structs.replace(self.record, **changes)
+
+    def announce(self, kind: EventKind, message: str, reason: Reason | None = None) -> None:
+        """Publish a transition."""
+        self.sequence += 1
+        event = TaskEvent(
+            at=self._around.wall(),
+            task=self.record.id,
+            kind=kind,
+            message=message,
+            reason="" if reason is None else reason.value,
+        )
+        self._around.publish(self._status(), event)
+
+    def note_end(self, end: End, **changes: object) -> None:
+        """The instance is gone, and what follows from it: one write, so that a `kill -9` cannot
+        come between (S21). The next instance still has to prove exchanged probes."""
+        self._ready_at = None
+        if "phase" in changes:  # it was the last one: nothing is left to prove
+            changes["proving"] = ()
+        self.write(instance=None, last_end=end, ready_since=None, proven={}, **changes)
+
+    def tell_end(self, phase: Phase, message: str, reason: Reason) -> None:
+        """Publish that the task has ended."""
+        self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}", reason)
+
+    def note_crash(self, error: Exception) -> None:
+        """A bug of ours has ended the task, and its instance is gone."""
+        end = End(reason=Reason.BUG, message=f"a bug in Warren: {error!r}", at=self._around.wall())
+        self.note_end(end, phase=Phase.CRASHED)
+        self.tell_end(Phase.CRASHED, "a bug in Warren; its traceback is in the log", end.reason)
+
+    def note_ready(self, proven: Mapping[ProbeKind, Verdict]) -> None:
+        """The task is ready. One that was ready when it was adopted still is: no news (S3)."""
+        since = self.record.ready_since
+        wall = self._around.wall()
+        if since is not None:
+            self._ready_at = trio.current_time() - max(0.0, wall - since)
+            return
+        self._ready_at = trio.current_time()
+        self.write(ready_since=wall, proven=proven)
+        self.announce(EventKind.READY, "ready")
+
+    def note_unready(self, proven: Mapping[ProbeKind, Verdict], message: str) -> None:
+        """The task is no longer ready, and still runs."""
+        self.ready_for()
+        self._ready_at = None
+        self.write(ready_since=None, proven=proven)
+        self.announce(EventKind.UNREADY, message, Reason.PROBE_FAILED)
+
+    def ready_for(self) -> float:
+        """Seconds of readiness up to now; where they amount to good running, the failures are
+        reset (S17), on disk with the next write."""
+        if self._ready_at is None:
+            return 0.0
+        seconds = trio.current_time() - self._ready_at
+        if seconds >= self.record.spec.restart.reset_after:
+            history = msgspec.structs.replace(self.record.history, streak=0)
+            self._change(history=history, failed_before=0)
+        return seconds
+
+    def wait_of_old(self) -> float:
+        """Seconds until the next start, by a backoff that an earlier supervisor had begun."""
+        wall = self._around.wall()
+        wait = left_to_wait(self.record, wall)
+        if self.record.restart_at is not None and self.record.restart_at > wall + wait:
+            self.write(restart_at=wall + wait)  # a clock set back: correct the record
+        return wait
+
+    def launch(self, ports: Mapping[str, int]) -> Launch:
+        """The next start of the task, counted. It is recorded with its instance, before the program
+        runs; and with it how the last one ended, where this follows at once."""
+        self._is_launched = self._is_together
+        self._change(
+            starts=self.record.starts + 1,
+            phase=max(self.record.phase, Phase.STARTING),
+            restart_at=None,
+            restart_delay=None,
+        )
+        task, spec = self.record.id, self.record.spec
+        token = f"{self._around.chance.getrandbits(32):08x}"
+        name = instance_id(task, self.record.starts, token)
+        env = self._environment(name, ports)
+        assert spec.command is not None
+        command = expand(spec.command, env)
+        return Launch(id=name, task=task, spec=spec, command=command, env=env, ports=ports)
+
+    def target(self, running: RunningInstance) -> Target:
+        """The target of a running instance's checks; `$(NAME)` works in their commands too."""
+        instance = running.instance
+        env = self._environment(instance.id, instance.ports)
+
+        async def run(argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
+            command = expand(argv, env)
+            return await running.run(command, timeout=timeout, output_limit=output_limit)
+
+        service = self.record.spec.name
+        return Target(
+            address=instance.address,
+            ports=instance.ports,
+            run=run,
+            service=service,
+            owns_listener=running.owns_listener,
+        )
+
+    def _environment(self, instance: str, ports: Mapping[str, int]) -> dict[str, str]:
+        return environment(
+            self.record.spec,
+            task=self.record.id,
+            instance=instance,
+            node=self._around.node,
+            ports=ports,
+            inherited=self._around.inherited,
+        )

@@ -1,0 +1,1 @@
+"""Decides which tasks there are and where they run: pure; the cluster in, a plan out."""

@@ -1,0 +1,1 @@
+"""The cluster in memory, with its indexes. Pure: only `ClusterState.apply` changes it."""

@@ -1,0 +1,1 @@
+"""The composition root: the concrete parts of a supervisor and a manager."""

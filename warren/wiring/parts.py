@@ -1,0 +1,209 @@
+"""The composition root: the concrete parts that a supervisor and a manager run on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from warren.checks import Checker, ConcurrencyCaps
+from warren.manager.program import Manager, open_manager
+from warren.model.errors import WarrenError
+from warren.model.task import TaskEvent, TaskStatus
+from warren.node.manager_link import Dial
+from warren.node.program import Node, open_node
+from warren.node.supervisor import Supervisor, open_supervision
+from warren.nursery.dependencies import Dependencies
+from warren.process.descriptors import Descriptors
+from warren.resilience.conditions import Conditions
+from warren.resilience.exception_groups import unwrapped
+from warren.resilience.start_limit import StartLimit
+from warren.runtime.port_allocator import PortAllocator
+from warren.runtime.process import ProcessRuntime
+from warren.store.journal import SqliteJournal, known_manager
+from warren.store.lock import locked
+from warren.store.state import StateStore
+from warren.wiring.data_dir import DATABASE, PlatformError
+from warren.wiring.data_dir_watch import serve_keeping
+
+if TYPE_CHECKING:
+    import httpx
+
+NETWORK_CHECKS = 256  # in flight at once on a node (S10)
+JOURNAL = "journal.sqlite"
+PATIENCE = 2.0  # seconds
+
+
+class StrangerError(WarrenError):
+    """A manager's state is not that of the manager which the tasks of this node belong to."""
+
+
+Publish = Callable[[TaskStatus, TaskEvent], None]
+
+
+@asynccontextmanager
+async def open_supervisor(
+    *,
+    data_dir: Path | None = None,
+    node: str = "local",
+    publish: Publish | None = None,
+    network_checks: int = NETWORK_CHECKS,
+    exec_checks: int | None = None,
+    http_transport: httpx.AsyncBaseTransport | None = None,
+    samples_kept: int = 20,
+) -> AsyncGenerator[Supervisor, None]:
+    """A supervisor of processes on this machine; leaving the block stops every task, gently.
+
+    `data_dir` keeps what the next supervisor needs to go on with the tasks after a `kill -9`;
+    None is a temporary directory, removed at the end. `publish` is called on every transition,
+    must be quick and must not raise. `network_checks` and `exec_checks` are how many attempts
+    may be in flight at once; None is two per core. Raises WarrenError where it cannot open, and
+    what the block raises, by itself and not in a group.
+    """
+    with unwrapped(), _directory(data_dir) as directory:
+        async with (
+            _open_surroundings(
+                directory,
+                node=node,
+                publish=publish,
+                network_checks=network_checks,
+                exec_checks=exec_checks,
+                http_transport=http_transport,
+                samples_kept=samples_kept,
+            ) as (around, _),
+            open_supervision(around) as supervisor,
+        ):
+            yield supervisor
+
+
+@asynccontextmanager
+async def open_manager_here(data_dir: Path) -> AsyncGenerator[Manager, None]:
+    """The manager whose state is in this data directory. Raises WarrenError."""
+    with (
+        locked(data_dir, role="manager") as hold,
+        closing(StateStore.open(data_dir / DATABASE)) as store,
+    ):
+        async with (
+            open_manager(store, wall=time.time, patience=PATIENCE) as manager,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(serve_keeping, hold, manager.conditions)
+            yield manager
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_node_here(
+    data_dir: Path,
+    dial: Dial,
+    *,
+    node: str,
+    stops_tasks: bool,
+    publish: Publish | None = None,
+    network_checks: int = NETWORK_CHECKS,
+    exec_checks: int | None = None,
+    new_manager: bool = False,
+    soft_limit: int | None = None,
+) -> AsyncGenerator[Node, None]:
+    """This machine as a node, its manager reached by `dial`; with `new_manager` it belongs to that
+    one from now on. `soft_limit` of descriptors is what tasks get; None leaves them this process's
+    own. Raises WarrenError."""
+    async with (
+        _open_surroundings(
+            data_dir,
+            node=node,
+            publish=publish,
+            network_checks=network_checks,
+            exec_checks=exec_checks,
+            soft_limit=soft_limit,
+        ) as (around, runtime),
+    ):
+        if new_manager:
+            around.journal.note_manager("")
+        async with open_node(around, runtime.logs, dial, stops_tasks=stops_tasks) as here:
+            yield here
+
+
+def refuse_stranger(data_dir: Path, manager: Manager) -> None:
+    """Raises StrangerError where the node of this data directory belongs to another manager."""
+    known, found = known_manager(data_dir / JOURNAL), manager.commit_log.store.manager_id
+    if known not in ("", found):
+        said = f"is of another manager ({found}) than the tasks here ({known}); it was lost,"
+        done = "emptied or replaced. Nothing was started, and what runs was left alone. Put it back"
+        wanted = "(warren db restore FILE), or begin anew, once, with --new-manager: tasks that are"
+        raise StrangerError(
+            f"{data_dir / DATABASE}: {said} {done} {wanted} not of it are then ended"
+        )
+
+
+@asynccontextmanager
+async def _open_surroundings(
+    directory: Path,
+    *,
+    node: str,
+    publish: Publish | None,
+    network_checks: int,
+    exec_checks: int | None,
+    soft_limit: int | None = None,
+    http_transport: httpx.AsyncBaseTransport | None = None,
+    samples_kept: int = 20,
+) -> AsyncGenerator[tuple[Dependencies, ProcessRuntime], None]:
+    """The external parts of a node's tasks on this machine, its data directory locked."""
+    if sys.platform != "linux":
+        raise PlatformError(f"Warren runs on Linux; this is {sys.platform}")
+    with (
+        locked(directory, role="node") as hold,
+        closing(SqliteJournal(directory / JOURNAL)) as journal,
+    ):
+        journal.refuse_copy()
+        conditions = Conditions()
+        descriptors = Descriptors()
+        runtime = ProcessRuntime(
+            data_dir=directory, node=node, conditions=conditions, soft_limit=soft_limit
+        )
+        around = Dependencies(
+            node=node,
+            # The machine's own clock: the next supervisor has the same grids (S7).
+            grid_origin=trio.current_time() - time.monotonic(),
+            runtime=runtime,
+            check=ConcurrencyCaps(
+                Checker(transport=http_transport),
+                network=network_checks,
+                exec=exec_checks,
+                conditions=conditions,
+            ),
+            ports=PortAllocator(salt=runtime.token),
+            journal=journal,
+            publish=publish or _publish_to_nobody,
+            inherited=dict(os.environ),
+            samples_kept=samples_kept,
+            conditions=conditions,
+            starts=StartLimit(shortage=descriptors.shortage),
+            lacking=descriptors.lacking,
+            containment=runtime.trees.containment,
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(runtime.serve)
+            nursery.start_soon(serve_keeping, hold, conditions, journal)
+            yield around, runtime
+            nursery.cancel_scope.cancel()
+
+
+def _publish_to_nobody(status: TaskStatus, event: TaskEvent) -> None:
+    pass
+
+
+@contextmanager
+def _directory(chosen: Path | None) -> Generator[Path, None, None]:
+    if chosen is not None:
+        yield Path(os.path.realpath(chosen))
+        return
+    with tempfile.TemporaryDirectory(prefix="warren-") as made:
+        yield Path(made)
