@@ -158,7 +158,7 @@ struct Resources {
 # ---- What is reported ----
 
 enum Phase {
-  # It only grows. The last four are ends.
+  # It only grows. `complete` to `stopped` are ends.
   pending @0;
   assigned @1;
   starting @2;
@@ -168,12 +168,14 @@ enum Phase {
   failed @6;
   crashed @7;
   stopped @8;
+  unknown @9;                   # no end; the node's is of a later version than the manager
 }
 
 enum ProbeKind {
   startup @0;
   liveness @1;
   readiness @2;
+  unknown @3;                   # one of a later version, here and below
 }
 
 enum Verdict {
@@ -186,6 +188,7 @@ enum Result {
   pass @0;
   fail @1;                      # the service is at fault
   error @2;                     # the check could not run; counts for nothing
+  unknown @3;
 }
 
 struct Outcome {
@@ -229,6 +232,7 @@ enum Reason {
   lost @6;
   rebooted @7;
   bug @8;
+  unknown @9;
 }
 
 struct End {
@@ -290,6 +294,7 @@ enum EventKind {
   restarting @9;
   finished @10;
   probesChanged @11;            # sent only where `Assignment.revision` is
+  unknown @12;
 }
 
 struct TaskEvent {
@@ -298,6 +303,10 @@ struct TaskEvent {
   kind @2 :EventKind;
   message @3 :Text;             # one line for people
   reason @4 :Text;              # a short word for programs; empty: none
+  restartIn :union {            # seconds until it starts again
+    unset @5 :Void;             # it does not, or the teller is of an earlier version
+    value @6 :Float64;
+  }
 }
 
 struct Told {
@@ -428,6 +437,7 @@ struct Entry {
   reason @4 :Text;              # a short word for programs
   service @5 :Text;             # that it is about; empty: none
   seq @6 :Int64;                # grows, never used twice
+  by @7 :Text;                  # the principal whose edit it was, such as `uid 1000`; empty: none
 }
 
 enum Action {
@@ -490,6 +500,30 @@ struct KeptLogs {
   silent @1 :List(Text);        # nodes that may have some, and do not answer
 }
 
+struct WatchWanted {
+  service @0 :Text;             # empty: all
+  services @1 :Bool = true;
+  tasks @2 :Bool = true;        # of their slots
+  nodes @3 :Bool = false;
+}
+
+struct WatchAnswer {
+  # What has changed since a cursor was handed out: each thing once, as it is now.
+  cursor @0 :Text;              # opaque: ask with it for what follows
+  isWhole @1 :Bool;             # this is everything: what is not in it is no more
+  services @2 :List(ServiceView);  # without their tasks
+  tasks @3 :List(TaskView);     # each in place of the one that had its slot
+  nodes @4 :List(NodeView);
+  goneServices @5 :List(Text);
+  goneSlots @6 :List(SlotName);
+  goneNodes @7 :List(Text);
+}
+
+struct SlotName {
+  service @0 :Text;
+  slot @1 :Int64;
+}
+
 struct ManagerStatus {
   warren @0 :Text;              # version
   pid @1 :Int64;
@@ -500,6 +534,7 @@ struct ManagerStatus {
   nodesReady @6 :Int64;
   nodes @7 :Int64;
   trouble @8 :List(Text);       # a line for each thing that is not well
+  troubledNodes @9 :List(Text); # the nodes that are not ready, of which `trouble` has a line
 }
 
 # ---- Capabilities ----
@@ -554,6 +589,11 @@ interface ClusterView {
 
   keptLogs @10 (service :Text) -> (kept :KeptLogs);
   # Which slots have output, and where; also those that are no longer wanted.
+
+  watch @11 (wanted :WatchWanted, cursor :Text, wait :Bool) -> (answer :WatchAnswer);
+  # What has changed since `cursor` was handed out; everything where it is empty, of another manager
+  # or too old. With `wait` it answers when something wanted has changed. A cursor holds over a
+  # restart of the manager.
 }
 
 interface Cluster extends (ClusterView) {

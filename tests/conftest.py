@@ -23,6 +23,7 @@ SLOW = (
     "tests/cli/test_cli_real.py",
     "tests/cli/test_cli_terminal.py",
     "tests/cli/test_cli_up.py",
+    "tests/cli/test_cli_watch.py",
     "tests/logs/test_logs_watcher.py",
     "tests/scheduler/test_scheduler_planner_simulation.py",
     "tests/runtime/test_runtime_leaks.py",

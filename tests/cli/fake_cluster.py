@@ -47,6 +47,8 @@ from warren.model.view import (
     ServiceView,
     TaskDetail,
     TaskView,
+    WatchAnswer,
+    WatchWanted,
 )
 from warren.rules.admission import admit
 from warren.rules.health import probes
@@ -84,13 +86,15 @@ class FakeCluster:
         """A service that is there already."""
         self.rows[spec.name] = ServiceView(spec=spec, version=1, created_at=BORN, updated_at=BORN)
 
-    def say(self, kind: str, subject: str, message: str = "", *, reason: str = "") -> None:
+    def say(
+        self, kind: str, subject: str, message: str = "", *, reason: str = "", by: str = ""
+    ) -> None:
         """Something happens."""
         service = subject.partition(".")[0]
         self.entries.append(
             Entry(
                 at=BORN + len(self.entries), kind=kind, subject=subject, message=message,
-                reason=reason, service=service, seq=self.last_seq + 1,
+                reason=reason, service=service, seq=self.last_seq + 1, by=by,
             )
         )  # fmt: skip
         self._news.set()
@@ -208,6 +212,11 @@ class FakeCluster:
     async def last_event(self) -> int:
         await self._called("last_event")
         return self.last_seq
+
+    async def watch(
+        self, wanted: WatchWanted, *, cursor: str = "", wait: bool = False
+    ) -> WatchAnswer:
+        raise AssertionError(f"nothing here is watched: {wanted, cursor, wait}")
 
     async def log(
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False

@@ -1,11 +1,14 @@
-"""The options that ask for a spec: the way back from `flagspec.py`, for its property."""
+"""The options that ask for a spec: the way back from `service_spec.py`, for its property."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+from warren.cli.options.check_options import CHECK_OPTIONS
 from warren.model.check import ExecCheck, HttpCheck, TcpCheck
+from warren.model.check_kinds import NAMES, asked_port, kind_of
 from warren.model.duration import Duration
 from warren.model.identity import is_name
 from warren.model.probe import Probe
@@ -48,29 +51,32 @@ def words(spec: ServiceSpec) -> list[str]:
 
 
 def _is_probe_sayable(probe: Probe | None) -> bool:
-    if probe is None or isinstance(probe.check, ExecCheck):
+    asked = None if probe is None else asked_port(probe.check)
+    if asked is None:
         return True
-    port = probe.check.port
-    if isinstance(probe.check, TcpCheck) and port is None:
+    if isinstance(asked, TcpCheck) and asked.port is None:
         return False
-    return not isinstance(port, str) or is_name(port)
+    return not isinstance(asked.port, str) or is_name(asked.port)
 
 
 def _probe(group: str, probe: Probe | None) -> Iterator[str]:
     if probe is None:
         return
-    check = probe.check
-    if isinstance(check, ExecCheck):
-        yield f"--{group}-cmd={shlex.join(check.command)}"
-    elif isinstance(check, TcpCheck):
-        host = "" if check.host is None else f",host={check.host}"
-        yield f"--{group}-tcp=port={check.port}{host}"
-    else:
-        yield f"--{group}-http={_http(check)}"
-    for name in Probe.__struct_fields__[3:]:
+    kind = kind_of(probe.check).name
+    yield f"--{group}-{CHECK_OPTIONS[kind].word}={SAID[kind](probe.check)}"
+    for name in Probe.__struct_fields__:
         value: Duration | int | None = getattr(probe, name)
-        if value is not None:
+        if name not in NAMES and value is not None:
             yield f"--{group}-{name.replace('_', '-')}={value}"
+
+
+def _exec(check: ExecCheck) -> str:
+    return shlex.join(check.command)
+
+
+def _tcp(check: TcpCheck) -> str:
+    host = "" if check.host is None else f",host={check.host}"
+    return f"port={check.port}{host}"
 
 
 def _http(check: HttpCheck) -> str:
@@ -86,3 +92,10 @@ def _http(check: HttpCheck) -> str:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace(",", "\\,")
+
+
+SAID: Mapping[str, Callable[[Any], str]] = {
+    "http": _http,
+    "tcp": _tcp,
+    "exec": _exec,
+}

@@ -68,17 +68,21 @@ def test_events_are_lines(person: Person, cluster: FakeCluster, clock_in_utc: No
     cluster.say("ready", "web.1#1")
     cluster.say("ended", "web.1#1", "exited with\n code 3")
     cluster.say("removed", "web", "removed by\x1b[2J hand")
+    cluster.say("scaled", "web", "3 replicas wanted", by="uid 1000")
+    cluster.say("removed", "n1", "node n1 is removed", by="a\x1b[2J (operator)")
     assert person.types("events") == 0
     assert person.out == (
         "2025-11-24 16:00:00 web.1#1 ready\n"
         "2025-11-24 16:00:01 web.1#1 ended: exited with code 3\n"
         "2025-11-24 16:00:02 web removed by\N{REPLACEMENT CHARACTER}[2J hand\n"
+        "2025-11-24 16:00:03 web scaled: 3 replicas wanted by uid 1000\n"
+        "2025-11-24 16:00:04 node n1 is removed by a\N{REPLACEMENT CHARACTER}[2J (operator)\n"
     )
 
 
 def test_events_json_is_one_object_a_line(person: Person, cluster: FakeCluster) -> None:
     cluster.say("ended", "web.1#1", "exited with code 3", reason="exited")
-    cluster.say("ready", "web.1#2")
+    cluster.say("restarted", "web", by="uid 1000")
     assert person.types("events", "--json") == 0
     first, second = map(json.loads, person.out.splitlines())
     assert first == {
@@ -88,8 +92,9 @@ def test_events_json_is_one_object_a_line(person: Person, cluster: FakeCluster) 
         "subject": "web.1#1",
         "reason": "exited",
         "message": "exited with code 3",
+        "by": None,
     }
-    assert second["reason"] is None
+    assert (second["reason"], second["by"]) == (None, "uid 1000")
 
 
 def test_events_of_more_than_one_call_are_all_there(person: Person, cluster: FakeCluster) -> None:

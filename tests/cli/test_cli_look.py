@@ -498,6 +498,19 @@ def test_status_of_what_is_not_well_is_1_with_a_line_for_each(
         "trouble: the disk is full",
         "trouble: node n1 is unreachable 10s",
     ]
+    web.manager = replace(  # as in a sentence about something else, a name says nothing of its node
+        web.manager, trouble=("the disk of node n10 is full", "n1 is away"), troubled_nodes=("n1",)
+    )
+    web.known_nodes.append(
+        NodeView(name="n", state=NodeState.UNREACHABLE, joined_at=BORN, lost_at=BORN + 50)
+    )
+    assert person.types("status") == 1
+    assert person.out.splitlines()[2:] == [
+        "trouble: the disk of node n10 is full",
+        "trouble: n1 is away",
+        "trouble: node n is unreachable 10s",
+    ]
+    web.manager = replace(web.manager, trouble=("the disk is full",), troubled_nodes=())
     web.known_nodes.clear()
     assert person.types("status", "--json") == 1
     assert json.loads(person.out)["trouble"][1] == "there is no node: nothing can run"

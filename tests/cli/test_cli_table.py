@@ -76,6 +76,7 @@ def probed(*outcomes: tuple[ProbeKind, Result, str, float]) -> TaskStatus:
         (status(phase=Phase.COMPLETE), "complete"),
         (status(phase=Phase.FAILED, restart_at=NOW + 9), "failed"),
         (status(phase=Phase.CRASHED), "crashed"),
+        (msgspec.structs.replace(running(), phase=Phase.UNKNOWN), "unknown"),
     ],
 )
 def test_state_says_where_a_task_stands(task: TaskStatus, said: str) -> None:
@@ -136,8 +137,7 @@ def test_why_prefers_what_is_wrong_now() -> None:
         (EventKind.UNREADY, "not ready: x", "not ready: x"),
         (EventKind.PROBE_WARNING, "cannot run", "probe warning: cannot run"),
         (EventKind.PROBE_FAILED, "liveness probe failed once: x", "liveness probe failed once: x"),
-        (EventKind.RESTARTING, "a; b; restarting in 1.0s", "restarting in 1.0s: a; b"),
-        (EventKind.RESTARTING, "restarting", "restarting"),
+        (EventKind.UNKNOWN, "paused, by hand", "unknown: paused, by hand"),
         (EventKind.STOPPING, "asked", "stopping: asked"),
         (EventKind.FINISHED, "asked", "stopped: asked"),
     ],
@@ -146,6 +146,24 @@ def test_event_line_says_what_happened(kind: EventKind, message: str, said: str)
     event = TaskEvent(at=NOW, task=WEB, kind=kind, message=message)
     line = event_line(running(), event)
     assert line[8:] == f" web.1#1 {said}"
+
+
+@pytest.mark.parametrize(
+    ("ended", "restart_in", "said"),
+    [
+        ("a; b", 1.0, "restarting in 1.0s: a; b"),
+        ("code 3; restarting", None, "restarting: code 3; restarting"),
+        (None, None, "restarting"),  # its end is not known
+    ],
+)
+def test_event_line_of_a_restart_is_made_of_its_facts(
+    ended: str | None, restart_in: float | None, said: str
+) -> None:
+    end = None if ended is None else End(reason=Reason.EXITED, message=ended, at=NOW)
+    event = TaskEvent(
+        at=NOW, task=WEB, kind=EventKind.RESTARTING, message="x; y", restart_in=restart_in
+    )
+    assert event_line(status(last_end=end), event)[8:] == f" web.1#1 {said}"
 
 
 def test_event_line_of_an_end_has_its_own_word() -> None:

@@ -36,6 +36,7 @@ from warren.model.errors import (
     UnavailableError,
 )
 from warren.model.identity import TaskId
+from warren.model.principal import Principal, PrincipalKind
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
@@ -44,12 +45,14 @@ from warren.state.cluster_state import Touched
 from warren.store.state import StateStore
 
 WEB = TaskId("web", 1, 1)
+HERE = Principal(PrincipalKind.EMBEDDED)
 
 
 @dataclass
 class FakeConnection:
     """Plays `Connection`."""
 
+    principal: Principal = HERE
     closed: trio.Event = field(default_factory=trio.Event)
 
 
@@ -136,6 +139,7 @@ async def test_node_of_another_manager_is_refused_and_shown_while_it_comes_back(
         (view,) = await viewer.nodes()
         assert (view.name, view.state) == ("n9", NodeState.REFUSING)
         (trouble,) = (await viewer.status()).trouble
+        assert (await viewer.status()).troubled_nodes == ("n9",)
         assert trouble.startswith("node n9 refuses this manager: it belongs to another; put that")
         assert "n9" not in manager.commit_log.cluster.nodes
         await trio.sleep(manager.dispatcher.lease + 1)
@@ -284,6 +288,7 @@ async def test_node_without_a_link_is_unreachable_and_after_its_lease_down(  # S
         (node,) = await manager.operator.nodes()
         assert node.state is NodeState.DOWN
         assert (await manager.operator.status()).trouble == ("node n1 is down",)
+        assert (await manager.operator.status()).troubled_nodes == ("n1",)
         assert [k for k in kinds(manager) if k in ("joined", "lost")] == ["joined", "lost"]
         (lost,) = [e for e in await manager.operator.events() if e.kind == "lost"]
         assert lost.message == "node n1 is unreachable: its link is lost"

@@ -21,16 +21,18 @@ from warren.model.check import HIDDEN, Argv, HttpCheck
 from warren.model.cluster import Change, PutService, PutTask
 from warren.model.errors import InvalidError, SpecError
 from warren.model.identity import TaskId
+from warren.model.principal import Principal, PrincipalKind
 from warren.model.probe import Probe
 from warren.model.rpc import Cluster, ClusterView
 from warren.model.service import ServiceSpec
 from warren.store.state import StateStore
 from warren.transport.client import open_gate
-from warren.transport.connection import Connection
+from warren.transport.connection import AcceptedConnection
 from warren.transport.memory import memory_gate
 from warren.transport.server import serve_gate
 
 SECRET = "hunter2"
+HERE = Principal(PrincipalKind.EMBEDDED)
 PROBE = Probe(http=HttpCheck(port=80, headers={"Authorization": SECRET, "X-A": SECRET}))
 SPEC = ServiceSpec(
     name="web",
@@ -150,7 +152,7 @@ async def test_whoever_looks_at_thousands_of_services_lets_others_in_between() -
     with closing(StateStore.open(None)) as store:
         store.commit(changes, now=1e9)
         async with open_manager(store, wall=lambda: 1e9, patience=1000) as manager:
-            view = await manager.gate(Connection("test")).view()
+            view = await manager.gate(AcceptedConnection("test", HERE)).view()
             passes = Passes()
             trio.lowlevel.add_instrument(passes)
             assert len(await view.services()) == count

@@ -25,6 +25,7 @@ from warren.model.errors import (
     WarrenError,
 )
 from warren.model.identity import TaskId
+from warren.model.principal import Principal, PrincipalKind
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
 from warren.model.rpc import Agent
@@ -33,11 +34,14 @@ from warren.store.state import StateStore
 from warren.transport.call_limits import OWN
 from warren.transport.memory import memory_gate
 
+HERE = Principal(PrincipalKind.EMBEDDED)
+
 
 @dataclass
 class Connection:
     """Plays the desk's `Connection`."""
 
+    principal: Principal = HERE
     closed: trio.Event = field(default_factory=trio.Event)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from warren.model.check import Argv, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
+from warren.model.check import Argv, Check, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
+from warren.model.check_kinds import NAMES
 from warren.model.duration import LONGEST, Duration
 from warren.model.identity import TaskId
 from warren.model.probe import SHORTEST_INTERVAL, Probe, ProbeKind, Verdict
@@ -62,28 +63,28 @@ _variables = st.sampled_from([w for w in WEIRD if w and "=" not in w]) | st.text
     st.characters(exclude_characters="\0=", exclude_categories=["Cs"]), min_size=1, max_size=12
 )
 
-http_checks = st.builds(
-    HttpCheck,
-    path=_printable.map(lambda text: "/" + text.replace(" ", "+")),
-    port=_check_ports,
-    scheme=st.sampled_from(Scheme),
-    headers=_headers,
-    status=_statuses,
-    verify=st.booleans(),
-    host=_hosts,
-)
-tcp_checks = st.builds(TcpCheck, port=_check_ports, host=_hosts)
-exec_checks = st.builds(ExecCheck, _argvs)
+CHECKS: dict[str, st.SearchStrategy[Check]] = {
+    "http": st.builds(
+        HttpCheck,
+        path=_printable.map(lambda text: "/" + text.replace(" ", "+")),
+        port=_check_ports,
+        scheme=st.sampled_from(Scheme),
+        headers=_headers,
+        status=_statuses,
+        verify=st.booleans(),
+        host=_hosts,
+    ),
+    "tcp": st.builds(TcpCheck, port=_check_ports, host=_hosts),
+    "exec": st.builds(ExecCheck, _argvs),
+}
 
 
 @st.composite
 def probes(draw: st.DrawFn, *, successes: bool = False) -> Probe:
     """A probe; with more than one pass needed only if asked for."""
-    name, checks = draw(
-        st.sampled_from([("http", http_checks), ("tcp", tcp_checks), ("exec", exec_checks)])
-    )
+    name = draw(st.sampled_from(NAMES))
     paces = durations.filter(lambda pace: pace >= SHORTEST_INTERVAL)
-    check: dict[str, Any] = {name: draw(checks)}
+    check: dict[str, Any] = {name: draw(CHECKS[name])}
     interval = draw(paces)
     return Probe(
         **check,

@@ -17,8 +17,14 @@ from trio.testing import MockClock
 from tests.scripted import Script, ScriptedRuntime
 from warren.model.check_places import CheckPlaces
 from warren.model.condition import NodeCondition
-from warren.model.errors import ConflictError, LinkLostError, UnavailableError, WarrenError
-from warren.model.report import NodeHello, Report
+from warren.model.errors import (
+    ConflictError,
+    InvalidError,
+    LinkLostError,
+    UnavailableError,
+    WarrenError,
+)
+from warren.model.report import NodeHello, Report, Told
 from warren.model.rpc import Agent
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
 from warren.node.agent import NodeAgent
@@ -29,7 +35,7 @@ from warren.node.manager_link import (
     RENEW_PAUSE,
     ManagerLink,
 )
-from warren.node.outbox import AT_ONCE, Outbox
+from warren.node.outbox import AT_ONCE, Outbox, halves
 from warren.store.journal import MemoryJournal
 
 SHORTAGES = ("EMFILE", "ENFILE", "ENOMEM", "EIO", "EAGAIN", "ENOSPC")
@@ -281,6 +287,57 @@ async def test_link_keeps_reports_that_the_manager_cannot_write(autojump_clock: 
         assert len(manager.dialled) == 1  # the link itself is well
 
 
+@dataclass
+class EarlierManager(FakeManager):
+    """One that knows nobody who is ready, and reads no report that tells of it."""
+
+    async def report_task_health(self, report: Report) -> None:
+        if any(told.event.kind is EventKind.READY for told in report.events):
+            raise InvalidError("report.events[0].event.kind: 3: want another")
+        await super().report_task_health(report)
+
+
+async def test_link_tells_without_it_what_an_earlier_manager_cannot_read(
+    autojump_clock: MockClock,
+) -> None:
+    manager, ground = EarlierManager(), Ground()
+    async with linked(manager, ground) as (agent, link):
+        await until(lambda: link.is_up)
+        await agent.assign(whole(1, run("web.1#1"), run("web.2#1")))
+        await until(lambda: len([one for one in ground.news if one.endswith(" ready")]) == 2)
+        with trio.fail_after(60):
+            await agent.outbox.wait_empty()
+        assert [one.partition(",")[0] for one in manager.told()] == ["started", "started"]
+        told_of = {status.id for report in manager.reports for status in report.statuses}
+        assert told_of == {run("web.1#1").task, run("web.2#1").task}
+        await until(lambda: manager.conditions)
+        (condition,) = manager.conditions
+        assert condition.message == (
+            "2 items of reports that the manager cannot read will not be told again, the last:"
+            " report.events[0].event.kind: 3: want another"
+        )
+        manager.lost.set()
+        await until(lambda: len(manager.dialled) == 2 and link.is_up)
+        assert not agent.conditions.current()
+
+
+async def test_link_is_lost_where_a_report_of_nothing_is_refused(
+    autojump_clock: MockClock,
+) -> None:
+    class Stubborn(FakeManager):
+        async def report_task_health(self, report: Report) -> None:
+            if len(self.dialled) == 1:
+                raise InvalidError("report: want something")
+            await super().report_task_health(report)
+
+    manager = Stubborn()
+    async with linked(manager, Ground()) as (agent, link):
+        await until(lambda: link.trouble == "report: want something")
+        await until(lambda: link.is_up)
+        assert len(manager.dialled) == 2
+        assert not agent.conditions.current()
+
+
 async def test_link_tells_the_conditions_of_the_node_soon_and_when_they_are_over(
     autojump_clock: MockClock,
 ) -> None:
@@ -364,6 +421,25 @@ def test_outbox_keeps_what_came_while_a_report_was_on_its_way() -> None:
     outbox.acknowledge(sent)
     assert outbox.batch().statuses == (status(2),)
     assert messages([outbox.batch()]) == ["two"]
+
+
+def test_halves_of_a_report_keep_its_order_down_to_single_items() -> None:
+    report = Report(
+        events=(Told(1, event("one")), Told(2, event("two"))),
+        statuses=(status(3), status(4), status(5)),
+        is_whole=True,
+    )
+
+    def singles(report: Report) -> list[Report]:
+        pieces = halves(report)
+        return [one for piece in pieces for one in singles(piece)] if pieces else [report]
+
+    assert singles(report) == [
+        *(Report(events=(told,)) for told in report.events),
+        *(Report(statuses=(one,)) for one in report.statuses),
+        Report(is_whole=True),
+    ]
+    assert halves(Report()) == ()
 
 
 def test_outbox_gives_up_the_oldest_events_and_counts_them() -> None:

@@ -621,6 +621,8 @@ async def test_backoff_that_an_earlier_supervisor_began_is_no_longer_for_a_clock
         await world.wait_for(EventKind.RESTARTING, 4)  # 0, 1, 2, 4 s
         written = world.journal.load()
     (record,) = written
+    told = [event.restart_in for _, _, event in world.events if event.kind is EventKind.RESTARTING]
+    assert [told[0], told[3]] == [None, record.restart_delay]  # the first restart is at once
     assert record.restart_delay is not None
     assert 4.0 <= record.restart_delay <= 4.4
     later = record.restart_at

@@ -83,6 +83,15 @@ def test_merge_lets_a_phase_only_grow() -> None:
     assert merge(kept(), status(phase=Phase.STARTING), epoch=2) is None
 
 
+@pytest.mark.parametrize("phase", [phase for phase in Phase if not phase.is_end])
+def test_merge_of_an_unknown_phase_leaves_the_one_that_there_is(phase: Phase) -> None:
+    row = kept(phase=max(phase, Phase.PENDING))
+    merged = merge(row, status(phase=Phase.UNKNOWN, ready=True), epoch=2)
+    assert merged is not None
+    assert (merged.phase, merged.status.ready, merged.has_ended) == (row.phase, True, False)
+    assert merge(merged, status(12, phase=Phase.UNKNOWN, ready=True), epoch=2) is None
+
+
 @pytest.mark.parametrize("end", [phase for phase in Phase if phase.is_end])
 def test_merge_changes_nothing_after_an_end(end: Phase) -> None:
     assert merge(kept(phase=end), status(99, Phase.STOPPED, restarts=9), epoch=9) is None

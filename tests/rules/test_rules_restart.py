@@ -14,7 +14,8 @@ from warren.rules.restart import JITTER, GiveUp, StartAgain, decide, replacement
 NEW = RestartHistory()
 DEFAULT = Restart()
 ENDLESS = Restart(max_attempts=1_000_000)
-FAILURES = [r for r in Reason if r not in (Reason.STOP_ASKED, Reason.REBOOTED)]
+NO_FAILURES = (Reason.STOP_ASKED, Reason.REBOOTED, Reason.UNKNOWN)
+FAILURES = [reason for reason in Reason if reason not in NO_FAILURES]
 
 
 def end(reason: Reason = Reason.EXITED, exit_code: int | None = 1) -> End:
@@ -218,3 +219,14 @@ def test_replacement_is_at_once_then_backs_off_to_five_minutes() -> None:
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
 def test_replacement_delay_is_bounded(failed_before: int, jitter: float) -> None:
     assert 0 <= replacement_delay(failed_before, jitter=jitter) <= 300 * (1 + JITTER)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "signal", "is_failure"),
+    [(0, None, False), (None, None, False), (3, None, True), (None, "SIGKILL", True)],
+)
+def test_restart_end_of_an_unknown_reason_is_judged_by_how_it_ended(
+    exit_code: int | None, signal: str | None, *, is_failure: bool
+) -> None:
+    ended = End(reason=Reason.UNKNOWN, message="", at=0.0, exit_code=exit_code, signal=signal)
+    assert ended.is_failure is is_failure

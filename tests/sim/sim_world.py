@@ -23,6 +23,7 @@ from warren.model.condition import NodeCondition
 from warren.model.errors import LinkLostError, NotFoundError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.interfaces import Growing, Launch, Target
+from warren.model.principal import Principal, PrincipalKind
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
 from warren.model.rpc import Agent, NodeSession
@@ -36,6 +37,7 @@ from warren.store.state import StateStore
 
 T = TypeVar("T")
 SICK_PORT = 81  # what asks this is told no
+HERE = Principal(PrincipalKind.EMBEDDED)
 
 
 def spec(name: str, **fields: object) -> ServiceSpec:
@@ -73,6 +75,7 @@ class Link:
     its work on the far side."""
 
     sim: Sim
+    principal: Principal = HERE
     closed: trio.Event = field(default_factory=trio.Event)
 
     def cut(self) -> None:

@@ -171,7 +171,14 @@ nodes = st.builds(
     has_stopped=st.booleans(),
 )
 entries = st.builds(
-    Entry, at=walls, kind=words, subject=words, message=words, reason=words, service=places
+    Entry,
+    at=walls,
+    kind=words,
+    subject=words,
+    message=words,
+    reason=words,
+    service=places,
+    by=words,
 )
 
 

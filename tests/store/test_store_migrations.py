@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.store.staterows import SPEC, numbered, numbered_state, task_row
+from warren.model.cluster import AddEvent, Entry
 from warren.state.slot_index import is_as_wanted
 from warren.store import state
 from warren.store.database import Schema, open_database
@@ -187,8 +188,16 @@ def test_rows_of_an_older_version_are_read_and_what_was_outdated_is_still(
             task = ("web", 1, revision, 1, revision, "n", "run", "", 1.0, 0, 0, json_of(row.status))
             names = "service, replicas, slot, number, revision, node, desired, stop_reason"
             insert(db, "tasks", f"{names}, created_at, failed_before, epoch, status", task)
+        names = "at, kind, subject, service, reason, message"
+        insert(db, "events", names, (1.0, "created", "web", "web", "", "1 replica wanted"))
     with closing(StateStore.open(path)) as store:
         found = store.load()
+        added = Entry(at=2.0, kind="scaled", subject="web", message="m", by="uid 1000")
+        store.commit([AddEvent(added)], now=2.0)
+        assert [(one.kind, one.by) for one in store.events()] == [
+            ("created", ""),
+            ("scaled", "uid 1000"),
+        ]
     (service_now,) = found.services
     assert (service_now.spec, service_now.version, service_now.revision) == (SPEC, 2, 2)
     assert [row.spec for row in found.tasks] == [SPEC, SPEC]

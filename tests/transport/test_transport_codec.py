@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -124,6 +126,21 @@ def test_what_a_message_leaves_out_has_warrens_defaults() -> None:
         stop=Stop(),
         resources=Resources(),
     )
+
+
+def test_an_event_goes_between_versions_that_keep_by_whom_and_that_do_not(tmp_path: Path) -> None:
+    text = schema_path().read_text("utf-8")
+    path = tmp_path / "warren.capnp"
+    path.write_text(re.sub(r"^  by @7 :Text;.*\n", "", text, count=1, flags=re.M), "utf-8")
+    before = capnp.SchemaParser().load(str(path))
+    assert "by" not in before.Entry.schema.fields
+    old = before.Entry.new_message(at=1.0, kind="scaled", subject="web", message="m", seq=3)
+    told = Entry(at=1.0, kind="scaled", subject="web", message="m", seq=3)
+    assert read(old.to_bytes(), Entry) == told
+    new = written(msgspec.structs.replace(told, by="uid 1000"))
+    assert read(new, Entry).by == "uid 1000"
+    with before.Entry.from_bytes(new) as reader:
+        assert (reader.kind, reader.subject, reader.seq) == ("scaled", "web", 3)
 
 
 def test_a_text_with_a_lone_surrogate_is_shown_and_breaks_nothing() -> None:

@@ -17,6 +17,7 @@ from tests.transport.wire_values import values
 from warren.model.check import Argv
 from warren.model.errors import (
     ConflictError,
+    DeniedError,
     InvalidError,
     LinkLostError,
     NotFoundError,
@@ -98,6 +99,7 @@ def test_every_method_goes_there_and_back(
         InvalidError("web.replicas: -1: want more"),
         NotFoundError("there is no service web\nat all"),
         ConflictError("web is being removed: wait"),
+        DeniedError("login: loopback may not"),
         UnavailableError("the disk is full"),
         OverloadedError("later"),
         RefusedError("no"),

@@ -18,6 +18,7 @@ import trio
 from tests.transport.wire_links import KINDS, Hang, Played, gate_of, gate_to, serving
 from warren.model.address import Address, TcpAddress, UnixAddress
 from warren.model.errors import LinkLostError, NotFoundError, SpecError, WarrenError
+from warren.model.principal import Principal
 from warren.transport.client import open_gate
 from warren.transport.server import serve_gate
 
@@ -234,15 +235,15 @@ async def test_a_connection_that_fails_for_want_of_descriptors_ends_no_listener(
 ) -> None:
     from warren.transport import server as server_module
 
-    real = server_module._uid  # pyright: ignore[reportPrivateUsage]
+    real = server_module._principal  # pyright: ignore[reportPrivateUsage]
     failures = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.EIO, "I/O error")]
 
-    def uid(sock: socket.socket) -> int | None:
+    def principal(sock: socket.socket) -> Principal:
         if failures:
             raise failures.pop()
         return real(sock)
 
-    monkeypatch.setattr(server_module, "_uid", uid)
+    monkeypatch.setattr(server_module, "_principal", principal)
     address = UnixAddress(str(tmp_path / "a.sock"))
     async with trio.open_nursery() as nursery:
         await nursery.start(serve_gate, gate_to(Played(last_event=1)), address)

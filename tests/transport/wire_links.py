@@ -14,14 +14,14 @@ import trio
 from warren.model.address import Address, TcpAddress, UnixAddress
 from warren.model.rpc import Gate
 from warren.transport.client import open_gate
-from warren.transport.connection import Connection, Limits
+from warren.transport.connection import AcceptedConnection, Limits
 from warren.transport.memory import memory_gate
 from warren.transport.methods import LinkedGate
 from warren.transport.server import serve_gate
 
 KINDS = ("memory", "unix", "tcp")
 Dial = Callable[[], AbstractAsyncContextManager[LinkedGate]]
-MakeGate = Callable[[Connection], Gate]
+MakeGate = Callable[[AcceptedConnection], Gate]
 
 
 class Played:

@@ -12,7 +12,8 @@ import os
 import msgspec
 
 from warren.checks.fair_queue import LATE, CapStatistics, FairQueue
-from warren.model.check import Check, ExecCheck, Outcome
+from warren.model.check import Check, Outcome
+from warren.model.check_kinds import Cap, kind_of
 from warren.model.check_places import CheckPlaces
 from warren.model.interfaces import RunCheck, Target
 from warren.resilience.conditions import Conditions
@@ -44,13 +45,13 @@ class ConcurrencyCaps:
     ) -> None:
         self._run = run
         self._conditions = conditions or Conditions()
-        self._network = FairQueue(network, tell=self._note_waiting)
-        self._exec = FairQueue(
-            default_exec_cap() if exec is None else exec, tell=self._note_waiting
-        )
+        caps = {Cap.NETWORK: network, Cap.EXEC: default_exec_cap() if exec is None else exec}
+        self._queues = {
+            group: FairQueue(cap, tell=self._note_waiting) for group, cap in caps.items()
+        }
 
     async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome:
-        places = self._exec if isinstance(check, ExecCheck) else self._network
+        places = self._queues[kind_of(check).cap]
         waited = await places.take(target.service, target.waiting)
         try:
             outcome = await self._run(check, target, timeout=timeout)
@@ -60,18 +61,22 @@ class ConcurrencyCaps:
 
     def statistics(self) -> CapsStatistics:
         """What is in flight and waiting now, and how long was waited so far."""
-        return CapsStatistics(network=self._network.statistics(), exec=self._exec.statistics())
+        return CapsStatistics(
+            network=self._queues[Cap.NETWORK].statistics(),
+            exec=self._queues[Cap.EXEC].statistics(),
+        )
 
     def places(self) -> tuple[CheckPlaces, ...]:
         """The same for every kind, for the node's status."""
-        kinds = (("network", self._network), ("exec", self._exec))
-        return tuple(_told(kind, places.statistics()) for kind, places in kinds)
+        return tuple(_told(cap.value, queue.statistics()) for cap, queue in self._queues.items())
 
     def __repr__(self) -> str:
-        return f"<ConcurrencyCaps network={self._network!r} exec={self._exec!r}>"
+        queues = " ".join(f"{cap.value}={queue!r}" for cap, queue in self._queues.items())
+        return f"<ConcurrencyCaps {queues}>"
 
     def _note_waiting(self) -> None:
-        for kind, places in (("exec", self._exec), ("network", self._network)):
+        for cap, places in self._queues.items():
+            kind = cap.value
             if places.is_crowded:
                 said = f"{kind} checks wait over {LATE:.0f}s for one of {places.cap} places"
                 said = f"{said}; --{kind}-checks raises the cap"

@@ -12,24 +12,47 @@ from warren.model.probe import ProbeKind
 from warren.model.task import EventKind, Phase, Reason, TaskEvent, TaskStatus
 from warren.rules.health import Health
 
-_SPEAK_FOR_THEMSELVES = (EventKind.UNREADY, EventKind.PROBE_FAILED)
+_SPEAK_FOR_THEMSELVES = (  # their messages begin with what happened
+    EventKind.PENDING,
+    EventKind.STARTED,
+    EventKind.ADOPTED,
+    EventKind.READY,
+    EventKind.UNREADY,
+    EventKind.PROBE_FAILED,
+    EventKind.PROBES_CHANGED,
+)
+_BACKOFF = "backoff"
 _CALLED = {Phase.PENDING: "pending", Phase.ASSIGNED: "pending", Phase.STARTING: "starting"}
 
 
 def state_of(status: TaskStatus, now: float, *, is_stopping: bool = False) -> str:
-    """The state of a task. `now` is wall time; `is_stopping` says that all are being stopped."""
-    if status.phase.is_end or status.phase is Phase.STOPPING:
+    """The state of a task, and since when or until when it is so. `now` is wall time;
+    `is_stopping` says that all are being stopped."""
+    word = state_word(status, now, is_stopping=is_stopping)
+    if word == _BACKOFF and status.restart_at is not None:
+        return f"{word} {_until(status.restart_at, now)}"
+    if status.instance is None or _is_told_by_phase(status):
+        return word
+    return f"{word} {span(now - status.instance.started_at)}"
+
+
+def state_word(status: TaskStatus, now: float, *, is_stopping: bool = False) -> str:
+    """The state of a task in one word."""
+    if _is_told_by_phase(status):
         return status.phase.name.lower()
     if status.instance is not None:
-        called = _CALLED.get(status.phase, "running")
-        return f"{called} {span(now - status.instance.started_at)}"
+        return _CALLED.get(status.phase, "running")
     if is_stopping:
         return "stopped"
     if status.restart_at is not None and status.restart_at > now:
-        return f"backoff {_until(status.restart_at, now)}"
+        return _BACKOFF
     if status.pending_reason is not None:
         return "pending"
     return _CALLED.get(status.phase, "starting")
+
+
+def _is_told_by_phase(status: TaskStatus) -> bool:
+    return status.phase.is_end or status.phase in (Phase.STOPPING, Phase.UNKNOWN)
 
 
 _LONG_WAIT = 1.0  # seconds for a place to ask from, that are worth a word (S10)
@@ -76,9 +99,10 @@ def sentence(status: TaskStatus, event: TaskEvent) -> str:
     if event.kind is EventKind.FINISHED:
         return message if status.phase.is_end else f"stopped: {message}"
     if event.kind is EventKind.RESTARTING:  # the next step comes first, as the end may be cut
-        reason, _, next_step = message.rpartition("; ")
-        return f"{next_step}: {reason}" if reason else message
-    if event.kind in _SPEAK_FOR_THEMSELVES or message.startswith(event.kind.value):
+        when = "" if event.restart_in is None else f" in {event.restart_in:.1f}s"
+        ended = status.last_end and one_line(status.last_end.message)
+        return f"restarting{when}: {ended}" if ended else f"restarting{when}"
+    if event.kind in _SPEAK_FOR_THEMSELVES:
         return message
     return f"{event.kind.value}: {message}"
 

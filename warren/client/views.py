@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from warren.client.phrases import state_of
+from warren.client.phrases import state_word
 from warren.model.cluster import Desired
 from warren.model.view import ServiceView, TaskView
 from warren.rules.health import Health, has_failed_for_good, summarize
@@ -24,6 +24,6 @@ def has_failed(view: ServiceView, task: TaskView) -> bool:
 
 
 def state(view: TaskView, now: float) -> str:
-    """One word: pending, starting, running, backoff, stopping, complete, failed, crashed or
-    stopped."""
-    return state_of(view.status, now).split()[0]
+    """One word: pending, starting, running, backoff, stopping, complete, failed, crashed,
+    stopped or, of a node of a later version, unknown."""
+    return state_word(view.status, now)

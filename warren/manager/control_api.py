@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import trio
 
-from warren.manager.read_api import ReadApi
+from warren.manager.read_api import Inside, ReadApi
 from warren.model.cluster import (
     AddEvent,
     Change,
@@ -20,6 +20,7 @@ from warren.model.cluster import (
 )
 from warren.model.errors import ConflictError, InvalidError, NotFoundError
 from warren.model.plural import counted
+from warren.model.principal import Principal
 from warren.model.service import ServiceSpec, has_same_tasks
 from warren.model.task import Phase
 from warren.model.view import Action, Applied, NodeState, ServiceView
@@ -27,7 +28,11 @@ from warren.rules.admission import admit
 
 
 class ControlApi(ReadApi):
-    """Implements `Cluster`."""
+    """Implements `Cluster` for one principal, which is in the event of every edit."""
+
+    def __init__(self, inside: Inside, principal: Principal) -> None:
+        super().__init__(inside)
+        self._principal = principal
 
     async def create(self, spec: ServiceSpec) -> ServiceView:
         await trio.lowlevel.checkpoint()
@@ -85,13 +90,8 @@ class ControlApi(ReadApi):
             left = self._commit_log.cluster.count_on(name)
             tasks = f"its {left} task{'' if left == 1 else 's'} would be lost"
             raise ConflictError(f"node {name} is {state.value}, {tasks}; want it down, or --force")
-        entry = Entry(
-            at=self._commit_log.now(),
-            kind="removed",
-            subject=name,
-            message=f"node {name} is removed",
-        )
-        self._commit_log.commit([DropNode(name), AddEvent(entry)])
+        event = self._event(name, "removed", f"node {name} is removed", service="")
+        self._commit_log.commit([DropNode(name), event])
         self._dispatcher.dismiss(name)
 
     async def apply(
@@ -190,9 +190,18 @@ class ControlApi(ReadApi):
         if self._commit_log.cluster.services[name].is_removing:
             raise ConflictError(f"service {name} is being removed; want to wait until it is gone")
 
-    def _event(self, service: str, kind: str, message: str) -> AddEvent:
-        at = self._commit_log.now()
-        entry = Entry(at=at, kind=kind, subject=service, message=message, service=service)
+    def _event(
+        self, subject: str, kind: str, message: str, *, service: str | None = None
+    ) -> AddEvent:
+        """By the principal; about a service of the subject's name, if nothing else is said."""
+        entry = Entry(
+            at=self._commit_log.now(),
+            kind=kind,
+            subject=subject,
+            message=message,
+            service=subject if service is None else service,
+            by=str(self._principal),
+        )
         return AddEvent(entry)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import trio
 
@@ -15,13 +17,25 @@ from warren.manager.loop_monitor import serve_loop_monitor
 from warren.manager.read_api import ReadApi
 from warren.manager.reconciler import Reconciler
 from warren.manager.session import Session
-from warren.model.errors import ConflictError
+from warren.manager.watchers import Watchers
+from warren.model.errors import ConflictError, DeniedError
+from warren.model.principal import Principal, PrincipalKind
 from warren.model.report import NodeHello
 from warren.model.rpc import Agent
 from warren.resilience.boundary import Boundary
 from warren.resilience.conditions import Conditions
+from warren.rules.access import Capability, refusal
 
 LEASE = 15.0  # seconds
+
+
+class CallerConnection(NodeConnection, Protocol):
+    """A connection that was accepted, as the gate sees it."""
+
+    @property
+    def principal(self) -> Principal:
+        """Who is at its far side."""
+        ...
 
 
 class Manager:
@@ -38,39 +52,48 @@ class Manager:
         self.dispatcher.on_node = self.reconciler.note_node
         self.following = ClockFollower(clock, self.commit_log, self.dispatcher)
         self.commit_log.follow_clock = self.following.look
+        self.watchers = Watchers(self.commit_log)
         self.started_at = now()
-        self.operator = ControlApi(self)
+        self.operator = ControlApi(self, Principal(PrincipalKind.EMBEDDED, uid=os.geteuid()))
 
     def __repr__(self) -> str:
         return f"<Manager of {self.commit_log.cluster!r}, {self.dispatcher!r}>"
 
-    def gate(self, connection: NodeConnection) -> ManagerGate:
+    def gate(self, connection: CallerConnection) -> ManagerGate:
         """The gate for a new connection."""
         return ManagerGate(self, connection)
 
 
 class ManagerGate:
-    """Implements `Gate` for one connection."""
+    """Implements `Gate` for one connection. Raises DeniedError for what its principal lacks."""
 
-    def __init__(self, manager: Manager, connection: NodeConnection) -> None:
+    def __init__(self, manager: Manager, connection: CallerConnection) -> None:
         self._manager = manager
         self._connection = connection
         self._node: str | None = None
 
     async def login(self) -> ControlApi:
         await trio.lowlevel.checkpoint()
-        return ControlApi(self._manager)
+        self._refuse_denied(Capability.LOGIN)
+        return ControlApi(self._manager, self._connection.principal)
 
     async def view(self) -> ReadApi:
         await trio.lowlevel.checkpoint()
+        self._refuse_denied(Capability.VIEW)
         return ReadApi(self._manager)
 
     async def enroll(self, hello: NodeHello, agent: Agent) -> Session:
+        self._refuse_denied(Capability.ENROLL)
         if self._node not in (None, hello.name):
             said = f"this connection is node {self._node}'s; want one for each node"
             raise ConflictError(f"name: {hello.name!r}: {said}")
         self._node = hello.name
         return await self._manager.dispatcher.enroll(hello, agent, self._connection)
+
+    def _refuse_denied(self, capability: Capability) -> None:
+        why = refusal(self._connection.principal, capability)
+        if why is not None:
+            raise DeniedError(why)
 
 
 @asynccontextmanager

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 import msgspec
 import trio
 
 from warren import __version__
 from warren.manager import kept_output
-from warren.manager.commit_log import CommitLog
-from warren.manager.dispatcher import Dispatcher
-from warren.manager.foreign_nodes import WHAT_TO_DO
+from warren.manager.inside import Inside, troubled_nodes, troubles
 from warren.manager.quarantine import MEND
-from warren.manager.reconciler import Reconciler
 from warren.manager.shared_queries import LOOK_WITHIN
 from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
@@ -30,34 +26,26 @@ from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.rpc import EVENTS_AT_ONCE
 from warren.model.service import ServiceSpec
-from warren.model.task import MOST_COUNTED, TaskStatus
+from warren.model.task import MOST_COUNTED, Phase, TaskStatus
 from warren.model.view import (
     KeptLogs,
     LogChunk,
     LogPiece,
     LogWanted,
     ManagerStatus,
-    NodeState,
     NodeView,
     ServiceView,
+    SlotName,
     TaskDetail,
     TaskView,
+    WatchAnswer,
+    WatchWanted,
 )
-from warren.resilience.conditions import Conditions
 from warren.rules.masking import masked
+from warren.state.change_index import Changed
 from warren.state.slot_index import is_as_wanted, restarts_in
 
 SHOWN_AT_ONCE = 1000  # tasks and services
-
-
-class Inside(Protocol):
-    """The manager's parts, as its capabilities see them."""
-
-    commit_log: CommitLog
-    dispatcher: Dispatcher
-    reconciler: Reconciler
-    conditions: Conditions
-    started_at: float
 
 
 class _Told:
@@ -166,6 +154,19 @@ class ReadApi:
         await trio.lowlevel.checkpoint()
         return self._commit_log.store.last_seq
 
+    async def watch(
+        self, wanted: WatchWanted, *, cursor: str = "", wait: bool = False
+    ) -> WatchAnswer:
+        await trio.lowlevel.checkpoint()
+        watchers = self._inside.watchers
+        while True:
+            now, changed = watchers.cursor(), watchers.since(cursor, wanted)
+            if changed is None:
+                return await self._watched(self._everything(wanted), now, is_whole=True)
+            if changed.any or not wait:
+                return await self._watched(changed, now)
+            await watchers.wait(wanted)
+
     async def log(
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
     ) -> LogChunk:
@@ -202,28 +203,67 @@ class ReadApi:
             tasks=sum(cluster.count_on(node) for node in cluster.nodes),
             nodes_ready=len(self._dispatcher.connected()),
             nodes=len(cluster.nodes),
-            trouble=tuple(self._trouble()),
+            trouble=tuple(troubles(self._inside)),
+            troubled_nodes=tuple(troubled_nodes(self._inside)),
         )
-
-    def _trouble(self) -> Iterable[str]:
-        trouble = (self._commit_log.store.trouble, self._inside.reconciler.trouble)
-        yield from dict.fromkeys(said for said in trouble if said)
-        for one in self._inside.conditions.current():
-            yield f"manager: {one.kind}: {one.message}"
-        yield from self._commit_log.quarantine.troubles()
-        foreign_nodes = self._dispatcher.foreign_nodes()
-        for name in foreign_nodes:
-            yield f"node {name} refuses this manager: it belongs to another; {WHAT_TO_DO}"
-        for node in self._commit_log.cluster.nodes.values():
-            state = self._dispatcher.state(node)
-            if state is not NodeState.READY and node.name not in foreign_nodes:
-                yield f"node {node.name} is {state.value}"
-            for one in self._conditions(node.name):
-                yield f"node {node.name}: {one.kind}: {one.message}"
 
     def _conditions(self, node: str) -> tuple[NodeCondition, ...]:
         session = self._dispatcher.session(node)
         return () if session is None else session.conditions
+
+    def _everything(self, wanted: WatchWanted) -> Changed:
+        cluster = self._commit_log.cluster
+        names = [wanted.service] if wanted.service else sorted(cluster.services)
+        return Changed(
+            [name for name in names if name in cluster.services] if wanted.services else [],
+            [
+                SlotName(service=row.id.service, slot=row.id.slot)
+                for name in names
+                for row in cluster.current(name)
+            ]
+            if wanted.tasks
+            else [],
+            sorted(cluster.nodes) if wanted.nodes else [],
+        )
+
+    async def _watched(
+        self, changed: Changed, cursor: str, *, is_whole: bool = False
+    ) -> WatchAnswer:
+        """These things as they are now, which may be later than at the cursor: they are told again
+        then. By what was reported: no node is asked."""
+        cluster, told, pace = self._commit_log.cluster, _Told(), _Pace()
+        services, tasks, nodes = list[ServiceView](), list[TaskView](), list[NodeView]()
+        gone_services, gone_slots, gone_nodes = list[str](), list[SlotName](), list[str]()
+        for name in changed.services:
+            await pace.step()
+            row = cluster.services.get(name)
+            if row is None:
+                gone_services.append(name)
+            else:
+                services.append(self._service_alone(row))
+        for slot in changed.slots:
+            await pace.step()
+            chain = cluster.slot(slot.service, slot.slot)
+            if slot.slot in cluster.slots(slot.service).shown:
+                tasks.append(self._task(chain[-1], told))
+            else:
+                gone_slots.append(slot)
+        for name in changed.nodes:
+            node = cluster.nodes.get(name)
+            if node is None:
+                gone_nodes.append(name)
+            else:
+                nodes.append(self._node(node))
+        return WatchAnswer(
+            cursor=cursor,
+            is_whole=is_whole,
+            services=tuple(services),
+            tasks=tuple(tasks),
+            nodes=tuple(nodes),
+            gone_services=tuple(gone_services),
+            gone_slots=tuple(gone_slots),
+            gone_nodes=tuple(gone_nodes),
+        )
 
     # From rows to views
 
@@ -260,13 +300,16 @@ class ReadApi:
     async def _service(self, row: ServiceRow, told: _Told, pace: _Pace) -> ServiceView:
         await pace.step()
         tasks = self._commit_log.cluster.current(row.name)
+        shown = tuple(await self._tasks(tasks, told, pace))
+        return msgspec.structs.replace(self._service_alone(row), tasks=shown)
+
+    def _service_alone(self, row: ServiceRow) -> ServiceView:
         return ServiceView(
             spec=self._shown(row.spec),
             version=row.version,
             created_at=row.created_at,
             updated_at=row.updated_at,
             is_removing=row.is_removing,
-            tasks=tuple(await self._tasks(tasks, told, pace)),
         )
 
     def _task(self, row: TaskRow, told: _Told) -> TaskView:
@@ -325,6 +368,8 @@ class ReadApi:
 
 
 def _newer(row: TaskRow, fresh: TaskStatus | None) -> TaskStatus:
-    """The node's answer, unless its report is newer by now."""
-    is_behind = fresh is None or row.has_ended or fresh.phase < row.phase
-    return row.status if is_behind or fresh is None else fresh
+    """The node's answer, unless its report is newer by now. An unknown phase is
+    shown as one, and the row keeps the last that was understood."""
+    if fresh is None or row.has_ended or Phase.UNKNOWN < fresh.phase < row.phase:
+        return row.status
+    return fresh

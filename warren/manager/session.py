@@ -20,9 +20,10 @@ from warren.model.cluster import Change, Desired, DropService, TaskRow
 from warren.model.condition import NodeCondition, bounded
 from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
 from warren.model.identity import TaskId
+from warren.model.plural import counted
 from warren.model.report import Assignment, Assignments, Report
 from warren.model.rpc import Agent
-from warren.model.task import TaskStatus
+from warren.model.task import Reason, TaskStatus
 from warren.rules.reported_times import mend_report
 from warren.state.cluster_state import Touched
 
@@ -54,6 +55,8 @@ class Session:
         self.places: tuple[CheckPlaces, ...] = ()
         self._told: tuple[NodeCondition, ...] = ()
         self._skew: NodeCondition | None = None
+        self._unread: NodeCondition | None = None
+        self._dropped = 0
         self._epoch = epoch
         self._commit_log = commit_log
         self._is_synced = trio.Event()
@@ -84,6 +87,7 @@ class Session:
         if report.events or report.is_whole or off:
             self._note_clock(off)
         await self._commit_log.report(self.name, self._epoch, report)
+        self._note_dropped(report)
         if report.is_whole:
             self._is_synced.set()
 
@@ -107,7 +111,19 @@ class Session:
     @property
     def conditions(self) -> tuple[NodeCondition, ...]:
         """What is not well with the node: as it reports, and as the manager observes."""
-        return self._told if self._skew is None else (*self._told, self._skew)
+        return (*self._told, *(one for one in (self._skew, self._unread) if one is not None))
+
+    def _note_dropped(self, report: Report) -> None:
+        """What could not be read is not told again, so it is said for as long as the session is."""
+        if not report.dropped:
+            return
+        since = self._commit_log.now() if self._unread is None else self._unread.since
+        self._dropped += report.dropped
+        said = f"{counted(self._dropped, 'item')} of its reports could not be read and were left"
+        said = f"{said} out, the last: {report.last_dropped}"
+        if self._unread is None:
+            _log.warning("node %s: %s; want node and manager of one version", self.name, said)
+        (self._unread,) = bounded([NodeCondition("reports unread", said, since)], now=since)
 
     def _note_clock(self, off: float) -> None:
         if not off:
@@ -245,12 +261,15 @@ class Session:
 
 
 def _assignment(row: TaskRow) -> Assignment:
+    last_end = row.status.last_end
+    if last_end is not None and last_end.reason is Reason.UNKNOWN:  # see `Reason`
+        last_end = None
     return Assignment(
         task=row.id,
         spec=row.spec,
         desired=row.desired,
         stop_reason=row.stop_reason,
-        last_end=row.status.last_end,
+        last_end=last_end,
         failed_before=row.failed_before,
         revision=row.revision,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from warren.manifest.yaml_text import Document, write
+from warren.model.check_kinds import CHECK_KINDS
 from warren.model.decode import DecodeError, decode, plain
 from warren.model.errors import SpecError
 from warren.model.identity import NAME_WANTED, is_name
@@ -21,6 +22,7 @@ Admit = Callable[[ServiceSpec], ServiceSpec]
 
 LONGEST_FILE = 4 << 20  # bytes
 TOO_LONG = "want a file of at most 4 MiB"
+HIDEABLE = {"env", *(name for kind in CHECK_KINDS for name in kind.secrets)}
 FIELDS = [*ServiceSpec.__struct_fields__[1:], "env_file"]  # the name is the key
 
 
@@ -107,7 +109,7 @@ def _service(document: Document, name: str, body: object, base: Path | None) -> 
         return decode({"name": name, **fields}, ServiceSpec)
     except DecodeError as error:
         wanted = error.wanted
-        if error.value is None and {"env", "headers"} & {*error.path[:-1]}:
+        if error.value is None and HIDEABLE & {*error.path[:-1]}:
             wanted = "want a value (null stands for one hidden from the reader)"
         raise document.refuse((*place, *error.path), wanted, error.value) from None
 

@@ -61,7 +61,11 @@ class Scheme(enum.Enum):
     HTTPS = "https"
 
 
-class HttpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What every kind of check is: a question. Its kinds are rows in `check_kinds.py`."""
+
+
+class HttpCheck(Check, frozen=True):
     """GET `path` and judge the status (S11). `port` is a number, a name, or None: the only port.
 
     `host` is a name or an address to ask in place of the instance's own (S14). `headers` are sent
@@ -113,7 +117,7 @@ class HttpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
                 yield name, one
 
 
-class TcpCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class TcpCheck(Check, frozen=True):
     """Connect and close; nothing is sent (S12). `port` and `host` as in HttpCheck."""
 
     port: int | str | None = None
@@ -130,7 +134,7 @@ class Argv(tuple[str, ...]):
     __slots__ = ()
 
 
-class ExecCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExecCheck(Check, frozen=True):
     """Run `command` in the task's own context; exit 0 passes (S13)."""
 
     command: Argv
@@ -140,13 +144,13 @@ class ExecCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             check_text("command", word)
 
 
-Check = HttpCheck | TcpCheck | ExecCheck
-
-
 class Result(enum.Enum):
+    """UNKNOWN is one that only a later version knows: it is shown, and counts for nothing."""
+
     PASS = "pass"
     FAIL = "fail"
     ERROR = "error"
+    UNKNOWN = "unknown"
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -107,7 +107,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it is kept. `seq` grows and is never used twice; 0 before it is written.
 
     `subject` is a service, a task or a node, as people write it; `service` is the service it is
-    about, if any. `reason` is a short word for programs, `message` a line for people.
+    about, if any. `reason` is a short word for programs, `message` a line for people. `by` is the
+    principal whose edit it was, in text, so that one of a later kind can be read; empty: no edit.
     """
 
     at: float
@@ -117,6 +118,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     service: str = ""
     seq: int = 0
+    by: str = ""
 
 
 class PutService(msgspec.Struct, frozen=True):

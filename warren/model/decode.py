@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin
 import msgspec
 
 from warren.model.check import Argv, StatusRange
+from warren.model.check_kinds import CHECK_KINDS
 from warren.model.duration import Duration, parse_duration
 from warren.model.errors import FieldError, SpecError, shown
 from warren.model.identity import NAME_WANTED
@@ -39,9 +40,7 @@ _EXAMPLES: dict[str | int, str] = {  # of what is a mapping, by the name of its 
     "ports": "{http: 8080}",
     "restart": "{condition: always}",
     "stop": "{grace: 10s}",
-    "http": "{path: /healthz, port: 8080}",
-    "tcp": "{port: 5432}",
-    "exec": "{command: pg_isready -U postgres}",
+    **{kind.name: kind.example for kind in CHECK_KINDS},
     "headers": "{Host: example.org}",
     **dict.fromkeys(("health", "startup", "liveness", "readiness"), _PROBE),
 }

@@ -65,7 +65,7 @@ class LinkLostError(WarrenError):
 
 
 class DeniedError(LinkLostError):
-    """The far side may be there, and this user may not ask it."""
+    """The far side may be there, and we may not ask it: not at all, or not for that capability."""
 
 
 class FieldError(ValueError):

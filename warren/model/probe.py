@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from warren.model.check import Check, ExecCheck, HttpCheck, TcpCheck
+from warren.model.check_kinds import NAMES
 from warren.model.duration import Duration
 from warren.model.errors import FieldError
 
@@ -16,14 +17,18 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class ProbeKind(enum.Enum):
+    """Which question it is. UNKNOWN is one of a node of a later version: it is shown, and no
+    decision is made by it."""
+
     STARTUP = "startup"
     LIVENESS = "liveness"
     READINESS = "readiness"
+    UNKNOWN = "unknown"
 
 
 class Verdict(enum.Enum):
     """A probe's conclusion. UNKNOWN is startup's before its verdict (S4), and
-    that of every probe while nothing runs."""
+    that of every probe while nothing runs; and one that only a later version knows."""
 
     UNKNOWN = "unknown"
     HEALTHY = "healthy"
@@ -33,7 +38,7 @@ class Verdict(enum.Enum):
 class Probe(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """One probe: exactly one of http, tcp and exec, and its numbers. Durations are seconds."""
+    """One probe: a check of exactly one kind, and its numbers. Durations are seconds."""
 
     http: HttpCheck | None = None
     tcp: TcpCheck | None = None
@@ -47,10 +52,11 @@ class Probe(
     fast_interval: Duration | None = None
 
     def __post_init__(self) -> None:
-        checks = [name for name in ("http", "tcp", "exec") if getattr(self, name) is not None]
+        checks = [name for name in NAMES if getattr(self, name) is not None]
         if len(checks) != 1:
             got = " and ".join(checks) or "none"
-            raise FieldError("check", got, "want exactly one of http, tcp and exec")
+            wanted = f"want exactly one of {', '.join(NAMES[:-1])} and {NAMES[-1]}"
+            raise FieldError("check", got, wanted)
         for name in ("interval", "fast_interval"):
             value: Duration | None = getattr(self, name)
             if value is not None and value < SHORTEST_INTERVAL:
@@ -64,9 +70,11 @@ class Probe(
     @property
     def check(self) -> Check:
         """The question this probe asks."""
-        check = self.http or self.tcp or self.exec
-        assert check is not None
-        return check
+        for name in NAMES:
+            check: Check | None = getattr(self, name)
+            if check is not None:
+                return check
+        raise AssertionError("a probe has a check")
 
     @property
     def pace(self) -> float:

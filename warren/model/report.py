@@ -72,9 +72,13 @@ class Told(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The latest status of tasks, and what happened to them since the last report, oldest first.
 
-    `is_whole`: with this one all tasks of the node have been reported in this session.
+    `is_whole`: with this one all tasks of the node have been reported in this session. `dropped` is
+    how many statuses and events could not be read where it came in, and `last_dropped` says of the
+    last which and why: they are left out, and the rest counts.
     """
 
     statuses: tuple[TaskStatus, ...] = ()
     events: tuple[Told, ...] = ()
     is_whole: bool = False
+    dropped: int = 0
+    last_dropped: str = ""

@@ -34,6 +34,8 @@ from warren.model.view import (
     ServiceView,
     TaskDetail,
     TaskView,
+    WatchAnswer,
+    WatchWanted,
 )
 
 EVENTS_AT_ONCE = 1000  # the most that one call of `events` returns
@@ -146,6 +148,15 @@ class ClusterView(Protocol):
 
     async def last_event(self) -> int:
         """The greatest `seq` given so far; 0 where there is none."""
+        ...
+
+    async def watch(
+        self, wanted: WatchWanted, *, cursor: str = "", wait: bool = False
+    ) -> WatchAnswer:
+        """What has changed since this cursor was handed out: each thing once, as it is now (level,
+        not a queue). With no cursor, one of another manager, or one too old: everything. With
+        `wait`, waits until something wanted has changed; a change of nodes' conditions alone wakes
+        no watcher. A cursor holds over a restart of the manager."""
         ...
 
     async def log(

@@ -17,8 +17,14 @@ MOST_COUNTED = 10**9  # restarts or failures: sums stop there
 
 
 class Phase(enum.IntEnum):
-    """A task's phase; it only grows. The four last are ends."""
+    """A task's phase; it only grows. The four last are ends.
 
+    UNKNOWN is what a node of a later version tells that this one has no name for. It is below all:
+    a report of it leaves the phase of the row as it was, so that it ends no task, and nothing is
+    replaced or placed twice by it. Who looks at the task is shown that it is unknown.
+    """
+
+    UNKNOWN = -1
     PENDING = 0
     ASSIGNED = 1
     STARTING = 2
@@ -35,7 +41,8 @@ class Phase(enum.IntEnum):
 
 
 class Reason(enum.Enum):
-    """Why an instance or a task ended (S18)."""
+    """Why an instance or a task ended (S18). UNKNOWN is a reason that only a later version knows:
+    no node is told of it, as an earlier one would take no assignment with it."""
 
     EXITED = "exited"
     SIGNALED = "signaled"
@@ -46,6 +53,7 @@ class Reason(enum.Enum):
     LOST = "lost"
     REBOOTED = "rebooted"
     BUG = "bug"
+    UNKNOWN = "unknown"
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +70,10 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the restart rule counts this end as a failure (S16)."""
+        """Whether the restart rule counts this end as a failure (S16). Of a reason that is not
+        known here, by what is known beside it."""
+        if self.reason is Reason.UNKNOWN:
+            return self.signal is not None or self.exit_code not in (None, 0)
         if self.reason in (Reason.STOP_ASKED, Reason.REBOOTED):
             return False
         return not (self.reason is Reason.EXITED and self.exit_code == 0)
@@ -119,7 +130,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventKind(enum.Enum):
-    """What happened to a task, for people and logs."""
+    """What happened to a task, for people and logs. UNKNOWN is what only a later version knows: it
+    is kept with its message, and changes nothing."""
 
     PENDING = "pending"
     STARTED = "started"
@@ -133,17 +145,20 @@ class EventKind(enum.Enum):
     RESTARTING = "restarting"
     FINISHED = "finished"
     PROBES_CHANGED = "probes changed"
+    UNKNOWN = "unknown"
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One transition of a task. `at` is wall time; `message` is one line for people, `reason` a
-    short word for programs: why something ended or is about to, or is not ready; else empty."""
+    short word for programs: why something ended or is about to, or is not ready; else empty.
+    `restart_in` is in how many seconds it starts again, of RESTARTING alone."""
 
     at: float
     task: TaskId
     kind: EventKind
     message: str
     reason: str = ""
+    restart_in: float | None = None
 
 
 class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -165,8 +165,38 @@ class KeptLogs(msgspec.Struct, frozen=True, kw_only=True):
     silent: tuple[str, ...] = ()
 
 
+class WatchWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a watcher wants to see: services, the tasks of their slots, nodes; of one service, or
+    of all where `service` is empty."""
+
+    service: str = ""
+    services: bool = True
+    tasks: bool = True
+    nodes: bool = False
+
+
+class WatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What has changed since `cursor` was handed out, each thing once and as it is now.
+
+    `is_whole`: this is everything there is; what is not in it is no more. `services` are without
+    their tasks; a task takes the place of the one that had its slot. `gone_*` are no more. Tasks
+    are as their nodes last reported them: no node is asked. `cursor` is what to ask with for what
+    follows; opaque.
+    """
+
+    cursor: str
+    is_whole: bool = False
+    services: tuple[ServiceView, ...] = ()
+    tasks: tuple[TaskView, ...] = ()
+    nodes: tuple[NodeView, ...] = ()
+    gone_services: tuple[str, ...] = ()
+    gone_slots: tuple[SlotName, ...] = ()
+    gone_nodes: tuple[str, ...] = ()
+
+
 class ManagerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether Warren itself is well. `trouble` has a line for people for each thing that is not."""
+    """Whether Warren itself is well. `trouble` has a line for people for each thing that is not;
+    `troubled_nodes` are those that are not ready, of which it has one."""
 
     warren: str
     pid: int
@@ -177,3 +207,4 @@ class ManagerStatus(msgspec.Struct, frozen=True, kw_only=True):
     nodes_ready: int = 0
     nodes: int = 0
     trouble: tuple[str, ...] = ()
+    troubled_nodes: tuple[str, ...] = ()

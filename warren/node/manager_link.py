@@ -15,16 +15,25 @@ from typing import NoReturn
 import msgspec
 import trio
 
-from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
+from warren.model.errors import (
+    ConflictError,
+    InvalidError,
+    LinkLostError,
+    RefusedError,
+    WarrenError,
+)
+from warren.model.plural import counted
 from warren.model.report import NodeHello, Report
 from warren.model.rpc import Gate, NodeSession
 from warren.node.agent import NodeAgent
+from warren.node.outbox import halves
 from warren.resilience.backoff import Backoff
 from warren.resilience.boundary import Boundary
 
 RENEW_EVERY = 5.0  # seconds; a third of the manager's lease
 RENEW_PAUSE = 0.5  # at the least, however often the conditions change
 ANSWER_WITHIN = 10.0  # seconds: a peer that is silent for longer is gone
+UNTOLD = "reports refused"  # a condition, until the node enrols again
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0  # with jitter 4: well within the lease, though an attempt or two fail
 _log = logging.getLogger("warren.node")
@@ -55,6 +64,7 @@ class ManagerLink:
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, chance=chance)
         self._boundary = Boundary("the link to the manager", agent.conditions)
         self._has_met = False
+        self._given_up = 0
         self._leaving = trio.Event()
         self._has_left = trio.Event()
         self.is_up = False
@@ -84,6 +94,8 @@ class ManagerLink:
         with _patience("enrolling"):
             session = await gate.enroll(self._hello, self._agent)
         self._know(session.manager)
+        self._given_up = 0
+        self._agent.conditions.clear(UNTOLD)
         self._hello = msgspec.structs.replace(self._hello, epoch=session.epoch)
         await self._report_whole(session)
         self._note_up()
@@ -128,9 +140,28 @@ class ManagerLink:
 
     async def _tell(self, session: NodeSession, report: Report) -> None:
         await self._agent.settle()  # everything reported is on disk
-        with _patience("taking a report"):
-            await session.report_task_health(report)
+        await self._send(session, report)
         self._agent.outbox.acknowledge(report)
+
+    async def _send(self, session: NodeSession, report: Report) -> None:
+        """A manager of an earlier version may refuse what it cannot read. It would be no better
+        told again, and what comes after it would never be heard: it is told without that."""
+        try:
+            with _patience("taking a report"):
+                await session.report_task_health(report)
+        except InvalidError as error:
+            pieces = halves(report)
+            if not (pieces or report.events or report.statuses):
+                raise
+            for piece in pieces:
+                await self._send(session, piece)
+            if not pieces:
+                self._give_up(error)
+
+    def _give_up(self, error: InvalidError) -> None:
+        self._given_up += 1
+        said = f"{counted(self._given_up, 'item')} of reports that the manager cannot read"
+        self._agent.conditions.set(UNTOLD, f"{said} will not be told again, the last: {error}")
 
     async def _report(self, session: NodeSession) -> NoReturn:
         outbox = self._agent.outbox

@@ -23,6 +23,21 @@ AT_ONCE = 400  # statuses, and events, of one report
 _log = logging.getLogger("warren.node")
 
 
+def halves(report: Report) -> tuple[Report, ...]:
+    """The report in two, in the same order: events, then statuses, then that it was the whole. None
+    where there is but one thing in it."""
+    events, statuses = report.events, report.statuses
+    count = len(events) + len(statuses)
+    if count + report.is_whole < 2:
+        return ()
+    middle = (count + 1) // 2
+    rest = max(0, middle - len(events))
+    return (
+        Report(events=events[:middle], statuses=statuses[:rest]),
+        Report(events=events[middle:], statuses=statuses[rest:], is_whole=report.is_whole),
+    )
+
+
 class Outbox:
     """Latest statuses and events, waiting for the manager."""
 

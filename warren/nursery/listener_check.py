@@ -12,7 +12,8 @@ from collections.abc import Callable
 import trio
 
 from warren.checks.port_names import UnknownPortError, port_number
-from warren.model.check import Check, ExecCheck
+from warren.model.check import Check
+from warren.model.check_kinds import asked_port
 from warren.model.interfaces import Target
 
 LOOK_AGAIN = 10.0  # seconds, while another answers
@@ -60,14 +61,15 @@ def said_of(port: int) -> str:
 
 
 def own_port(check: Check, target: Target | None) -> int | None:
-    """The port of the instance's own that the check asks, None where it asks elsewhere or this
-    cannot be determined."""
-    if isinstance(check, ExecCheck) or check.host is not None:
+    """The port of the instance's own that the check asks, None where it asks elsewhere or
+    this cannot be determined."""
+    asked = asked_port(check)
+    if asked is None or asked.host is not None:
         return None
     if target is None or target.owns_listener is None:
         return None
     try:
-        port = port_number(check.port, target.ports)
+        port = port_number(asked.port, target.ports)
     except UnknownPortError:
         return None
     return port if port in target.ports.values() else None

@@ -88,7 +88,14 @@ class Recorder:
         """Change the record; on disk with the next write."""
         self.record = msgspec.structs.replace(self.record, **changes)
 
-    def announce(self, kind: EventKind, message: str, reason: Reason | None = None) -> None:
+    def announce(
+        self,
+        kind: EventKind,
+        message: str,
+        reason: Reason | None = None,
+        *,
+        restart_in: float | None = None,
+    ) -> None:
         """Publish a transition."""
         self.sequence += 1
         event = TaskEvent(
@@ -97,8 +104,13 @@ class Recorder:
             kind=kind,
             message=message,
             reason="" if reason is None else reason.value,
+            restart_in=restart_in,
         )
         self._around.publish(self._status(), event)
+
+    def announce_restart(self, message: str, end: End, delay: float) -> None:
+        """Tell that a new instance follows this end, in so many seconds."""
+        self.announce(EventKind.RESTARTING, message, end.reason, restart_in=delay or None)
 
     def note_end(self, end: End, **changes: object) -> None:
         """The instance is gone, and what follows from it: one write, so that a `kill -9` cannot

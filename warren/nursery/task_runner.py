@@ -365,8 +365,7 @@ class TaskRunner:
             restart_delay=decision.delay,
         )
         wait = f" in {decision.delay:.1f}s" if decision.delay else ""
-        message = f"{end.message}; restarting{wait}"
-        self._recorder.announce(EventKind.RESTARTING, message, end.reason)
+        self._recorder.announce_restart(f"{end.message}; restarting{wait}", end, decision.delay)
         self._take(Event.AGAIN)
 
     def _finish(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from warren.model.check import ExecCheck
+from warren.model.check_kinds import asked_port, kind_of
 from warren.model.decode import DecodeError, decode, dotted, plain
 from warren.model.errors import SpecError
 from warren.model.probe import Probe
@@ -53,10 +53,10 @@ def _admit_ports(spec: ServiceSpec, at: str) -> None:
 
 
 def _admit_probe(spec: ServiceSpec, probe: Probe, at: str) -> None:
-    check = probe.check
-    if isinstance(check, ExecCheck):
+    check = asked_port(probe.check)
+    if check is None:
         return
-    field = f"{at}.{'http' if probe.http is not None else 'tcp'}.port"
+    field = f"{at}.{kind_of(probe.check).name}.port"
     named = ", ".join(spec.ports) or "none"
     if check.port is None and len(spec.ports) != 1:
         wanted = f"want a port's number or name; ports of this service: {named}"

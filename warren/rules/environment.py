@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from warren.model.check import Argv
+from warren.model.check_kinds import kind_of
 from warren.model.identity import TaskId
 from warren.model.probe import Probe
 from warren.model.service import PROBES, ServiceSpec
@@ -87,5 +88,8 @@ def _commands(spec: ServiceSpec) -> Iterator[tuple[str, Argv]]:
         yield "command", spec.command
     for kind in PROBES:
         probe: Probe | None = getattr(spec, kind)
-        if probe is not None and probe.exec is not None:
-            yield f"{kind}.exec.command", probe.exec.command
+        if probe is None:
+            continue
+        row = kind_of(probe.check)
+        for field in row.commands:
+            yield f"{kind}.{row.name}.{field}", getattr(probe.check, field)

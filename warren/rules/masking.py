@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from warren.model.check import HIDDEN
+from warren.model.check_kinds import kind_of, secrets_of
 from warren.model.probe import Probe
 from warren.model.service import PROBES, ServiceSpec
 
@@ -29,10 +30,10 @@ def hidden_fields(spec: ServiceSpec) -> Iterator[tuple[str, ...]]:
         if value == HIDDEN:
             yield "env", name
     for kind, probe in _probes(spec):
-        if probe.http is not None:
-            for name, value in probe.http.header_lines():
-                if value == HIDDEN:
-                    yield kind, "http", "headers", name
+        for field, secrets in secrets_of(probe.check).items():
+            for name, value in secrets.items():
+                if value == HIDDEN or (not isinstance(value, str) and HIDDEN in value):
+                    yield kind, kind_of(probe.check).name, field, name
 
 
 def _probes(spec: ServiceSpec) -> Iterator[tuple[str, Probe]]:
@@ -43,7 +44,6 @@ def _probes(spec: ServiceSpec) -> Iterator[tuple[str, Probe]]:
 
 
 def _masked(probe: Probe) -> Probe:
-    if probe.http is None:
-        return probe
-    headers = dict.fromkeys(probe.http.headers, HIDDEN)
-    return _replace(probe, http=_replace(probe.http, headers=headers))
+    check = probe.check
+    hidden = {name: dict.fromkeys(value, HIDDEN) for name, value in secrets_of(check).items()}
+    return _replace(probe, **{kind_of(check).name: _replace(check, **hidden)}) if hidden else probe

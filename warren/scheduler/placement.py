@@ -1,14 +1,14 @@
 """Where a task goes: spread, and every "no" explained (S26).
 
-A task goes to the connected node with its fixed ports free that has the fewest tasks of the
-service, then the fewest tasks, then the first name.
+A row of filters, each with its explanation; of the nodes that none of them refuses, `rank` says
+which is the best. A new reason against a node is a function and its row in `FILTERS`.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -51,75 +51,92 @@ class Refusal(msgspec.Struct, frozen=True):
         return f"{named}; and {more} more" if more > 0 else named
 
 
+class PlacementRequest(NamedTuple):
+    """What is to be placed, and where it may go. `is_down` tells, of a node that is not connected,
+    whether its lease has run out."""
+
+    places: PlacementView
+    spec: ServiceSpec
+    connected: Collection[str]
+    is_down: Callable[[str], bool]
+
+
+Filter = Callable[[PlacementRequest, str], str | None]
+"""What speaks against a node, in words for people, or None. A node that is refused stays so while
+tasks are added to nodes and none is taken away."""
+
+Rank = tuple[int, int, str]
+
+
+def refuse_absent(request: PlacementRequest, node: str) -> str | None:
+    """It must be connected."""
+    if node in request.connected:
+        return None
+    if request.is_down(node):
+        return "down"
+    return "stopped" if request.places.nodes[node].has_stopped else "unreachable"
+
+
+def refuse_held_ports(request: PlacementRequest, node: str) -> str | None:
+    """Its fixed ports must be free there (S23)."""
+    for port, number in fixed_ports(request.spec).items():
+        holder = request.places.holder(node, number)
+        if holder is not None:
+            return f"port {port}: {number} is held by {holder}"
+    return None
+
+
+FILTERS: tuple[Filter, ...] = (refuse_absent, refuse_held_ports)
+
+
+def objection(request: PlacementRequest, node: str) -> str | None:
+    """What the first filter that refuses a node says."""
+    for refuse in FILTERS:
+        said = refuse(request, node)
+        if said is not None:
+            return said
+    return None
+
+
+def rank(request: PlacementRequest, node: str) -> Rank:
+    """The least is the best: the fewest tasks of the service, the fewest tasks, by name. It only
+    grows while tasks are added."""
+    count = request.places.count_on
+    return (count(node, request.spec.name), count(node), node)
+
+
 class SpreadRanking:
     """The nodes for tasks of one spec, the best first, while tasks are being added to nodes and
     none is taken away: a node that is refused stays so."""
 
-    def __init__(
-        self, places: PlacementView, spec: ServiceSpec, *, connected: Collection[str]
-    ) -> None:
-        self._places = places
-        self._spec = spec
-        self._heap = [self._rank(name) for name in connected if name in places.nodes]
+    def __init__(self, request: PlacementRequest) -> None:
+        self._request = request
+        self._heap = [
+            rank(request, name) for name in request.connected if name in request.places.nodes
+        ]
         heapq.heapify(self._heap)
 
     def best(self) -> str | None:
         """The node for the next task."""
         while self._heap:
             *_, name = self._heap[0]
-            rank = self._rank(name)
-            if _conflict(self._places, self._spec, name) is not None:
+            now = rank(self._request, name)
+            if objection(self._request, name) is not None:
                 heapq.heappop(self._heap)
-            elif rank != self._heap[0]:  # it has got tasks since
-                heapq.heapreplace(self._heap, rank)
+            elif now != self._heap[0]:  # it has got tasks since
+                heapq.heapreplace(self._heap, now)
             else:
                 return name
         return None
 
-    def _rank(self, name: str) -> tuple[int, int, str]:
-        count = self._places.count_on
-        return (count(name, self._spec.name), count(name), name)
+
+def place(request: PlacementRequest) -> str | Refusal:
+    """The node for one task."""
+    best = SpreadRanking(request).best()
+    return explain(request) if best is None else best
 
 
-def place(
-    places: PlacementView,
-    spec: ServiceSpec,
-    *,
-    connected: Collection[str],
-    is_down: Callable[[str], bool],
-) -> str | Refusal:
-    """The node for a task of this spec. `is_down` tells, of a node that is not connected,
-    whether its lease has run out."""
-    best = SpreadRanking(places, spec, connected=connected).best()
-    return explain(places, spec, connected=connected, is_down=is_down) if best is None else best
-
-
-def explain(
-    places: PlacementView,
-    spec: ServiceSpec,
-    *,
-    connected: Collection[str],
-    is_down: Callable[[str], bool],
-) -> Refusal:
+def explain(request: PlacementRequest) -> Refusal:
     """The reason against each node: the connected ones first, then by name."""
-
-    def reasons() -> Iterator[tuple[str, str]]:
-        for name in sorted(places.nodes, key=lambda name: (name not in connected, name)):
-            if name not in connected:
-                yield name, "down" if is_down(name) else _absence(places.nodes[name])
-            else:
-                yield name, _conflict(places, spec, name) or "free"
-
-    return Refusal(tuple(reasons()))
-
-
-def _absence(node: NodeRow) -> str:
-    return "stopped" if node.has_stopped else "unreachable"
-
-
-def _conflict(places: PlacementView, spec: ServiceSpec, node: str) -> str | None:
-    for port, number in fixed_ports(spec).items():
-        holder = places.holder(node, number)
-        if holder is not None:
-            return f"port {port}: {number} is held by {holder}"
-    return None
+    names = sorted(request.places.nodes, key=lambda name: (name not in request.connected, name))
+    return Refusal(tuple((name, objection(request, name) or "free") for name in names))

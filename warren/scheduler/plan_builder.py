@@ -23,7 +23,7 @@ from warren.model.cluster import (
 )
 from warren.model.identity import TaskId
 from warren.model.task import End, Phase, Reason, TaskStatus
-from warren.scheduler.placement import Refusal, SpreadRanking, explain
+from warren.scheduler.placement import PlacementRequest, Refusal, SpreadRanking, explain
 from warren.state.cluster_state import ClusterState
 from warren.state.node_usage import fixed_ports
 from warren.state.slot_index import restarts_in
@@ -226,7 +226,7 @@ class PlanBuilder:
         """A node for a task of this service's present spec."""
         spread = self._spreads.get(service.name)
         if spread is None:
-            spread = SpreadRanking(self, service.spec, connected=self._connected)
+            spread = SpreadRanking(self._request(service))
             self._spreads[service.name] = spread
         best = spread.best()
         return self._refusal(service) if best is None else best
@@ -254,10 +254,11 @@ class PlanBuilder:
 
     def _refusal(self, service: ServiceRow) -> Refusal:
         if service.name not in self._refusals:
-            self._refusals[service.name] = explain(
-                self, service.spec, connected=self._connected, is_down=self.is_down
-            )
+            self._refusals[service.name] = explain(self._request(service))
         return self._refusals[service.name]
+
+    def _request(self, service: ServiceRow) -> PlacementRequest:
+        return PlacementRequest(self, service.spec, self._connected, self.is_down)
 
     # Events
 

@@ -31,7 +31,7 @@ TASKS = (
     " not_before, failed_before, epoch, status, restarts_before, restarts_asked"
 )
 NODES = "name, id, epoch, joined_at, lost_at, warren, has_stopped"
-EVENTS = "at, kind, subject, service, reason, message"
+EVENTS = "at, kind, subject, service, reason, message, principal"
 _SERVICES = f"SELECT {SERVICES} FROM services ORDER BY name"  # noqa: S608
 _TASKS = f"SELECT {TASKS} FROM tasks ORDER BY service, slot, number"  # noqa: S608
 _NODES = f"SELECT {NODES} FROM nodes ORDER BY name"  # noqa: S608
@@ -238,12 +238,12 @@ def node_columns(row: NodeRow) -> Columns:
 def event_columns(entry: Entry) -> Columns:
     """In the order of EVENTS."""
     about = (entry.at, entry.kind, entry.subject, entry.service)
-    return (*about, entry.reason, entry.message)
+    return (*about, entry.reason, entry.message, entry.by)
 
 
 def entry_of(row: Columns) -> Entry:
     """An event from `seq` and the columns of EVENTS, as far as it can be read."""
-    seq, at, kind, subject, service, reason, message = map(readable, row)
+    seq, at, kind, subject, service, reason, message, by = map(readable, row)
     return Entry(
         seq=seq,
         at=at,
@@ -252,6 +252,7 @@ def entry_of(row: Columns) -> Entry:
         service=service,
         reason=reason,
         message=message[:LONGEST_MESSAGE],
+        by=by,
     )
 
 

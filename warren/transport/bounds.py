@@ -54,26 +54,33 @@ ITEMS = 10_000
 LISTS: Mapping[str, int] = {
     "applied": 100_000,
     "conditions": 1_000,
+    "gone_nodes": 100_000,
+    "gone_services": 100_000,
+    "gone_slots": 1_000_000,
     "handle": 1_000,
     "headers": 1_000,
     "kept": 100_000,
     "nodes": 100_000,
     "places": 16,
     "ports": 1_000,
-    "probes": 3,
+    "probes": 16,  # a later version may know more kinds than we do
     "purged": 100_000,
     "removed": 1_000_000,
     "services": 100_000,
     "specs": 100_000,
     "statuses": 100_000,
     "tasks": 1_000_000,
+    "troubled_nodes": 100_000,
 }
 
 TEXT = 256 << 10  # characters of a text, and bytes of data
 TEXTS: Mapping[str, int] = {
     "address": 1_000,
+    "by": 1_000,
     "cursor": 4_000,
     "detail": 16_000,
+    "gone_nodes": 1_000,
+    "gone_services": 1_000,
     "handle": 16_000,
     "id": 1_000,
     "message": 16_000,
@@ -84,6 +91,7 @@ TEXTS: Mapping[str, int] = {
     "services": 1_000,
     "signal": 1_000,
     "subject": 1_000,
+    "troubled_nodes": 1_000,
     "warning": 16_000,
     "warren": 1_000,
 }

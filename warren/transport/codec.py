@@ -25,15 +25,19 @@ from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
 import msgspec
 
 from warren.model.check import Argv, StatusRange
+from warren.model.check_places import CheckPlaces
+from warren.model.condition import NodeCondition
 from warren.model.decode import DecodeError, decode, to_json
 from warren.model.identity import TaskId
-from warren.model.report import Assignment, Assignments
+from warren.model.report import Assignment, Assignments, Report, Told
 from warren.model.service import ServiceSpec
+from warren.model.task import TaskStatus
 from warren.transport import bounds, field_codecs
 from warren.transport.field_codecs import At, Field, Item, Record, camel
 from warren.transport.methods import Interface, Method, interface, is_capability
 from warren.transport.peer_budget import Budget
 from warren.transport.schema import capnp, wire
+from warren.transport.sifted import Sifted
 
 Export = Callable[[type, object], Any]
 """Makes a capability of an object that implements a protocol."""
@@ -111,10 +115,10 @@ def record(kind: type, schema_id: int) -> Record:
     """How a model's struct is written to a struct of this id, and read from it."""
     module = _structs()[schema_id]
     hints = {f.name: f.type for f in msgspec.structs.fields(kind)}
-    if kind is Assignments:
-        del hints["tasks"]
+    for name in _READ_APART.get(kind, ()):
+        del hints[name]
     fields = {name: _field(hint, module.schema, name) for name, hint in hints.items()}
-    made = {TaskId: field_codecs.Named, Assignments: _Assignments}.get(kind, Record)
+    made = _RECORDS.get(kind, Record)
     return made(fields, _defaults(kind, module, fields))
 
 
@@ -187,6 +191,50 @@ class _Assignments(Record):
         return tasks
 
 
+class _Reports(Record):
+    """Of a report every status and every event stands by itself (S20): what of it cannot be read is
+    counted in `dropped`, which is said on this side alone."""
+
+    def __init__(self, fields: Mapping[str, Field], defaults: Mapping[str, object]) -> None:
+        super().__init__(fields, defaults)
+        self._lists = {
+            name: Sifted(record(kind, found.schema.node.id), kind, name)
+            for name, kind, found in (
+                ("statuses", TaskStatus, wire.TaskStatus),
+                ("events", Told, wire.Told),
+            )
+        }
+
+    def fill(self, builder: Any, value: Report) -> None:
+        super().fill(builder, value)
+        for name, items in self._lists.items():
+            items.write(builder, name, getattr(value, name))
+
+    def read(self, raw: Any, budget: Budget) -> object:
+        plain = cast("dict[str, object]", super().read(raw, budget))
+        count, last = 0, ""
+        for name, items in self._lists.items():
+            with At(name):
+                plain[name], dropped = items.sift(raw._get(name), budget)
+            count += dropped.count
+            last = dropped.last or last
+        if count:
+            plain["dropped"], plain["last_dropped"] = count, last
+        return plain
+
+
+_READ_APART: Mapping[type, tuple[str, ...]] = {
+    Assignments: ("tasks",),
+    Report: ("statuses", "events", "dropped", "last_dropped"),
+}
+_RECORDS: Mapping[type, type[Record]] = {
+    TaskId: field_codecs.Named,
+    Assignments: _Assignments,
+    Report: _Reports,
+}
+_SIFTED = (TaskStatus, NodeCondition, CheckPlaces)  # what a node tells when it is asked or renews
+
+
 def _method_codec(method: Method, schema: Any) -> MethodCodec:
     into, out = schema.param_type, schema.result_type
     parameters = {
@@ -247,7 +295,10 @@ def _item(hint: Any, proto: Any, schema: Callable[[], Any], name: str) -> Item:
     if word == "list":
         element = str if hint is Argv else get_args(hint)[0]
         inner = proto.list.elementType
-        item = _item(_bare(element), inner, lambda: schema().elementType, name)
+        element = _bare(element)
+        item = _item(element, inner, lambda: schema().elementType, name)
+        if element in _SIFTED:
+            return Sifted(item, element, name)
         return field_codecs.Sequenced(item, name)
     _expect(
         hint in (int, float, bool, str, bytes, type(None)) or issubclass(hint, float),

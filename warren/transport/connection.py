@@ -8,6 +8,8 @@ from collections.abc import Callable
 import msgspec
 import trio
 
+from warren.model.principal import Principal
+
 _log = logging.getLogger("warren.transport")
 
 
@@ -25,7 +27,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connection:
-    """The far side, and whether it is still there. `uid` is None where it is unknown.
+    """The far side, and whether it is still there.
 
     `closed` is set as soon as the connection is gone, and `why` is then the reason. Its calls under
     way here are cancelled, and `ended` is set when that is over.
@@ -35,12 +37,10 @@ class Connection:
         self,
         peer: str,
         *,
-        uid: int | None = None,
         on_closed: Callable[[], None] = lambda: None,
         on_known: Callable[[str | None], str | None] = lambda node: None,
     ) -> None:
         self.peer = peer
-        self.uid = uid
         self._on_closed = on_closed
         self._on_known = on_known
         self.known = trio.Event()
@@ -76,3 +76,18 @@ class Connection:
         """Close it, and wait until nothing of it runs here. Harmless twice."""
         self.note_closed("closed on this side")
         await self.ended.wait()
+
+
+class AcceptedConnection(Connection):
+    """One that the far side has made. `principal` is known before anything it says is read."""
+
+    def __init__(
+        self,
+        peer: str,
+        principal: Principal,
+        *,
+        on_closed: Callable[[], None] = lambda: None,
+        on_known: Callable[[str | None], str | None] = lambda node: None,
+    ) -> None:
+        super().__init__(peer, on_closed=on_closed, on_known=on_known)
+        self.principal = principal

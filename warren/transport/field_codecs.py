@@ -78,7 +78,8 @@ class Scalar:
 
 
 class Enumerant:
-    """A member of an enum, by its name."""
+    """A member of an enum, by its name. Of an enum that has a member UNKNOWN, what a later version
+    has added reads as that."""
 
     def __init__(self, kind: type[enum.Enum], schema: Any) -> None:
         ordinals: dict[str, int] = schema.enumerants
@@ -88,15 +89,17 @@ class Enumerant:
         self._names = names
         self._plain = {ordinals[name]: member.value for member, name in names.items()}
         self._wanted = f"want one of {', '.join(ordinals)} (a newer peer may know more)"
+        unknown = kind.__members__.get("UNKNOWN")
+        self.unknown: object = _MISSING if unknown is None else unknown.value
 
     def write(self, owner: Any, place: Any, value: Any) -> None:
         owner._set(place, self._names[value])
 
     def read(self, raw: Any, budget: Budget) -> object:
-        try:
-            return self._plain[raw.raw]
-        except KeyError:
-            raise DecodeError((), raw.raw, self._wanted) from None
+        plain = self._plain.get(raw.raw, self.unknown)
+        if plain is _MISSING:
+            raise DecodeError((), raw.raw, self._wanted)
+        return plain
 
 
 class Sequenced:
@@ -238,7 +241,8 @@ class Span:
 
 
 class Entries:
-    """A mapping as a list of structs: the key's field, and the value's, or the value's own ones.
+    """A mapping as a list of structs: the key's field, and the value's, or the value's own ones. Of
+    several keys that only a later version knows the first counts.
     With `may_hide` they have `hidden` too, for a value that is masked; one that `repeats` has a
     key as often as it has values."""
 
@@ -254,6 +258,7 @@ class Entries:
     ) -> None:
         self._name = name
         self._key, self._key_item = key
+        self._unknown = getattr(self._key_item, "unknown", _MISSING)
         self._value = value
         self._may_hide = may_hide
         self._repeats = repeats
@@ -282,6 +287,8 @@ class Entries:
                 key, value = self._read_entry(entries._get(at.step), budget)
                 if key in plain and self._repeats:
                     value = [*_listed(plain[key]), value]
+                elif key in plain and key == self._unknown:
+                    continue
                 elif key in plain:
                     raise DecodeError((), key, "is given twice")
                 plain[key] = value
@@ -321,7 +328,7 @@ class At:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         step = self.step if isinstance(self.step, str | int) else str(self.step)
         if isinstance(error, DecodeError):
-            raise DecodeError((step, *error.path), error.value, error.wanted) from None
+            raise type(error)((step, *error.path), error.value, error.wanted) from None
         if isinstance(error, UnicodeDecodeError):
             raise DecodeError((step,), error.object, "want UTF-8 text") from None
 

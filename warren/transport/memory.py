@@ -14,9 +14,10 @@ from typing import Any, Literal, Protocol, cast
 import trio
 
 from warren.model.errors import LinkLostError
+from warren.model.principal import Principal, PrincipalKind
 from warren.model.rpc import Gate
 from warren.transport.call_limits import CallLimits
-from warren.transport.connection import Connection, Limits
+from warren.transport.connection import AcceptedConnection, Limits
 from warren.transport.methods import LinkedGate, Method, interface, is_capability, proxy
 from warren.transport.wire_errors import answer
 
@@ -39,7 +40,7 @@ class MemoryGate(LinkedGate, Protocol):
 
 @asynccontextmanager
 async def memory_gate(
-    gate: Callable[[Connection], Gate],
+    gate: Callable[[AcceptedConnection], Gate],
     *,
     faults: LinkFaults | None = None,
     limits: Limits = STANDARD,
@@ -59,7 +60,8 @@ class _Link:
     """Both ends of it."""
 
     def __init__(self, faults: LinkFaults | None, limits: Limits) -> None:
-        self.connection = Connection("this process", uid=os.geteuid(), on_closed=self._end)
+        principal = Principal(PrincipalKind.EMBEDDED, uid=os.geteuid())
+        self.connection = AcceptedConnection("this process", principal, on_closed=self._end)
         self._faults = faults
         self._places = CallLimits(limits.calls)
         self._flights = set[trio.CancelScope]()

@@ -21,6 +21,10 @@ class UnreadError(Exception):
     """The far side has more open than it may. `str()` says what."""
 
 
+class OverdrawnError(DecodeError):
+    """A message has more to be walked than may be: it is no message of somebody who means well."""
+
+
 class Budget:
     """How many items of lists may be read: never more than there were words received. So the work
     is bounded by what was sent, though a message may point at the same place many times, and though
@@ -38,10 +42,10 @@ class Budget:
         self.left = min(self._most, self.left + words)
 
     def take(self, items: int) -> None:
-        """Before a list is walked. Raises DecodeError."""
+        """Before a list is walked. Raises OverdrawnError."""
         if items > self.left:
             wanted = "want lists that take no less room in a message than they have items"
-            raise DecodeError((), f"{items} items", wanted)
+            raise OverdrawnError((), f"{items} items", wanted)
         self.left -= items
 
 

@@ -13,12 +13,13 @@ import trio
 
 from warren.model.address import Address, TcpAddress, check_address
 from warren.model.errors import LinkLostError, SpecError
+from warren.model.principal import Principal, PrincipalKind
 from warren.model.rpc import Gate
 from warren.resilience.boundary import Boundary, survived, told
 from warren.resilience.conditions import Conditions
 from warren.transport.accept_loop import serve_accepting
 from warren.transport.capnp_link import CapnpLink
-from warren.transport.connection import Connection, Limits
+from warren.transport.connection import AcceptedConnection, Limits
 from warren.transport.connection_limits import ConnectionLimits, Refusals
 from warren.transport.listening import listening
 from warren.transport.portal import ENDED, Portal, open_portal
@@ -30,7 +31,7 @@ _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
 async def serve_gate(
-    gate: Callable[[Connection], Gate],
+    gate: Callable[[AcceptedConnection], Gate],
     address: Address,
     *,
     insecure: bool = False,
@@ -64,7 +65,7 @@ class _Hearing:
     """Accepts connections at an address. `bound` is where, once it listens."""
 
     def __init__(
-        self, gate: Callable[[Connection], Gate], limits: Limits, conditions: Conditions
+        self, gate: Callable[[AcceptedConnection], Gate], limits: Limits, conditions: Conditions
     ) -> None:
         self.bound: Address | None = None
         self.boundary = Boundary("hearing connections", conditions)
@@ -104,7 +105,11 @@ class _Door:
     """Admits permitted connections, while there is room."""
 
     def __init__(
-        self, portal: Portal, gate: Callable[[Connection], Gate], address: Address, limits: Limits
+        self,
+        portal: Portal,
+        gate: Callable[[AcceptedConnection], Gate],
+        address: Address,
+        limits: Limits,
     ) -> None:
         self._portal = portal
         self._gate = gate
@@ -126,13 +131,13 @@ class _Door:
         with stream.socket as found:
             sock = socket.socket(fileno=found.detach())
         try:
-            uid = _uid(sock)
-            source = _source(sock, uid)
+            principal = _principal(sock)
+            source = _source(sock, principal)
         except OSError:
             sock.close()
             raise
-        if uid not in (None, 0, os.geteuid()):
-            why: str | None = f"it is of uid {uid}"
+        if principal.uid not in (None, 0, os.geteuid()):
+            why: str | None = f"it is of {principal}"
         else:
             why = self._connection_limits.enter(source)
         if why is not None:
@@ -141,13 +146,13 @@ class _Door:
             return
         guest = _Guest(self._connection_limits, source, self._refuse)
         try:
-            await self._serve(sock, uid, guest)
+            await self._serve(sock, principal, guest)
         finally:
             guest.leave()
 
-    async def _serve(self, sock: socket.socket, uid: int | None, guest: _Guest) -> None:
-        peer = f"the client at {self._address}" + ("" if uid is None else f" (uid {uid})")
-        connection = Connection(peer, uid=uid, on_known=guest.become)
+    async def _serve(self, sock: socket.socket, principal: Principal, guest: _Guest) -> None:
+        peer = f"the client at {self._address} ({principal})"
+        connection = AcceptedConnection(peer, principal, on_known=guest.become)
         try:
             gate = self._gate(connection)
         except Exception as error:  # a bug, or a refusal: of this connection alone
@@ -162,7 +167,7 @@ class _Door:
     def _refuse(self, why: str) -> None:
         self._refusals.note(self._address, why)
 
-    async def _watch(self, connection: Connection) -> None:
+    async def _watch(self, connection: AcceptedConnection) -> None:
         """Close a connection that stays a stranger, silent or refused, to free its place."""
         with trio.move_on_after(self._limits.asks_within):
             await connection.known.wait()
@@ -196,19 +201,19 @@ class _Guest:
         self._connection_limits.leave(self._source, is_known=self._is_known, node=self._node)
 
 
-def _source(sock: socket.socket, uid: int | None) -> str:
+def _source(sock: socket.socket, principal: Principal) -> str:
     """The source of a connection: its user, or its address."""
-    if uid is not None:
-        return f"uid {uid}"
+    if principal.uid is not None:
+        return f"uid {principal.uid}"
     try:
         return str(sock.getpeername()[0])
     except OSError:  # it has gone already
         return "nowhere"
 
 
-def _uid(sock: socket.socket) -> int | None:
-    """The user at the far side of a Unix socket."""
+def _principal(sock: socket.socket) -> Principal:
+    """Who is at the far side. Raises OSError where it has gone already."""
     if sock.family != socket.AF_UNIX:
-        return None
+        return Principal(PrincipalKind.LOOPBACK)
     option = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(option)[1])
+    return Principal(PrincipalKind.LOCAL, uid=int(_CREDENTIALS.unpack(option)[1]))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from warren.model.errors import (
     ConflictError,
+    DeniedError,
     InvalidError,
     LinkLostError,
     NotFoundError,
@@ -27,6 +28,7 @@ KINDS: dict[str, type[WarrenError]] = {
     "invalid": InvalidError,
     "not-found": NotFoundError,
     "conflict": ConflictError,
+    "denied": DeniedError,
     "unavailable": UnavailableError,
     "overloaded": OverloadedError,
     "refused": RefusedError,
@@ -55,7 +57,8 @@ def fault_of(error: Exception, doing: str) -> WireFault:
     """What the caller gets for an error in a handler."""
     if isinstance(error, SpecError):
         return WireFault("invalid", str(error))
-    if isinstance(error, LinkLostError):  # another link than the caller's
+    is_denied = isinstance(error, DeniedError)  # by whom the caller has asked
+    if isinstance(error, LinkLostError) and not is_denied:  # another link than the caller's
         return WireFault("unavailable", str(error))
     for kind in type(error).__mro__:
         if kind in _WORDS:

@@ -19,6 +19,7 @@ from warren.cli.options.check_flags import (
     variables,
 )
 from warren.model.check import Check, ExecCheck, Outcome, Result
+from warren.model.check_kinds import kind_of
 from warren.model.duration import Duration, parse_duration
 from warren.model.errors import FieldError, SpecError
 from warren.model.service import check_user
@@ -170,12 +171,11 @@ def _tell(check: Check, outcome: Outcome, *, as_json: bool) -> None:
     if not as_json:
         text = f"{outcome.result.value}  {one_line(outcome.detail)}  {milliseconds:.1f} ms"
     else:
-        kind = type(check).__name__.removesuffix("Check").lower()
         fields = {
             "outcome": outcome.result.value,
             "detail": outcome.detail,
             "duration_ms": milliseconds,
-            "check": {kind: check},
+            "check": {kind_of(check).name: check},
         }
         text = to_json(fields).decode()
     print(text)  # noqa: T201 - the answer

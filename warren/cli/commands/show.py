@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from warren.cli.answers import put
-from warren.cli.asking import ask
+from warren.cli.answers import put, put_now
+from warren.cli.asking import ask, say
 from warren.cli.options.common import SWITCH, AsJson, Where
+from warren.model.errors import SpecError
 
 if TYPE_CHECKING:
     from warren.model.identity import TaskId
@@ -75,7 +76,13 @@ def service_inspect(
 
 
 def service_ps(
-    name: str, /, *, past: Past = False, as_json: AsJson = False, where: Where = HERE
+    name: str,
+    /,
+    *,
+    past: Past = False,
+    watch: Annotated[bool, SWITCH] = False,
+    as_json: AsJson = False,
+    where: Where = HERE,
 ) -> int:
     """The tasks of a service.
 
@@ -88,7 +95,13 @@ def service_ps(
         The service.
     past
         Include ended tasks, as far as they are kept.
+    watch
+        Then print tasks that change, until the service is removed; with --json a line for each.
     """
+    if watch and past:
+        raise SpecError("--watch", "cannot be given beside --all")
+    if watch:
+        return _watch(where, name, as_json=as_json)
     return _tasks(where, name, past=past, as_json=as_json)
 
 
@@ -227,6 +240,39 @@ def _tasks(where: Where, service: str, *, past: bool, as_json: bool) -> int:
     return ask(where, question)
 
 
+def _watch(where: Where, service: str, *, as_json: bool) -> int:
+    from warren.cli.render import table, to_json, to_text
+    from warren.client.watch import Watch
+    from warren.model.errors import NotFoundError
+    from warren.model.view import WatchWanted
+
+    watch = Watch(WatchWanted(service=service))
+    is_begun = False
+
+    async def question(cluster: Cluster) -> int:
+        nonlocal is_begun
+        while True:
+            answer = await watch.next(cluster)
+            now, changed = time.time(), sorted(answer.tasks, key=lambda view: view.id)
+            if as_json:
+                shapes = [to_json.task(view, now) for view in changed]
+                shapes += [to_json.gone(slot) for slot in answer.gone_slots]
+                put_now([to_json.line(shape) for shape in shapes])
+            elif is_begun:
+                lines = to_text.changed_tasks(changed, answer.gone_slots, watch.tasks, now)
+                put_now(table.fitted(lines))
+            elif watch.services:
+                put_now(table.fitted(to_text.tasks(changed, now)))
+            if not watch.services:
+                if not is_begun:
+                    raise NotFoundError(f"no such service: {service}")
+                say(f"{service}: removed")
+                return 0
+            is_begun = True
+
+    return ask(where, question, follows=True)
+
+
 def _named(views: list[NodeView], name: str) -> NodeView:
     from warren.model.errors import NotFoundError, shown
 
@@ -243,9 +289,11 @@ def _trouble(seen: ManagerStatus, views: list[NodeView]) -> list[str]:
     from warren.model.view import NodeState
 
     trouble = [*seen.trouble]
-    for view in views:
-        if view.state is not NodeState.READY and not any(view.name in said for said in trouble):
-            trouble.append(f"node {view.name} is {node_state(view, time.time())}")
-    if not views and not any("node" in said for said in trouble):
+    trouble += [
+        f"node {view.name} is {node_state(view, time.time())}"
+        for view in views
+        if view.state is not NodeState.READY and view.name not in seen.troubled_nodes
+    ]
+    if not views:
         trouble.append("there is no node: nothing can run")
     return trouble

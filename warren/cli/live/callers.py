@@ -11,7 +11,7 @@ import trio
 
 from warren.manager.program import Manager
 from warren.model.rpc import Gate
-from warren.transport.connection import Connection
+from warren.transport.connection import AcceptedConnection
 
 HEARING = 1.0  # seconds for them; clients that follow events never leave
 
@@ -21,12 +21,12 @@ class Callers:
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
-        self._connected = weakref.WeakSet[Connection]()
+        self._connected = weakref.WeakSet[AcceptedConnection]()
 
     def __repr__(self) -> str:
         return f"<Callers {len(self._connected)}>"
 
-    def gate(self, connection: Connection) -> Gate:
+    def gate(self, connection: AcceptedConnection) -> Gate:
         """For a client that has connected."""
         self._connected.add(connection)
         return self._manager.gate(connection)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from warren.client.phrases import ago, last_sample, one_line, state_of, why
+from warren.client.phrases import ago, last_sample, one_line, state_of, state_word, why
 from warren.model.check import Result
 from warren.model.probe import ProbeKind
 from warren.model.task import Phase, TaskStatus
@@ -40,6 +40,7 @@ _KINDS = {
     ProbeKind.STARTUP: "start",
     ProbeKind.LIVENESS: "live",
     ProbeKind.READINESS: "ready",
+    ProbeKind.UNKNOWN: "?",
 }
 
 
@@ -138,8 +139,9 @@ def _table(view: View, width: int) -> list[Text]:
 
 def _row(status: TaskStatus, view: View, widths: tuple[int, ...], width: int) -> Text:
     state = state_of(status, view.now, is_stopping=view.is_stopping)
+    word = state_word(status, view.now, is_stopping=view.is_stopping)
     row = Text(_cell(str(status.id), widths[0]))
-    row.append(GAP).append(_cell(state, widths[1]), style=_STYLES.get(state.split()[0], ""))
+    row.append(GAP).append(_cell(state, widths[1]), style=_STYLES.get(word, ""))
     ready = ("yes", "green") if status.ready else ("no", "red")
     if status.phase is Phase.COMPLETE:
         ready = ("-", "dim")

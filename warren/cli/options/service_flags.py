@@ -1,6 +1,6 @@
 """The options that describe a service, as they were written: values are texts, None is not given.
 
-The four groups of probe options come from one table. What the texts mean is in `flagspec.py`.
+The four groups of probe options come from one table. What the texts mean is in `service_spec.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
+from warren.cli.options.check_options import CHECK_OPTIONS
 from warren.cli.options.common import SWITCH
 
 GROUPS = ("health", "startup", "liveness", "readiness")
@@ -20,12 +21,7 @@ _TITLES = {
     "readiness": "Readiness: failed, the task is not ready",
 }
 _OPTIONS = {
-    "http": (
-        "CHECK",
-        "PATH:PORT, or path=/,port=80 with scheme, status, header=K:V, verify, and host to ask.",
-    ),
-    "tcp": ("PORT", "A port's number or name, or port=80,host=::1."),
-    "cmd": ("COMMAND", "Split as a shell would, run without one; exit code 0 passes."),
+    **{one.word: (one.metavar, one.help) for one in CHECK_OPTIONS.values()},
     "interval": ("DURATION", "Between attempts [default: 30s]."),
     "timeout": ("DURATION", "Of one attempt [default: 10s]."),
     "retries": ("N", "Fails in a row before it is unhealthy [default: 3]."),
@@ -34,22 +30,12 @@ _OPTIONS = {
     "initial_delay": ("DURATION", "No attempt before it [default: 0s]."),
     "fast_interval": ("DURATION", "Pace until the first pass [default: interval, at most 1s]."),
 }
+_HYPHENS = {one.word for one in CHECK_OPTIONS.values() if one.may_begin_with_hyphen}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFlags:
-    """One group of probe options."""
-
-    http: str | None = None
-    tcp: str | None = None
-    cmd: str | None = None
-    interval: str | None = None
-    timeout: str | None = None
-    retries: str | None = None
-    start_period: str | None = None
-    successes: str | None = None
-    initial_delay: str | None = None
-    fast_interval: str | None = None
+    """One group of probe options: a text or None for every row of `_OPTIONS`."""
 
 
 def flag(group: str, option: str) -> str:
@@ -69,7 +55,7 @@ def _group(name: str, order: int) -> type[ProbeFlags]:
                     help=said,
                     metavar=metavar,
                     group=panel,
-                    allow_leading_hyphen=option == "cmd",
+                    allow_leading_hyphen=option in _HYPHENS,
                 ),
             ],
             None,

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
+from warren.cli.options.check_options import CHECK_OPTIONS
 from warren.cli.options.probe_flags import MOST, count, duration, probe
-from warren.cli.options.service_flags import GROUPS, RemovalFlags, ServiceFlags
+from warren.cli.options.service_flags import GROUPS, RemovalFlags, ServiceFlags, flag
 from warren.model.decode import DecodeError, decode, dotted, plain
 from warren.model.errors import SpecError
 from warren.model.identity import NAME_WANTED, is_name
@@ -38,7 +39,6 @@ _OPTIONS = {
     "stop.signal": "--stop-signal",
     "stop.grace": "--stop-grace",
 }
-_CHECKS = {"http": "http", "tcp": "tcp", "exec": "cmd"}
 
 
 class CallerContext(msgspec.Struct, frozen=True):
@@ -93,7 +93,8 @@ def option_of(path: str) -> str:
     """The option that sets a field of a spec: `health.http.port` is of `--health-http`."""
     steps = path.split(".")
     if steps[0] in GROUPS and len(steps) > 1:
-        return f"--{steps[0]}-{_CHECKS.get(steps[1], steps[1]).replace('_', '-')}"
+        check = CHECK_OPTIONS.get(steps[1])
+        return flag(steps[0], steps[1] if check is None else check.word)
     for length in (2, 1):
         option = _OPTIONS.get(re.sub(r"\[\d+\]$", "", ".".join(steps[:length])))
         if option is not None:

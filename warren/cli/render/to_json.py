@@ -22,6 +22,7 @@ from warren.model.view import (
     ManagerStatus,
     NodeView,
     ServiceView,
+    SlotName,
     TaskDetail,
     TaskView,
 )
@@ -93,6 +94,11 @@ def task(view: TaskView, now: float) -> Shape:
     }
 
 
+def gone(slot: SlotName) -> Shape:
+    """A slot that is no more, among changed tasks."""
+    return {"service": slot.service, "slot": slot.slot, "gone": True}
+
+
 def detail(view: TaskDetail, now: float) -> Shape:
     """A task with its spec, its warnings and the kept outcomes of its probes, oldest first."""
     shape = task(view.task, now)
@@ -148,6 +154,7 @@ def event(entry: Entry) -> Shape:
         "subject": entry.subject,
         "reason": entry.reason or None,
         "message": entry.message,
+        "by": entry.by or None,
     }
 
 

@@ -9,15 +9,25 @@ from collections.abc import Mapping, Sequence
 from warren.cli.render.table import aligned, table
 from warren.client import views
 from warren.client.phrases import ago, last_sample, one_line, span, state_of, waits_for, why
-from warren.model.check import ExecCheck, HttpCheck, Outcome
+from warren.model.check import Outcome
+from warren.model.check_kinds import kind_of
 from warren.model.cluster import Entry
 from warren.model.duration import Duration
 from warren.model.plural import counted
 from warren.model.probe import Probe
 from warren.model.service import LOOPBACK, Condition, Restart, ServiceSpec
 from warren.model.task import Phase, ProbeStatus
-from warren.model.view import ManagerStatus, NodeState, NodeView, ServiceView, TaskDetail, TaskView
+from warren.model.view import (
+    ManagerStatus,
+    NodeState,
+    NodeView,
+    ServiceView,
+    SlotName,
+    TaskDetail,
+    TaskView,
+)
 
+_HEADS = ("TASK", "NODE", "STATE", "READY", "RESTARTS", "WHY")
 _LONGEST_COMMAND = 60
 _STALE = "stale: the node does not answer"
 _WORTH_A_WORD = 0.1  # seconds of waiting for a place
@@ -42,8 +52,17 @@ def service(view: ServiceView, now: float, *, shows_values: bool = False) -> lis
 
 def tasks(views: Sequence[TaskView], now: float) -> list[str]:
     """`service ps` and `task ls`."""
-    heads = ["TASK", "NODE", "STATE", "READY", "RESTARTS", "WHY"]
-    return table(heads, [_row(view, now) for view in views])
+    return table(_HEADS, [_row(view, now) for view in views])
+
+
+def changed_tasks(
+    changed: Sequence[TaskView], gone: Sequence[SlotName], known: Sequence[TaskView], now: float
+) -> list[str]:
+    """Rows for what has changed, without heads, as wide as those of all that are known."""
+    rows = [_row(view, now) for view in changed]
+    rows += [[f"{one.service}.{one.slot}", "", "gone", "", "", ""] for one in gone]
+    before = [_row(view, now) for view in known]
+    return table(_HEADS, [*before, *rows])[1 + len(before) :]
 
 
 def task(detail: TaskDetail, now: float, *, shows_values: bool = False) -> list[str]:
@@ -122,13 +141,14 @@ def node_state(view: NodeView, now: float) -> str:
 
 
 def event(entry: Entry) -> str:
-    """`2026-11-24 06:12:01 web.1#1 ready: ...`."""
+    """`2026-11-24 06:12:01 web.1#1 ready: ...`, and of an edit by whom."""
     said, subject = one_line(entry.message), one_line(entry.subject)
+    by = f" by {one_line(entry.by)}" if entry.by else ""
     if said.startswith((f"{subject} ", f"node {subject} ")):  # a sentence of its own
-        return f"{when(entry.at)} {said}"
+        return f"{when(entry.at)} {said}{by}"
     if not said.startswith(entry.kind):
         said = f"{entry.kind}: {said}" if said else entry.kind
-    return f"{when(entry.at)} {subject} {said}"
+    return f"{when(entry.at)} {subject} {said}{by}"
 
 
 def manager(status: ManagerStatus, trouble: Sequence[str], now: float) -> list[str]:
@@ -256,22 +276,7 @@ def probe(one: Probe, *, shows_values: bool = False) -> str:
         value: Duration | None = getattr(one, name)
         if value:
             numbers.append(f"{name.replace('_', ' ')} {value}")
-    return f"{_check(one, shows_values=shows_values)}, {', '.join(numbers)}"
-
-
-def _check(one: Probe, *, shows_values: bool) -> str:
-    check = one.check
-    if isinstance(check, ExecCheck):
-        return f"exec {shlex.join(check.command)}"
-    port = "the only port" if check.port is None else f"port {check.port}"
-    if check.host is not None:
-        port = f"{port} of {check.host}"
-    if not isinstance(check, HttpCheck):
-        return f"tcp {port}"
-    lines = check.header_lines() if shows_values else [(name,) for name in check.headers]
-    headers = "".join(f", header {': '.join(line)}" for line in lines)
-    verified = ", certificate verified" if check.verify else ""
-    return f"{check.scheme.value} GET {check.path} on {port}, {check.status}{headers}{verified}"
+    return f"{kind_of(one.check).shown(one.check, shows_values)}, {', '.join(numbers)}"
 
 
 def _probes(detail: TaskDetail, now: float) -> list[str]:

@@ -1,0 +1,189 @@
+"""Watching a cluster: what changes is told once, to those it concerns, over any link."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from tests.scheduler.planning_kit import node_row, spec, task_row
+from warren.client.watch import Watch
+from warren.manager.program import Manager, open_manager
+from warren.model.address import UnixAddress
+from warren.model.cluster import Change, DropNode, PutNode, PutTask
+from warren.model.rpc import Cluster
+from warren.model.task import Phase
+from warren.model.view import WatchWanted
+from warren.store.state import StateStore
+from warren.transport.client import open_gate
+from warren.transport.memory import memory_gate
+from warren.transport.server import serve_gate
+
+EVERYTHING = WatchWanted(nodes=True)
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, kind: str = "memory"
+) -> AsyncGenerator[tuple[Manager, Cluster], None]:
+    """A manager without a node, and an operator of it."""
+    with closing(StateStore.open(folder / "manager.sqlite")) as store:
+        async with (
+            open_manager(store, wall=lambda: 1e9) as manager,
+            trio.open_nursery() as nursery,
+        ):
+            if kind == "memory":
+                async with memory_gate(manager.gate) as gate:
+                    yield manager, await gate.login()
+            else:
+                address = UnixAddress(str(folder / "w.sock"))
+                await nursery.start(serve_gate, manager.gate, address)
+                async with open_gate(address) as gate:
+                    yield manager, await gate.login()
+            nursery.cancel_scope.cancel()
+
+
+def commit(manager: Manager, *changes: Change) -> None:
+    manager.commit_log.commit(changes)
+
+
+def ready(name: str, *, is_ready: bool = True, phase: Phase = Phase.RUNNING) -> PutTask:
+    return PutTask(task_row(name, spec("web", 2), node="n1", phase=phase, ready=is_ready))
+
+
+def readiness(watch: Watch) -> dict[str, bool]:
+    return {str(view.id): view.status.ready for view in watch.tasks}
+
+
+async def settled(watch: Watch, cluster: Cluster) -> None:
+    """The picture is what there is."""
+    await trio.testing.wait_all_tasks_blocked()
+    watch.take(await cluster.watch(watch.wanted))
+
+
+@pytest.mark.parametrize("kind", ["memory", "wire"])
+async def test_watch_shows_what_is_and_then_what_changes(kind: str, tmp_path: Path) -> None:
+    async with running(tmp_path, kind) as (manager, cluster):
+        watch = Watch(EVERYTHING)
+        assert (await watch.next(cluster)).is_whole
+        assert (watch.services, watch.tasks, watch.nodes) == ([], [], [])
+        commit(manager, PutNode(node_row("n1")))
+        await cluster.create(spec("web", 2))
+        while len(watch.tasks) < 2:
+            assert not (await watch.next(cluster)).is_whole
+        assert [view.spec.name for view in watch.services] == ["web"]
+        assert all(not view.tasks for view in watch.services)
+        assert [node.name for node in watch.nodes] == ["n1"]
+        commit(manager, ready("web.1#1"))
+        answer = await watch.next(cluster)
+        assert [str(view.id) for view in answer.tasks] == ["web.1#1"]
+        assert readiness(watch) == {"web.1#1": True, "web.2#1": False}
+        assert repr(watch) == "<Watch: 1 services, 2 tasks, 1 nodes>"
+
+
+async def test_watch_tells_a_slow_reader_the_latest_state_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as (manager, cluster):
+        commit(manager, PutNode(node_row("n1")))
+        await cluster.create(spec("web", 2))
+        watch = Watch()
+        while len(watch.tasks) < 2:
+            await watch.next(cluster)
+        await settled(watch, cluster)
+        for turn in range(20):
+            commit(manager, ready("web.1#1", is_ready=turn % 2 == 1))
+        answer = await watch.next(cluster)
+        assert [view.status.ready for view in answer.tasks] == [True]
+        assert not (await cluster.watch(watch.wanted, cursor=answer.cursor)).tasks
+
+
+async def test_watch_of_what_goes(tmp_path: Path) -> None:
+    async with running(tmp_path) as (manager, cluster):
+        commit(manager, PutNode(node_row("n9")))
+        await cluster.create(spec("web", 2))
+        watch = Watch(EVERYTHING)
+        while len(watch.tasks) < 2:
+            await watch.next(cluster)
+        await cluster.scale("web", 1)
+        while len(watch.tasks) > 1:
+            await watch.next(cluster)
+        await cluster.remove("web")
+        while watch.services or watch.tasks:
+            await watch.next(cluster)
+        commit(manager, DropNode("n9"))
+        answer = await watch.next(cluster)
+        assert answer.gone_nodes == ("n9",)
+        assert watch.nodes == []
+
+
+async def test_watch_is_woken_by_what_concerns_it_and_by_nothing_else(tmp_path: Path) -> None:
+    async with running(tmp_path) as (manager, cluster):
+        await cluster.create(spec("web", 2))
+        wanted = {
+            "web": WatchWanted(service="web"),
+            "db": WatchWanted(service="db"),
+            "nodes": WatchWanted(services=False, tasks=False, nodes=True),
+        }
+        woken = list[str]()
+
+        async def wait(name: str) -> None:
+            await manager.watchers.wait(wanted[name])
+            woken.append(name)
+
+        async def woken_by(*changes: Change) -> list[str]:
+            woken.clear()
+            async with trio.open_nursery() as nursery:
+                for name in wanted:
+                    nursery.start_soon(wait, name)
+                await trio.testing.wait_all_tasks_blocked()
+                assert manager.watchers.waiting == 3
+                commit(manager, *changes)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+            return sorted(woken)
+
+        await trio.testing.wait_all_tasks_blocked()
+        (row,) = [r for r in manager.commit_log.cluster.tasks.values() if r.id.slot == 1]
+        status = msgspec.structs.replace(row.status, restarts=row.status.restarts + 1)
+        assert await woken_by(PutTask(msgspec.structs.replace(row, status=status))) == ["web"]
+        # Why a task of `web` is pending is told node by node, so it changes too (S26).
+        assert await woken_by(PutNode(node_row("n7"))) == ["nodes", "web"]
+        assert manager.watchers.waiting == 0
+        assert repr(manager.watchers).startswith("<Watchers: 0 waiting, ")
+
+
+async def test_cursor_holds_over_a_restart_of_the_manager(tmp_path: Path) -> None:
+    async with running(tmp_path) as (manager, cluster):
+        commit(manager, PutNode(node_row("n1")))
+        await cluster.create(spec("web", 2))
+        watch = Watch()
+        while len(watch.tasks) < 2:
+            await watch.next(cluster)
+        await settled(watch, cluster)
+        before = readiness(watch)
+    async with running(tmp_path) as (manager, cluster):
+        commit(manager, ready("web.2#1"))
+        answer = await watch.next(cluster)
+        assert not answer.is_whole
+        assert readiness(watch) == {**before, "web.2#1": True}
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "other-manager:1", ":1", "m:x", "m:-1"])
+async def test_cursor_that_means_nothing_here_gets_everything(cursor: str, tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, cluster):
+        await cluster.create(spec("web", 2))
+        answer = await cluster.watch(WatchWanted(), cursor=cursor, wait=True)
+        assert answer.is_whole
+        assert [view.spec.name for view in answer.services] == ["web"]
+
+
+async def test_cursor_of_a_later_state_gets_everything(tmp_path: Path) -> None:
+    """A backup was restored."""
+    async with running(tmp_path) as (_, cluster):
+        await cluster.create(spec("web", 1))
+        manager, _, generation = (await cluster.watch(WatchWanted())).cursor.rpartition(":")
+        later = f"{manager}:{int(generation) + 1000}"
+        assert (await cluster.watch(WatchWanted(), cursor=later, wait=True)).is_whole

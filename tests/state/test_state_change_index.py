@@ -1,0 +1,191 @@
+"""Whoever has watched from any generation on, asking now and then, has what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.scheduler.planning_kit import node_row, service_row, spec, task_row, tid
+from warren.model.cluster import (
+    Change,
+    DropNode,
+    DropService,
+    DropTask,
+    PutNode,
+    PutService,
+    PutTask,
+)
+from warren.model.task import Phase
+from warren.model.view import SlotName
+from warren.state.change_index import ChangeIndex
+from warren.state.cluster_state import ClusterState
+
+NAMES = ("web", "db")
+Seen = dict[str, dict[object, object]]
+
+
+class Cluster:
+    """A cluster's state with its index."""
+
+    def __init__(self, gone_kept: int = 1000) -> None:
+        self.state = ClusterState()
+        self.gone_kept = gone_kept
+        self.index = ChangeIndex(self.state, gone_kept=gone_kept)
+
+    def commit(self, *changes: Change) -> int:
+        self.index.note(self.state.apply(changes, self.state.generation + 1))
+        return self.state.generation
+
+    def restart(self) -> None:
+        self.index = ChangeIndex(self.state, gone_kept=self.gone_kept)
+
+    def now(self, service: str = "") -> Seen:
+        """Everything, as it is."""
+        names = [service] if service else list(self.state.services)
+        return {
+            "services": {n: self.state.services[n] for n in names if n in self.state.services},
+            "slots": {
+                SlotName(service=name, slot=row.id.slot): row
+                for name in names
+                for row in self.state.current(name)
+            },
+            "nodes": {**self.state.nodes},
+        }
+
+    def catch_up(self, seen: Seen, since: int, service: str = "") -> Seen:
+        """What a watcher has, that had `seen` at a generation and asks now."""
+        changed, now = self.index.since(since, service=service), self.now(service)
+        if changed is None:
+            return now
+        for what, names in (
+            ("services", changed.services), ("slots", changed.slots), ("nodes", changed.nodes)
+        ):  # fmt: skip
+            assert len(names) == len(set(names))
+            for name in names:
+                seen[what].pop(name, None)
+                if name in now[what]:
+                    seen[what][name] = now[what][name]
+        return seen
+
+
+def task(name: str, slot: int, number: int, phase: Phase) -> Change:
+    return PutTask(task_row(f"{name}.{slot}#{number}", spec(name), node="n1", phase=phase))
+
+
+def drop_task(name: str, slot: int, number: int) -> Change:
+    return DropTask(tid(f"{name}.{slot}#{number}"))
+
+
+def service(name: str, replicas: int, revision: int = 1) -> Change:
+    return PutService(service_row(spec(name, replicas), revision=revision))
+
+
+def node(name: str) -> Change:
+    return PutNode(node_row(name))
+
+
+NAME, SLOT, NUMBER = st.sampled_from(NAMES), st.integers(1, 3), st.integers(1, 2)
+PHASE = st.sampled_from([Phase.PENDING, Phase.RUNNING, Phase.STOPPED])
+NODE = st.sampled_from(["n1", "n2"])
+CHANGES: st.SearchStrategy[Change | None] = st.one_of(
+    st.builds(service, NAME, st.integers(0, 3), st.integers(1, 3)),
+    st.builds(DropService, NAME),
+    st.builds(task, NAME, SLOT, NUMBER, PHASE),
+    st.builds(drop_task, NAME, SLOT, NUMBER),
+    st.builds(node, NODE),
+    st.builds(DropNode, NODE),
+    st.none(),  # the manager is started again
+)
+
+
+def is_possible(state: ClusterState, change: Change) -> bool:
+    """Whether the manager would make it: tasks are of services, and what is dropped was there."""
+    match change:
+        case PutTask(row):
+            return row.id.service in state.services
+        case DropTask(task):
+            return task in state.tasks
+        case DropService(name):
+            return name in state.services
+        case _:
+            return True
+
+
+@given(
+    commits=st.lists(st.tuples(CHANGES, st.booleans()), min_size=3, max_size=40),
+    about=st.sampled_from(["", "web"]),
+    gone_kept=st.sampled_from([0, 1, 1000]),
+)
+def test_index_brings_every_watcher_to_what_is(
+    commits: Sequence[tuple[Change | None, bool]], about: str, gone_kept: int
+) -> None:
+    """However seldom it asks, and whatever the index had to forget."""
+    cluster = Cluster(gone_kept)
+    for name in NAMES:
+        cluster.commit(service(name, 2), task(name, 1, 1, Phase.RUNNING))
+    seen, since = cluster.now(about), cluster.state.generation
+    for change, asks in commits:
+        if change is None:
+            cluster.restart()
+        elif is_possible(cluster.state, change):
+            cluster.commit(change)
+        if asks:
+            seen, since = cluster.catch_up(seen, since, about), cluster.state.generation
+            assert seen == cluster.now(about)
+    assert cluster.catch_up(seen, since, about) == cluster.now(about)
+
+
+def test_index_names_each_thing_once_and_nothing_that_has_not_changed() -> None:
+    cluster = Cluster()
+    cluster.commit(service("web", 2), service("db", 1))
+    since = cluster.commit(task("db", 1, 1, Phase.RUNNING))
+    for number in (1, 2):
+        cluster.commit(task("web", 1, number, Phase.RUNNING))
+    changed = cluster.index.since(since)
+    assert changed is not None
+    assert changed.slots == [SlotName(service="web", slot=1)]
+    assert changed.services == []
+    only_db = cluster.index.since(since, service="db")
+    assert only_db is not None
+    assert not only_db.slots
+    assert repr(cluster.index) == "<ChangeIndex from 0: 2 services, 2 slots, 1 nodes>"
+
+
+def test_index_tells_of_the_slots_of_a_changed_spec_and_not_of_a_scaled_one() -> None:
+    cluster = Cluster()
+    cluster.commit(service("web", 2))
+    since = cluster.commit(task("web", 1, 1, Phase.RUNNING), task("web", 2, 1, Phase.RUNNING))
+    scaled = cluster.commit(service("web", 3))
+    assert [c and c.slots for c in [cluster.index.since(since)]] == [[]]
+    cluster.commit(service("web", 3, 2))
+    changed = cluster.index.since(scaled)
+    assert changed is not None
+    assert {one.slot for one in changed.slots} == {1, 2}
+
+
+@pytest.mark.parametrize("generation", [-1, 8, 2**62])
+def test_index_knows_nothing_of_what_was_before_it_or_is_to_come(generation: int) -> None:
+    state = ClusterState()
+    state.apply([PutNode(node_row("n1"))], 3)
+    index = ChangeIndex(state)
+    assert index.since(2) is None
+    assert index.since(generation) is None
+    known = index.since(3)
+    assert known is not None
+    assert not known.any
+
+
+def test_index_forgets_the_oldest_of_what_is_gone() -> None:
+    cluster = Cluster(gone_kept=5)
+    for number in range(40):
+        name = f"s{number}"
+        cluster.commit(service(name, 1))
+        cluster.commit(DropService(name))
+    assert cluster.index.floor > 50
+    assert cluster.index.since(cluster.index.floor - 1) is None
+    changed = cluster.index.since(cluster.index.floor)
+    assert changed is not None
+    assert 5 <= len(changed.services) <= 10
