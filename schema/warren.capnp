@@ -592,8 +592,8 @@ interface ClusterView {
 
   watch @11 (wanted :WatchWanted, cursor :Text, wait :Bool) -> (answer :WatchAnswer);
   # What has changed since `cursor` was handed out; everything where it is empty, of another manager
-  # or too old. With `wait` it answers when something wanted has changed. A cursor holds over a
-  # restart of the manager.
+  # or too old. With `wait` it answers when something wanted has changed. Over a restart of the
+  # manager a cursor holds where nothing was committed since.
 }
 
 interface Cluster extends (ClusterView) {

@@ -25,6 +25,7 @@ from warren.model.principal import Principal, PrincipalKind
 from warren.model.probe import Probe
 from warren.model.rpc import Cluster, ClusterView
 from warren.model.service import ServiceSpec
+from warren.resilience.fair_turns import FairTurns
 from warren.store.state import StateStore
 from warren.transport.client import open_gate
 from warren.transport.connection import AcceptedConnection
@@ -153,6 +154,7 @@ async def test_whoever_looks_at_thousands_of_services_lets_others_in_between() -
         store.commit(changes, now=1e9)
         async with open_manager(store, wall=lambda: 1e9, patience=1000) as manager:
             view = await manager.gate(AcceptedConnection("test", HERE)).view()
+            manager.turns = FairTurns(lambda: 1.0)  # every pass has lasted for long enough
             passes = Passes()
             trio.lowlevel.add_instrument(passes)
             assert len(await view.services()) == count

@@ -15,9 +15,10 @@ from warren.client.watch import Watch
 from warren.manager.program import Manager, open_manager
 from warren.model.address import UnixAddress
 from warren.model.cluster import Change, DropNode, PutNode, PutTask
+from warren.model.errors import InvalidError
 from warren.model.rpc import Cluster
 from warren.model.task import Phase
-from warren.model.view import WatchWanted
+from warren.model.view import WatchAnswer, WatchWanted
 from warren.store.state import StateStore
 from warren.transport.client import open_gate
 from warren.transport.memory import memory_gate
@@ -171,7 +172,44 @@ async def test_cursor_holds_over_a_restart_of_the_manager(tmp_path: Path) -> Non
         assert readiness(watch) == {**before, "web.2#1": True}
 
 
-@pytest.mark.parametrize("cursor", ["", "nonsense", "other-manager:1", ":1", "m:x", "m:-1"])
+async def test_cursor_of_another_run_holds_only_where_nothing_was_committed_since(
+    tmp_path: Path,
+) -> None:
+    """A backup that was restored may have come to the same generation by another way."""
+    async with running(tmp_path) as (manager, cluster):
+        await cluster.create(spec("web", 2))
+        watch = Watch()
+        while len(watch.tasks) < 2:
+            await watch.next(cluster)
+    async with running(tmp_path) as (manager, cluster):
+        commit(manager, PutNode(node_row("n1")))
+        of, _, generation = (await cluster.watch(WatchWanted())).cursor.rpartition(":")
+        run = of.rpartition(":")[2]
+        foreign = f"{of.removesuffix(run)}{'0' * 8}:{generation}"
+        assert (await cluster.watch(WatchWanted(), cursor=foreign, wait=True)).is_whole
+
+
+async def test_whole_answer_says_what_of_a_picture_is_gone(tmp_path: Path) -> None:
+    async with running(tmp_path) as (manager, cluster):
+        commit(manager, PutNode(node_row("n1")))
+        await cluster.create(spec("web", 2))
+        watch = Watch(EVERYTHING)
+        while len(watch.tasks) < 2:
+            await watch.next(cluster)
+        answer = watch.take(WatchAnswer(cursor="m:r:1", is_whole=True))
+        assert answer.gone_services == ("web",)
+        assert [one.slot for one in answer.gone_slots] == [1, 2]
+        assert answer.gone_nodes == ("n1",)
+        assert (watch.services, watch.tasks, watch.nodes) == ([], [], [])
+
+
+async def test_watch_of_nothing_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, cluster):
+        with pytest.raises(InvalidError, match="want services, tasks or nodes"):
+            await cluster.watch(WatchWanted(services=False, tasks=False), wait=True)
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "other:r:1", ":1", "m:r:x", "m:r:-1"])
 async def test_cursor_that_means_nothing_here_gets_everything(cursor: str, tmp_path: Path) -> None:
     async with running(tmp_path) as (_, cluster):
         await cluster.create(spec("web", 2))

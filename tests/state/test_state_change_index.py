@@ -19,11 +19,12 @@ from warren.model.cluster import (
     PutTask,
 )
 from warren.model.task import Phase
-from warren.model.view import SlotName
+from warren.model.view import SlotName, WatchWanted
 from warren.state.change_index import ChangeIndex
 from warren.state.cluster_state import ClusterState
 
 NAMES = ("web", "db")
+ALL = WatchWanted(nodes=True)
 Seen = dict[str, dict[object, object]]
 
 
@@ -57,7 +58,10 @@ class Cluster:
 
     def catch_up(self, seen: Seen, since: int, service: str = "") -> Seen:
         """What a watcher has, that had `seen` at a generation and asks now."""
-        changed, now = self.index.since(since, service=service), self.now(service)
+        changed, now = (
+            self.index.since(since, WatchWanted(service=service, nodes=True)),
+            self.now(service),
+        )
         if changed is None:
             return now
         for what, names in (
@@ -144,14 +148,14 @@ def test_index_names_each_thing_once_and_nothing_that_has_not_changed() -> None:
     since = cluster.commit(task("db", 1, 1, Phase.RUNNING))
     for number in (1, 2):
         cluster.commit(task("web", 1, number, Phase.RUNNING))
-    changed = cluster.index.since(since)
+    changed = cluster.index.since(since, ALL)
     assert changed is not None
     assert changed.slots == [SlotName(service="web", slot=1)]
     assert changed.services == []
-    only_db = cluster.index.since(since, service="db")
+    only_db = cluster.index.since(since, WatchWanted(service="db", nodes=True))
     assert only_db is not None
     assert not only_db.slots
-    assert repr(cluster.index) == "<ChangeIndex from 0: 2 services, 2 slots, 1 nodes>"
+    assert repr(cluster.index) == "<ChangeIndex from 0: 2 services, 2 slots, 0 nodes>"
 
 
 def test_index_tells_of_the_slots_of_a_changed_spec_and_not_of_a_scaled_one() -> None:
@@ -159,9 +163,9 @@ def test_index_tells_of_the_slots_of_a_changed_spec_and_not_of_a_scaled_one() ->
     cluster.commit(service("web", 2))
     since = cluster.commit(task("web", 1, 1, Phase.RUNNING), task("web", 2, 1, Phase.RUNNING))
     scaled = cluster.commit(service("web", 3))
-    assert [c and c.slots for c in [cluster.index.since(since)]] == [[]]
+    assert [c and c.slots for c in [cluster.index.since(since, ALL)]] == [[]]
     cluster.commit(service("web", 3, 2))
-    changed = cluster.index.since(scaled)
+    changed = cluster.index.since(scaled, ALL)
     assert changed is not None
     assert {one.slot for one in changed.slots} == {1, 2}
 
@@ -171,9 +175,9 @@ def test_index_knows_nothing_of_what_was_before_it_or_is_to_come(generation: int
     state = ClusterState()
     state.apply([PutNode(node_row("n1"))], 3)
     index = ChangeIndex(state)
-    assert index.since(2) is None
-    assert index.since(generation) is None
-    known = index.since(3)
+    assert index.since(2, ALL) is None
+    assert index.since(generation, ALL) is None
+    known = index.since(3, ALL)
     assert known is not None
     assert not known.any
 
@@ -185,7 +189,27 @@ def test_index_forgets_the_oldest_of_what_is_gone() -> None:
         cluster.commit(service(name, 1))
         cluster.commit(DropService(name))
     assert cluster.index.floor > 50
-    assert cluster.index.since(cluster.index.floor - 1) is None
-    changed = cluster.index.since(cluster.index.floor)
+    assert cluster.index.since(cluster.index.floor - 1, ALL) is None
+    changed = cluster.index.since(cluster.index.floor, ALL)
     assert changed is not None
     assert 5 <= len(changed.services) <= 10
+
+
+def test_index_tells_once_that_a_slot_is_gone() -> None:
+    cluster = Cluster()
+    cluster.commit(service("web", 2))
+    cluster.commit(task("web", 1, 1, Phase.RUNNING), task("web", 2, 1, Phase.RUNNING))
+    cluster.commit(service("web", 1))
+    since = cluster.commit(task("web", 2, 1, Phase.STOPPED), drop_task("web", 2, 1))
+    cluster.commit(service("web", 1, 2))  # concerns every slot there is
+    changed = cluster.index.since(since, ALL)
+    assert changed is not None
+    assert changed.slots == [SlotName(service="web", slot=1)]
+
+
+def test_index_looks_for_nothing_that_is_not_wanted() -> None:
+    cluster = Cluster()
+    cluster.commit(service("web", 2), node("n1"))
+    changed = cluster.index.since(0, WatchWanted(services=False, tasks=False, nodes=True))
+    assert changed is not None
+    assert (changed.services, changed.slots, changed.nodes) == ([], [], ["n1"])

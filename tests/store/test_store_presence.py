@@ -201,6 +201,25 @@ def test_log_that_others_empty_in_good_order_is_no_loss(
     assert len(journal.load()) == MANY + 4
 
 
+def unseen(self: Presence, *, is_quick: bool = False) -> None:
+    pass
+
+
+def test_log_that_others_empty_between_the_look_and_the_commit_is_no_loss(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(StateStore.open(path)) as store:
+        for _ in range(MANY):
+            store.commit([event("x" * PADDING)], now=1.0)
+        assert presence(store).lost() is None
+        with monkeypatch.context() as looked:  # before the log was emptied
+            looked.setattr(Presence, "lost", unseen)
+            empty_log(path)
+            store.commit([event()], now=1.0)
+        assert presence(store).lost() is None
+        assert store.commit([event()], now=1.0) == MANY + 2
+
+
 def test_remains_of_a_log_that_sqlite_passes_over_are_no_loss(path: Path) -> None:
     with closing(StateStore.open(path)) as store:
         store.commit([event()], now=1.0)

@@ -306,7 +306,7 @@ def test_a_hidden_value_is_null_on_the_wire_and_marked() -> None:
     [
         ({"failedBefore": 2**63 - 1}, "spec.failed_before: 9223372036854775807: want 0 to 10000"),
         ({"restarts": -1}, "spec.restarts: -1: want 0 to 1000000000"),
-        ({"sequence": 2**63 - 1}, "spec.sequence: 9223372036854775807: want 0 to 46116860184"),
+        ({"sequence": 2**63 - 1}, "spec.sequence: 9223372036854775807: want 0 to 9007199254740992"),
         ({"pendingReason": "x" * 300_000}, "spec.pending_reason: 'xxx"),
         ({"instance": {"pid": {"value": -5}}}, "spec.instance.pid: -5: want 0 to 2147483647"),
         ({"lastEnd": {"message": "x" * 17_000}}, "spec.last_end.message: 'xxx"),

@@ -193,7 +193,7 @@ def test_nothing_is_left_of_a_link(kind: str, tmp_path: Path) -> None:
         hang = Hang()
         trio.run(main)
     gc.collect()
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # idle ones of earlier tests may end meanwhile
     assert _descriptors() == descriptors
 
 

@@ -64,6 +64,8 @@ async def ask_until_answered(address: str, question: Question, say: Callable[[st
                         say("the manager is back")
                     has_met, met_at = True, trio.current_time()
                     return await question(cluster)
+        except DeniedError:  # it would be denied again
+            raise
         except (LinkLostError, OverloadedError) as error:
             if not has_met:
                 raise

@@ -14,7 +14,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from warren.model.view import NodeView, ServiceView, TaskView, WatchAnswer, WatchWanted
+import msgspec
+
+from warren.model.view import (
+    NodeView,
+    ServiceView,
+    SlotName,
+    TaskView,
+    WatchAnswer,
+    WatchWanted,
+)
 
 if TYPE_CHECKING:
     from warren.model.rpc import ClusterView
@@ -52,13 +61,13 @@ class Watch:
     async def next(self, cluster: ClusterView) -> WatchAnswer:
         """Wait until something has changed, at first for nothing; the change is in the picture
         when this returns. Raises LinkLostError, and what the manager refuses."""
-        answer = await cluster.watch(self.wanted, cursor=self._cursor, wait=True)
-        self.take(answer)
-        return answer
+        return self.take(await cluster.watch(self.wanted, cursor=self._cursor, wait=True))
 
-    def take(self, answer: WatchAnswer) -> None:
-        """Put an answer into the picture."""
+    def take(self, answer: WatchAnswer) -> WatchAnswer:
+        """Put an answer into the picture. Returns it, a whole one with the names of what was in the
+        picture and is no more."""
         if answer.is_whole:
+            answer = self._with_gone(answer)
             self._services.clear()
             self._tasks.clear()
             self._nodes.clear()
@@ -72,3 +81,15 @@ class Watch:
         self._tasks.update({(view.id.service, view.id.slot): view for view in answer.tasks})
         self._nodes.update({view.name: view for view in answer.nodes})
         self._cursor = answer.cursor
+        return answer
+
+    def _with_gone(self, answer: WatchAnswer) -> WatchAnswer:
+        services = self._services.keys() - {view.spec.name for view in answer.services}
+        slots = self._tasks.keys() - {(view.id.service, view.id.slot) for view in answer.tasks}
+        nodes = self._nodes.keys() - {view.name for view in answer.nodes}
+        return msgspec.structs.replace(
+            answer,
+            gone_services=tuple(sorted(services)),
+            gone_slots=tuple(SlotName(service=name, slot=slot) for name, slot in sorted(slots)),
+            gone_nodes=tuple(sorted(nodes)),
+        )

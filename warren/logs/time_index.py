@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MOST = 4096  # times of one piece; then every second one is dropped
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in its place is waited for by none
 _MODE = 0o640
 
 
@@ -53,7 +54,7 @@ def load(path: Path) -> LogIndex:
     """The file's index, without what cannot be read. Raises OSError unless the file is missing."""
     index = LogIndex()
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | _SAFE)
     except FileNotFoundError:
         return index
     with open(handle, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - a descriptor
@@ -79,7 +80,7 @@ def write(path: Path, index: LogIndex) -> None:
 
 
 def _write(path: Path, how: int, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, _MODE)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | _SAFE | how, _MODE)
     try:
         os.write(handle, text.encode())
     finally:

@@ -12,6 +12,7 @@ from warren.manager.reconciler import Reconciler
 from warren.manager.watchers import Watchers
 from warren.model.view import NodeState
 from warren.resilience.conditions import Conditions
+from warren.resilience.fair_turns import FairTurns
 
 
 class Inside(Protocol):
@@ -21,6 +22,7 @@ class Inside(Protocol):
     dispatcher: Dispatcher
     reconciler: Reconciler
     watchers: Watchers
+    turns: FairTurns
     conditions: Conditions
     started_at: float
 

@@ -24,6 +24,8 @@ from warren.model.report import NodeHello
 from warren.model.rpc import Agent
 from warren.resilience.boundary import Boundary
 from warren.resilience.conditions import Conditions
+from warren.resilience.fair_turns import FairTurns
+from warren.resilience.loop_lag import LoopLag
 from warren.rules.access import Capability, refusal
 
 LEASE = 15.0  # seconds
@@ -53,6 +55,7 @@ class Manager:
         self.following = ClockFollower(clock, self.commit_log, self.dispatcher)
         self.commit_log.follow_clock = self.following.look
         self.watchers = Watchers(self.commit_log)
+        self.turns = FairTurns(lambda: LoopLag.current().spent())
         self.started_at = now()
         self.operator = ControlApi(self, Principal(PrincipalKind.EMBEDDED, uid=os.geteuid()))
 

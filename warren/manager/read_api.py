@@ -19,6 +19,7 @@ from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
 from warren.model.condition import NodeCondition
 from warren.model.errors import (
     ConflictError,
+    InvalidError,
     NotFoundError,
     WarrenError,
 )
@@ -41,11 +42,12 @@ from warren.model.view import (
     WatchAnswer,
     WatchWanted,
 )
+from warren.resilience.fair_turns import FairTurns
 from warren.rules.masking import masked
 from warren.state.change_index import Changed
 from warren.state.slot_index import is_as_wanted, restarts_in
 
-SHOWN_AT_ONCE = 1000  # tasks and services
+SHOWN_AT_ONCE = 50  # tasks and services
 
 
 class _Told:
@@ -59,15 +61,17 @@ class _Told:
 
 
 class _Pace:
-    """The turns of one call: a call that reads thousands lets others run in between."""
+    """The turns of one call: what reads thousands lets others run in between, other calls and all
+    else; however many such calls there are, they share what a pass of the loop has room for."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: FairTurns) -> None:
+        self._turns = turns
         self._shown = 0
 
     async def step(self) -> None:
         self._shown += 1
         if self._shown % SHOWN_AT_ONCE == 0:
-            await trio.lowlevel.checkpoint()
+            await self._turns.take()
 
 
 class ReadApi:
@@ -84,7 +88,7 @@ class ReadApi:
     async def services(self) -> list[ServiceView]:
         cluster = self._commit_log.cluster
         rows = [task for name in cluster.services for task in cluster.current(name)]
-        told, pace = await self._ask(rows), _Pace()
+        told, pace = await self._ask(rows), _Pace(self._inside.turns)
         return [
             await self._service(row, told, pace)
             for name in sorted(cluster.services)
@@ -94,7 +98,7 @@ class ReadApi:
     async def service(self, name: str) -> ServiceView:
         self._row(name)
         told = await self._ask(self._commit_log.cluster.current(name))
-        return await self._service(self._row(name), told, _Pace())
+        return await self._service(self._row(name), told, _Pace(self._inside.turns))
 
     async def tasks(self, *, service: str = "", past: bool = False) -> list[TaskView]:
         cluster = self._commit_log.cluster
@@ -102,7 +106,7 @@ class ReadApi:
         pick = cluster.of_service if past else cluster.current
         rows = [task for name in names for task in pick(name)]
         told = await self._ask(rows)
-        return await self._tasks(rows, told, _Pace())
+        return await self._tasks(rows, told, _Pace(self._inside.turns))
 
     async def task(self, task: TaskId) -> TaskDetail:
         row = self._task_row(task)
@@ -158,8 +162,13 @@ class ReadApi:
         self, wanted: WatchWanted, *, cursor: str = "", wait: bool = False
     ) -> WatchAnswer:
         await trio.lowlevel.checkpoint()
+        if not (wanted.services or wanted.tasks or wanted.nodes):
+            raise InvalidError("wanted: nothing; want services, tasks or nodes")
+        if wanted.service not in self._commit_log.cluster.services:
+            self._refuse_unread(wanted.service)
         watchers = self._inside.watchers
         while True:
+            await self._inside.turns.take()  # a commit may wake hundreds of watchers
             now, changed = watchers.cursor(), watchers.since(cursor, wanted)
             if changed is None:
                 return await self._watched(self._everything(wanted), now, is_whole=True)
@@ -231,7 +240,7 @@ class ReadApi:
     ) -> WatchAnswer:
         """These things as they are now, which may be later than at the cursor: they are told again
         then. By what was reported: no node is asked."""
-        cluster, told, pace = self._commit_log.cluster, _Told(), _Pace()
+        cluster, told, pace = self._commit_log.cluster, _Told(), _Pace(self._inside.turns)
         services, tasks, nodes = list[ServiceView](), list[TaskView](), list[NodeView]()
         gone_services, gone_slots, gone_nodes = list[str](), list[SlotName](), list[str]()
         for name in changed.services:

@@ -2,11 +2,13 @@
 
     commit -> index (state/change_index.py) -> wakes the watchers it concerns, and no other
 
-A cursor is the manager's id and a generation: it holds for as long as the state does.
+A cursor is the manager's id, its present run, and a generation. One of an earlier run holds where
+nothing was committed since: this run does not know what was, and a backup may have been restored.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 
 import trio
@@ -27,6 +29,7 @@ class Watchers:
     def __init__(self, commit_log: CommitLog) -> None:
         self._commit_log = commit_log
         self._index = ChangeIndex(commit_log.cluster)
+        self._run = secrets.token_hex(4)
         self._events: dict[_Subject, set[trio.Event]] = {}
         self.waiting = 0
         commit_log.on_commit.append(self._note)
@@ -36,21 +39,19 @@ class Watchers:
 
     def cursor(self) -> str:
         """Of the state as it is now."""
-        return f"{self._commit_log.store.manager_id}:{self._commit_log.cluster.generation}"
+        manager, generation = self._commit_log.store.manager_id, self._commit_log.cluster.generation
+        return f"{manager}:{self._run}:{generation}"
 
     def since(self, cursor: str, wanted: WatchWanted) -> Changed | None:
         """What has changed since a cursor was handed out; None: not known, so tell everything."""
-        manager, _, generation = cursor.rpartition(":")
-        if manager != self._commit_log.store.manager_id or not generation.isdecimal():
+        of, _, number = cursor.rpartition(":")
+        manager, _, run = of.rpartition(":")
+        if manager != self._commit_log.store.manager_id or not number.isdecimal():
             return None
-        found = self._index.since(int(generation), service=wanted.service)
-        if found is None:
+        generation = int(number)
+        if run != self._run and generation != self._index.started_at:
             return None
-        return Changed(
-            found.services if wanted.services else [],
-            found.slots if wanted.tasks else [],
-            found.nodes if wanted.nodes else [],
-        )
+        return self._index.since(generation, wanted)
 
     async def wait(self, wanted: WatchWanted) -> None:
         """Wait until a commit concerns these."""

@@ -155,8 +155,8 @@ class ClusterView(Protocol):
     ) -> WatchAnswer:
         """What has changed since this cursor was handed out: each thing once, as it is now (level,
         not a queue). With no cursor, one of another manager, or one too old: everything. With
-        `wait`, waits until something wanted has changed; a change of nodes' conditions alone wakes
-        no watcher. A cursor holds over a restart of the manager."""
+        `wait`, waits until a commit has changed something wanted. Over a restart of the manager a
+        cursor holds where nothing was committed since. Raises InvalidError."""
         ...
 
     async def log(

@@ -7,8 +7,8 @@ the log has none.
 
 No false alarm: the file never gets shorter, as Warren never vacuums. The log does when it is copied
 into the file (`wal.py`, which reports it), and in a commit, down to WAL_KEPT. Anything else may
-still be another program's checkpoint or VACUUM: then the file on disk is read in full before it is
-reported.
+still be another program's checkpoint or VACUUM, which begins the log anew with another head: then
+the file on disk is read in full before it is reported.
 """
 
 from __future__ import annotations
@@ -25,12 +25,9 @@ REPLACED = "was removed or replaced"
 CUT = "was cut short from outside"
 _LEAST = 512  # bytes: SQLite takes a file without a page for a new one, and removes its log
 _HEADS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # what a log begins with
-_PASSING = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_CANTOPEN,
-)
+_HEAD = 32  # bytes; its salts are others whenever the log is begun anew
+_NO_HEAD = b"\0"  # something else stands there
+_NOT_WHOLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ)
 
 
 class Presence:
@@ -42,8 +39,8 @@ class Presence:
         file, log = _stat(path), _stat(self._log)
         self._identities = _identity(file), _identity(log)
         self._file_size, self._log_size = _size(file), _size(log)
-        self._is_headed = False
-        self._is_headed = self._has_head()  # not: SQLite has skipped what was left there
+        self._head = b""  # unknown
+        self._note_head()  # not: SQLite has skipped what was left there
         self._is_cut = False
 
     def lost(self, *, is_quick: bool = False) -> str | None:
@@ -54,8 +51,8 @@ class Presence:
         file, log = _stat(self._path), _stat(self._log)
         if (_identity(file), _identity(log)) != self._identities:
             return REPLACED
-        if log and log.st_size and self._is_headed and not is_quick:
-            self._is_cut |= not self._has_head()  # cut to nothing and then written to further on
+        if log and log.st_size and self._head and not is_quick:
+            self._is_cut |= self._read_head() == _NO_HEAD  # cut to nothing, written to further on
         self._is_cut = self._is_cut or self._is_short(_size(file), _size(log))
         return CUT if self._is_cut else None
 
@@ -64,14 +61,16 @@ class Presence:
         WAL_KEPT."""
         if not self._is_cut:
             size = _size(_stat(self._log))
-            if size >= min(self._log_size, WAL_KEPT):
+            if not self._head:
+                self._note_head()
+            if size >= min(self._log_size, WAL_KEPT) or self._note_head():
                 self._log_size = size
             self._file_size = max(self._file_size, _size(_stat(self._path)))
-            self._is_headed = self._is_headed or self._has_head()
 
     def began_anew(self) -> None:
         """The log was emptied by ourselves."""
         self._log_size = _size(_stat(self._log))
+        self._head = b""
 
     def size(self) -> int:
         """Bytes on disk, of both."""
@@ -100,29 +99,40 @@ class Presence:
             is_whole = found
         if is_whole:
             self._file_size, self._log_size = file, log
+            self._note_head()
         return not is_whole
 
-    def _has_head(self) -> bool:
+    def _note_head(self) -> bool:
+        """Whether the log has another head than was known: it was begun anew, in order."""
+        head = self._read_head()
+        if head in (b"", _NO_HEAD, self._head):
+            return False
+        self._head = head
+        return True
+
+    def _read_head(self) -> bytes:
+        """The log's head; empty where nothing is known of it: no log, or no descriptors."""
         try:
             log = os.open(self._log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                return os.read(log, len(_HEADS[0])) in _HEADS
+                head = os.read(log, _HEAD)
             finally:
                 os.close(log)
-        except OSError:  # no descriptors, say: nothing is known
-            return self._is_headed
+        except OSError:
+            return b""
+        return head if not head or head[: len(_HEADS[0])] in _HEADS else _NO_HEAD
 
     def _is_whole_on_disk(self, log: int) -> bool | None:
         """Whether another connection finds all pages; None where it cannot look."""
-        if 0 < log < self._log_size:
-            return False  # a connection that empties it in order leaves nothing
+        if 0 < log < self._log_size and self._head and self._read_head() == self._head:
+            return False  # a connection that empties it in order begins it with another head
         uri = f"file:{quote(str(self._path.absolute()))}?mode=rw"
         try:
             with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)) as db:
                 return db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
         except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            return None if code in _PASSING else False
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+            return False if code in _NOT_WHOLE or code & 0xFF in _NOT_WHOLE else None
 
 
 def _stat(path: Path) -> os.stat_result | None:

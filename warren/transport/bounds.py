@@ -43,7 +43,7 @@ NUMBERS: Mapping[str, Range] = {
     "replicas": _JUDGED,
     "retries": _JUDGED,
     "seq": _ORDER,
-    "sequence": _ORDER,
+    "sequence": Range(0, 2**53),  # as it is stored
     "slot": Range(0, 10**9),
     "successes": _JUDGED,
     "version": _ORDER,

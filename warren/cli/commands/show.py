@@ -252,8 +252,13 @@ def _watch(where: Where, service: str, *, as_json: bool) -> int:
     async def question(cluster: Cluster) -> int:
         nonlocal is_begun
         while True:
+            known = {view.id: view for view in watch.tasks}
             answer = await watch.next(cluster)
-            now, changed = time.time(), sorted(answer.tasks, key=lambda view: view.id)
+            now = time.time()
+            changed = sorted(
+                (view for view in answer.tasks if known.get(view.id) != view),  # not seen before
+                key=lambda view: view.id,
+            )
             if as_json:
                 shapes = [to_json.task(view, now) for view in changed]
                 shapes += [to_json.gone(slot) for slot in answer.gone_slots]
