@@ -212,8 +212,8 @@ class CgroupTree:
 
     def was_out_of_memory(self) -> bool:
         """Whether the kernel killed for memory here; unknown, hence False, without controller."""
-        with contextlib.suppress(OSError), open(f"{self._path}/memory.events", "rb") as events:  # noqa: PTH123
-            counts = dict(line.split() for line in events)
+        with contextlib.suppress(OSError):
+            counts = dict(line.split() for line in self._read("memory.events").splitlines())
             return counts.get(b"oom_kill", b"0") != b"0"
         return False
 
@@ -293,19 +293,20 @@ class CgroupTree:
         finally:
             os.close(handle)
 
-    def _is_populated(self) -> bool:
+    def _read(self, name: str) -> bytes:
+        handle = os.open(f"{self._path}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            handle = os.open(f"{self._path}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            return b"populated 1" in os.read(handle, 4096)
-        except OSError as error:
-            if error.errno != errno.ENODEV:  # it was removed this moment
-                raise
-            return False
+            return os.read(handle, 4096)
         finally:
             os.close(handle)
+
+    def _is_populated(self) -> bool:
+        try:
+            return b"populated 1" in self._read("cgroup.events")
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # removed, or at this moment
+                raise
+            return False
 
     def _members(self) -> list[Stat]:
         stats = (procfs.read_stat(pid) for pid in self.pids())

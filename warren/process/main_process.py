@@ -41,6 +41,11 @@ class MainProcess:
         """Its wait status once it has ended; None while it runs, or when it is unknown."""
         return self._status
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was seen to have ended, and nobody waits for that any more."""
+        return self._has_ended and not self._looking.locked()
+
     @classmethod
     def child(cls, pid: int, pidfd: int, *, reaper: Reaper) -> MainProcess:
         """Watch a held child. Raises OSError: no descriptors left, or gone before it was held."""

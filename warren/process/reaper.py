@@ -114,8 +114,10 @@ class Reaper:
         return [pid for pid in procfs.own_children() if pid not in self._held]
 
     def _reap_if_stray(self, pid: int) -> bool:
+        if pid in self._held:
+            return False
         stat = procfs.read_stat(pid)
-        if stat is None or not stat.is_dead or pid in self._held or stat.parent != self._pid:
+        if stat is None or not stat.is_dead or stat.parent != self._pid:
             return False
         is_known = pid in self._late or stat.session not in (os.getsid(0), pid)
         if not is_known and not any(owns(stat) for owns in self._owners):

@@ -90,7 +90,7 @@ class ProcessInstance:
     async def wait(self) -> End:
         if self._end is None:
             await self._main.wait()
-        else:
+        elif not self._is_gone:  # then there is nothing to go on with but its end
             await trio.lowlevel.checkpoint()
         return self._told()
 
@@ -101,9 +101,15 @@ class ProcessInstance:
 
     async def kill(self) -> None:
         with trio.CancelScope(shield=True):
-            async with self._killing:
+            try:
+                self._killing.acquire_nowait()  # a restart waits for this: no pass of the loop
+            except trio.WouldBlock:
+                await self._killing.acquire()
+            try:
                 if not self._is_gone:
                     await self._kill()
+            finally:
+                self._killing.release()
 
     def leave(self) -> None:
         if not self._is_gone:
@@ -166,7 +172,8 @@ class ProcessInstance:
         if self._main.look():
             self._told()  # how it ended by itself is known only while its tree exists
         await self._unkillable.kill_but(self._tree, self._stuck)
-        await self._main.wait()  # after other waiters: its descriptor is closed next
+        if not self._main.is_over:
+            await self._main.wait()  # after other waiters: its descriptor is closed next
         if self._running:
             await self._quiet.wait()
         self._told()

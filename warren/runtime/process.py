@@ -114,7 +114,7 @@ class ProcessRuntime:
                 task_status.started()
 
     async def start(self, launch: Launch, *, record: Record) -> ProcessInstance:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         marks = {INSTANCE_VARIABLE: launch.id, TOKEN_VARIABLE: self.token}
         context = Context(
             env={**launch.env, **marks},

@@ -54,6 +54,8 @@ class Presence:
         if log and log.st_size and self._head and not is_quick:
             self._is_cut |= self._read_head() == _NO_HEAD  # cut to nothing, written to further on
         self._is_cut = self._is_cut or self._is_short(_size(file), _size(log))
+        if not (self._is_cut or is_quick):
+            self._note_head()
         return CUT if self._is_cut else None
 
     def wrote(self) -> None:
@@ -91,16 +93,13 @@ class Presence:
     def _is_short(self, file: int, log: int) -> bool:
         if file < _LEAST:
             return True
-        is_whole = True
         if file < self._file_size or log < self._log_size:
-            found = self._is_whole_on_disk(log)
-            if found is None:
-                return False  # not known yet: asked again
-            is_whole = found
-        if is_whole:
-            self._file_size, self._log_size = file, log
-            self._note_head()
-        return not is_whole
+            is_whole = self._is_whole_on_disk(log)
+            if not is_whole:
+                return is_whole is False  # None is not known yet: asked again
+            self._note_head()  # so that the next to be this short is cut
+        self._file_size, self._log_size = file, log
+        return False
 
     def _note_head(self) -> bool:
         """Whether the log has another head than was known: it was begun anew, in order."""
