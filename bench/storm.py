@@ -28,7 +28,7 @@ from warren.model.rpc import Gate
 from warren.model.service import ServiceSpec
 from warren.resilience.collector import spread_collections
 from warren.transport.memory import memory_gate
-from warren.wiring.parts import open_manager_here, open_node_here
+from warren.wiring.parts import NodeOptions, open_manager_here, open_node_here
 
 STALL_BOUND = 0.1  # seconds
 ANSWER_BOUND = 1.0
@@ -71,8 +71,8 @@ async def storm_of(starts: int, seconds: float) -> list[float]:
             def dial() -> AbstractAsyncContextManager[Gate]:
                 return memory_gate(manager.gate)
 
-            node = f"storm-{os.getpid()}"
-            async with open_node_here(Path(directory), dial, node=node, stops_tasks=True):
+            options = NodeOptions(node=f"storm-{os.getpid()}")
+            async with open_node_here(Path(directory), dial, options, stops_tasks=True):
                 print(f"{starts} replicas of false, for {seconds:.0f} s", file=sys.stderr)
                 passes = Passes()
                 trio.lowlevel.add_instrument(passes)

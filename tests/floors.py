@@ -59,6 +59,16 @@ HOMES = {  # an outside, and the packages that may touch it
     "trio.lowlevel.open_process": ("process",),
     "trio.run_process": ("process",),
     "trio.open_signal_receiver": ("process", "cli"),
+    # The parts that a program is made of are put together in one room.
+    "warren.manager.program.open_manager": ("wiring",),
+    "warren.node.program.open_node": ("wiring",),
+    "warren.nursery.dependencies.Dependencies": ("wiring", "node", "nursery"),
+    "warren.runtime.port_allocator.PortAllocator": ("wiring",),
+    "warren.runtime.process.ProcessRuntime": ("wiring",),
+    "warren.store.journal.SqliteJournal": ("wiring", "store"),
+    "warren.store.state.StateStore": ("wiring", "store"),
+    "warren.transport.memory.memory_gate": ("wiring",),
+    "warren.transport.server.serve_gate": ("wiring",),
 }
 CGROUP_MARKS = ("/sys/fs/cgroup", "cgroup.procs", "cgroup.kill", "cgroup.events")
 

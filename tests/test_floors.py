@@ -117,6 +117,15 @@ def tree(folder: Path, files: dict[str, str]) -> Path:
             id="receiving",
         ),
         pytest.param(
+            {
+                "cli/a.py": "from warren.store.state import StateStore",
+                "store/state.py": "",
+            },
+            "a.py:1: uses warren.store.state.StateStore, which is for warren/wiring/ and"
+            " warren/store/ alone",
+            id="building",
+        ),
+        pytest.param(
             {"runtime/a.py": 'where = f"/sys/fs/cgroup/{1}"'},
             "cgroups are for warren/process/ alone",
             id="cgroup",

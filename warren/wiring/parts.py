@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,22 @@ class StrangerError(WarrenError):
 Publish = Callable[[TaskStatus, TaskEvent], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class NodeOptions:
+    """How this machine is a node. `network_checks` and `exec_checks` may be in flight at once, None
+    is two per core; `samples_kept` outcomes are kept of every probe. With `new_manager` it belongs
+    to the manager it reaches from now on. `soft_limit` of descriptors is what tasks get; None
+    leaves them this process's own."""
+
+    node: str = "local"
+    network_checks: int = NETWORK_CHECKS
+    exec_checks: int | None = None
+    http_transport: httpx.AsyncBaseTransport | None = None
+    samples_kept: int = 20
+    new_manager: bool = False
+    soft_limit: int | None = None
+
+
 @asynccontextmanager
 async def open_supervisor(
     *,
@@ -67,17 +84,16 @@ async def open_supervisor(
     may be in flight at once; None is two per core. Raises WarrenError where it cannot open, and
     what the block raises, by itself and not in a group.
     """
+    options = NodeOptions(
+        node=node,
+        network_checks=network_checks,
+        exec_checks=exec_checks,
+        http_transport=http_transport,
+        samples_kept=samples_kept,
+    )
     with unwrapped(), _directory(data_dir) as directory:
         async with (
-            _open_surroundings(
-                directory,
-                node=node,
-                publish=publish,
-                network_checks=network_checks,
-                exec_checks=exec_checks,
-                http_transport=http_transport,
-                samples_kept=samples_kept,
-            ) as (around, _),
+            _open_surroundings(directory, options, publish) as (around, _),
             open_supervision(around) as supervisor,
         ):
             yield supervisor
@@ -103,29 +119,14 @@ async def open_manager_here(data_dir: Path) -> AsyncGenerator[Manager, None]:
 async def open_node_here(
     data_dir: Path,
     dial: Dial,
+    options: NodeOptions,
     *,
-    node: str,
     stops_tasks: bool,
     publish: Publish | None = None,
-    network_checks: int = NETWORK_CHECKS,
-    exec_checks: int | None = None,
-    new_manager: bool = False,
-    soft_limit: int | None = None,
 ) -> AsyncGenerator[Node, None]:
-    """This machine as a node, its manager reached by `dial`; with `new_manager` it belongs to that
-    one from now on. `soft_limit` of descriptors is what tasks get; None leaves them this process's
-    own. Raises WarrenError."""
-    async with (
-        _open_surroundings(
-            data_dir,
-            node=node,
-            publish=publish,
-            network_checks=network_checks,
-            exec_checks=exec_checks,
-            soft_limit=soft_limit,
-        ) as (around, runtime),
-    ):
-        if new_manager:
+    """This machine as a node, its manager reached by `dial`. Raises WarrenError."""
+    async with _open_surroundings(data_dir, options, publish) as (around, runtime):
+        if options.new_manager:
             around.journal.note_manager("")
         async with open_node(around, runtime.logs, dial, stops_tasks=stops_tasks) as here:
             yield here
@@ -145,15 +146,7 @@ def refuse_stranger(data_dir: Path, manager: Manager) -> None:
 
 @asynccontextmanager
 async def _open_surroundings(
-    directory: Path,
-    *,
-    node: str,
-    publish: Publish | None,
-    network_checks: int,
-    exec_checks: int | None,
-    soft_limit: int | None = None,
-    http_transport: httpx.AsyncBaseTransport | None = None,
-    samples_kept: int = 20,
+    directory: Path, options: NodeOptions, publish: Publish | None
 ) -> AsyncGenerator[tuple[Dependencies, ProcessRuntime], None]:
     """The external parts of a node's tasks on this machine, its data directory locked."""
     if sys.platform != "linux":
@@ -166,24 +159,27 @@ async def _open_surroundings(
         conditions = Conditions()
         descriptors = Descriptors()
         runtime = ProcessRuntime(
-            data_dir=directory, node=node, conditions=conditions, soft_limit=soft_limit
+            data_dir=directory,
+            node=options.node,
+            conditions=conditions,
+            soft_limit=options.soft_limit,
         )
         around = Dependencies(
-            node=node,
+            node=options.node,
             # The machine's own clock: the next supervisor has the same grids (S7).
             grid_origin=trio.current_time() - time.monotonic(),
             runtime=runtime,
             check=ConcurrencyCaps(
-                Checker(transport=http_transport),
-                network=network_checks,
-                exec=exec_checks,
+                Checker(transport=options.http_transport),
+                network=options.network_checks,
+                exec=options.exec_checks,
                 conditions=conditions,
             ),
             ports=PortAllocator(salt=runtime.token),
             journal=journal,
             publish=publish or _publish_to_nobody,
             inherited=dict(os.environ),
-            samples_kept=samples_kept,
+            samples_kept=options.samples_kept,
             conditions=conditions,
             starts=StartLimit(shortage=descriptors.shortage),
             lacking=descriptors.lacking,

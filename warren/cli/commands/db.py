@@ -106,23 +106,9 @@ def restore(source: Path, /, *, data_dir: DataDir = None) -> int:
 
 def _unplanned(database: Path) -> Mapping[str, str]:
     """What is wrong with services that a manager would set aside, by name: tried on a copy."""
-    import logging
-    import tempfile
-    from contextlib import closing
+    from warren.wiring.trial_plan import unplanned
 
-    from warren.manager.dry_run import dry_run
-    from warren.store.backup import copy_of
-    from warren.store.state import StateStore
-
-    with tempfile.TemporaryDirectory(prefix="warren-") as folder:
-        copy = Path(folder) / database.name
-        copy_of(database, copy)
-        logging.disable(logging.CRITICAL)  # its findings are printed here
-        try:
-            with closing(StateStore.open(copy)) as store:
-                found = dry_run(store)
-        finally:
-            logging.disable(logging.NOTSET)
+    found = unplanned(database)
     return {name: f"service {name}: cannot be planned for: {why}" for name, why in found.items()}
 
 

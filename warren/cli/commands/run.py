@@ -58,26 +58,10 @@ def run(
     _log_to_stderr(log_level, as_json=json_log)
 
     async def program(stopped: Callable[[], Awaitable[None]]) -> None:
-        from functools import partial
+        from warren.wiring.programs import open_manager_program
 
-        import trio
-
-        from warren.transport.server import serve_gate
-        from warren.wiring.parts import open_manager_here
-
-        async with open_manager_here(directory) as manager, trio.open_nursery() as nursery:
-            for address in addresses:
-                serve = partial(
-                    serve_gate,
-                    manager.gate,
-                    address,
-                    insecure=insecure,
-                    conditions=manager.conditions,
-                )
-                bound = await nursery.start(serve)
-                logging.getLogger("warren.manager").info("listening at %s", bound)
+        async with open_manager_program(directory, addresses, insecure=insecure):
             await stopped()
-            nursery.cancel_scope.cancel()
 
     return until_stopped(program)
 
@@ -132,21 +116,17 @@ def run_node(
     _log_to_stderr(log_level, as_json=json_log)
 
     async def program(stopped: Callable[[], Awaitable[None]]) -> None:
-        from functools import partial
+        from warren.wiring.parts import NodeOptions
+        from warren.wiring.programs import open_node_program
 
-        from warren.transport.client import open_gate
-        from warren.wiring.parts import open_node_here
-
-        async with open_node_here(
-            directory,
-            partial(open_gate, address),
+        options = NodeOptions(
             node=node,
-            stops_tasks=stop_tasks,
             network_checks=network_checks,
             exec_checks=exec_checks,
             new_manager=new_manager,
             soft_limit=soft_limit,
-        ):
+        )
+        async with open_node_program(directory, address, options, stops_tasks=stop_tasks):
             await stopped()
 
     return until_stopped(program)

@@ -18,7 +18,7 @@ from warren.model.service import ServiceSpec
 
 if TYPE_CHECKING:
     from warren.cli.live.reporter import Reporter
-    from warren.cli.live.stage import StageOptions
+    from warren.wiring.up import UpOptions
 
 
 def up(
@@ -75,19 +75,22 @@ def up(
 
     node = node_name(name)
     directory, addresses = places(data_dir, listen, insecure=insecure)
-    from warren.cli.live.stage import StageOptions
     from warren.process.defaults import settle
+    from warren.wiring.parts import NodeOptions
+    from warren.wiring.up import UpOptions
 
-    options = StageOptions(
+    options = UpOptions(
         data_dir=directory,
-        node=node,
+        node=NodeOptions(
+            node=node,
+            network_checks=network_checks,
+            exec_checks=exec_checks,
+            new_manager=new_manager,
+            soft_limit=settle(),
+        ),
         addresses=addresses,
         insecure=insecure,
         specs=specs,
-        network_checks=network_checks,
-        exec_checks=exec_checks,
-        new_manager=new_manager,
-        soft_limit=settle(),
     )
     as_table = not (plain or json_log) and _is_terminal()
     return _run(options, _reporter(log_level, as_table=as_table, as_json=json_log))
@@ -103,7 +106,7 @@ def _specs(file: Path | None) -> Sequence[ServiceSpec] | None:
     return load_file(file or SERVICE_FILE, admit=admit)
 
 
-def _run(options: StageOptions, reporter: Reporter) -> int:
+def _run(options: UpOptions, reporter: Reporter) -> int:
     import trio
 
     from warren.cli.live.up_session import UpSession

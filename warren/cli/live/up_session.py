@@ -12,24 +12,27 @@ from typing import Literal
 import trio
 
 from warren.cli.live.reporter import Reporter
-from warren.cli.live.stage import StageOptions, UpStage, open_stage
+from warren.cli.live.watch import UpWatch
 from warren.cli.signals import FORCING, STOPPING
 from warren.manager.commit_log import CommitLog
+from warren.manager.program import Manager
 from warren.model.cluster import Change, DropService, PutTask, ServiceRow, TaskRow
 from warren.model.plural import counted
 from warren.model.service import Condition
 from warren.model.task import Phase
 from warren.state.cluster_state import ClusterState, Touched
 from warren.state.slot_index import is_as_wanted
+from warren.wiring.parts import Publish
+from warren.wiring.up import Up, UpOptions, open_up
 
 LAST_WORDS = 1.0  # seconds for what is left to be written at the end
 Cause = Literal["asked", "ended", "unheard"]
 
 
 class UpSession:
-    """Runs a stage until its services have ended or are gone, or a signal comes."""
+    """Runs an `up` until its services have ended or are gone, or a signal comes."""
 
-    def __init__(self, options: StageOptions, reporter: Reporter) -> None:
+    def __init__(self, options: UpOptions, reporter: Reporter) -> None:
         self._options = options
         self._reporter = reporter
         self._over = trio.Event()
@@ -58,35 +61,42 @@ class UpSession:
     async def _run(self) -> int:
         status = 1
         with self._killing:
-            async with open_stage(self._options, self._reporter) as stage:
-                status = await self._watch(stage)
+            async with open_up(self._options, self._report) as up:
+                self._reporter.attach(up.node.agent.status)
+                status = await self._watch(up)
         return status
 
-    async def _watch(self, stage: UpStage) -> int:
+    def _report(self, manager: Manager) -> Publish:
+        """Report the services from here on; returns what to call on every transition."""
+        feed = UpWatch(manager.commit_log, self._reporter)
+        feed.begin()
+        return feed.publish
+
+    async def _watch(self, up: Up) -> int:
         """Wait until it is over; returns the exit status as of then."""
 
         def look(changes: Sequence[Change], _touched: Touched) -> None:
             if any(map(_may_be_last, changes)):
-                self._end_if_over(stage)
+                self._end_if_over(up)
 
-        stage.manager.commit_log.on_commit.append(look)
-        self._end_if_over(stage)
+        up.manager.commit_log.on_commit.append(look)
+        self._end_if_over(up)
         await self._over.wait()
-        status = self._status(stage.manager.commit_log.cluster)
-        stage.file.note_end()
+        status = self._status(up.manager.commit_log.cluster)
+        up.file.note_end()
         if self._cause == "ended":
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_with, self._asked, nursery.cancel_scope)
-                await stage.callers.wait_heard()
+                await up.callers.wait_heard()
                 nursery.cancel_scope.cancel()
-        left = stage.node.agent.unended()
+        left = up.node.agent.unended()
         if left:
             self._reporter.note_stopping(f"stopping {counted(left, 'task')}, Ctrl-C again forces")
         return status
 
-    def _end_if_over(self, stage: UpStage) -> None:
-        is_from_file = self._options.specs is not None and stage.file.is_applied
-        if is_from_file and is_over(stage.manager.commit_log):
+    def _end_if_over(self, up: Up) -> None:
+        is_from_file = self._options.specs is not None and up.file.is_applied
+        if is_from_file and is_over(up.manager.commit_log):
             self._end("ended")
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
