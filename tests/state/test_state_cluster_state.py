@@ -141,15 +141,19 @@ def test_world_says_what_a_tasks_change_has_touched() -> None:
     row = task_row("web.1#1", node="n1")
     world = world_of()
     touched = touched_by(world, PutTask(row))
-    assert touched == Touched({"web": {1}}, {"n1"}, {row.id}, set())
+    assert touched == Touched({"web": {1}}, {"n1"}, {"n1": {row.id}}, set())
     ready = moved(row, status=msgspec.structs.replace(row.status, ready=True))
-    assert touched_by(world, PutTask(ready)) == Touched({"web": {1}}, set(), {row.id}, set())
-    stop = moved(ready, desired=Desired.STOP)
-    assert touched_by(world, PutTask(stop)).nodes == {"n1"}
+    assert touched_by(world, PutTask(ready)) == Touched({"web": {1}}, set(), {}, set())
+    renewed = moved(ready, revision=2)
+    assert touched_by(world, PutTask(renewed)) == Touched({"web": {1}}, set(), {"n1": {row.id}})
+    stop = moved(renewed, desired=Desired.STOP)
+    touched = touched_by(world, PutTask(stop))
+    assert (touched.nodes, touched.assigned) == ({"n1"}, {"n1": {row.id}})
     ended = moved(stop, status=msgspec.structs.replace(row.status, phase=Phase.STOPPED))
-    assert touched_by(world, PutTask(ended)).nodes == {"n1"}
-    assert touched_by(world, DropTask(row.id)) == Touched({"web": {1}}, set(), {row.id}, set())
-    assert world.generation == 12
+    touched = touched_by(world, PutTask(ended))
+    assert (touched.nodes, touched.assigned) == ({"n1"}, {"n1": {row.id}})
+    assert touched_by(world, DropTask(row.id)) == Touched({"web": {1}}, set(), {}, set())
+    assert world.generation == 13
 
 
 def test_world_says_what_a_services_change_has_touched() -> None:
@@ -165,7 +169,7 @@ def test_world_says_what_a_services_change_has_touched() -> None:
     new = service_row(spec("new"))
     assert touched_by(world, PutService(new)).slots == {"new": None}
     gone = touched_by(world, DropService("web"))
-    assert gone == Touched({"web": None}, {"n1"}, {tid("web.1#1")}, {"web"})
+    assert gone == Touched({"web": None}, {"n1"}, {"n1": {tid("web.1#1")}}, {"web"})
     assert not world.tasks
     assert not world.changing
 
@@ -200,11 +204,13 @@ def test_world_keeps_tasks_whose_service_comes_later() -> None:
 
 
 def test_touched_is_merged_and_the_whole_stays_the_whole() -> None:
-    touched = Touched({"web": {1}, "db": None}, {"n1"}, {tid("web.1#1")}, {"db"})
-    touched |= Touched({"web": {2}, "db": {3}, "new": set()}, {"n2"}, {tid("web.2#1")}, {"new"})
+    one, two, more = {"a": {tid("web.1#1")}}, {"b": {tid("web.2#1")}}, {"a": {tid("web.3#1")}}
+    touched = Touched({"web": {1}, "db": None}, {"n1"}, one, {"db"})
+    touched |= Touched({"web": {2}, "db": {3}, "new": set()}, {"n2"}, two, {"new"})
+    touched |= Touched(assigned=more)
     assert touched.slots == {"web": {1, 2}, "db": None, "new": set()}
     assert touched.nodes == {"n1", "n2"}
-    assert touched.tasks == {tid("web.1#1"), tid("web.2#1")}
+    assert touched.assigned == {"a": {tid("web.1#1"), tid("web.3#1")}, "b": {tid("web.2#1")}}
     assert touched.services == {"db", "new"}
     touched |= Touched({"web": None})
     assert touched.slots["web"] is None
@@ -218,11 +224,11 @@ def test_touched_shares_nothing_with_what_was_merged_into_it() -> None:
 
 
 def test_touched_everything_is_all_there_is() -> None:
-    world = world_of(task_row("web.1#1"))
+    world = world_of(task_row("web.1#1", node="n1"))
     everything = Touched.everything(world)
     assert everything.slots == {"web": None, "db": None}
     assert everything.nodes == {"n1", "n2"}
-    assert everything.tasks == set(world.tasks)
+    assert everything.assigned == {"n1": {tid("web.1#1")}, "n2": set()}
     assert everything.services == {"web", "db"}
 
 

@@ -7,7 +7,7 @@ enrolled: READY --lost--> UNREACHABLE --lease--> DOWN --enrolled--> READY
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn, Protocol
 
 import msgspec
@@ -16,13 +16,22 @@ import trio
 from warren.manager.commit_log import CommitLog
 from warren.manager.foreign_nodes import ForeignNodes
 from warren.manager.session import Session
-from warren.model.cluster import AddEvent, Change, Entry, NodeRow, PutNode
+from warren.model.cluster import (
+    AddEvent,
+    Change,
+    DropService,
+    Entry,
+    NodeRow,
+    PutNode,
+    PutService,
+)
 from warren.model.errors import ConflictError, InvalidError, LinkLostError, UnavailableError
 from warren.model.identity import NAME_WANTED, is_name
 from warren.model.report import NodeHello
 from warren.model.rpc import Agent
 from warren.model.view import NodeState, NodeView
 from warren.resilience.boundary import Boundary, survived
+from warren.state.cluster_state import Touched
 
 LAST_CHANCE = 1.0  # seconds before its lease is over in which a node is still listened for
 STALLED = 0.5  # seconds late: a node not heard from then may have sent, and we did not read
@@ -53,6 +62,8 @@ class Dispatcher:
         self._came_by: dict[str, NodeConnection] = {}
         self._unwritten: dict[str, NodeRow] = {}
         self._foreign_nodes = ForeignNodes(commit_log.store.manager_id, kept_for=lease)
+        self._made_at = dict.fromkeys(commit_log.cluster.services, 0)  # generations, of this run
+        commit_log.on_commit.append(self._note)
 
     def __repr__(self) -> str:
         return f"<Dispatcher {len(self._sessions)} sessions>"
@@ -156,8 +167,21 @@ class Dispatcher:
                 for row in list(self._unwritten.values()):
                     self._note_lost(row)
 
+    def _note(self, changes: Sequence[Change], touched: Touched) -> None:
+        """Something was committed: wake the sessions that it concerns, and no other."""
+        for node, tasks in touched.assigned.items():
+            session = self._sessions.get(node)
+            if session is not None:
+                session.note(tasks)
+        for change in changes:
+            if isinstance(change, PutService):
+                self._made_at.setdefault(change.row.name, self._commit_log.cluster.generation)
+            elif isinstance(change, DropService):
+                made_at = self._made_at.pop(change.name, 0)
+                for session in self._sessions.values():
+                    session.note_gone(change.name, made_at=made_at)
+
     async def _serve(self, session: Session, connection: NodeConnection) -> None:
-        self._commit_log.on_commit.append(session.note)
         try:
             with survived(f"the session of node {session.name}"):
                 async with trio.open_nursery() as nursery:
@@ -170,7 +194,6 @@ class Dispatcher:
                     nursery.cancel_scope.cancel()
         finally:
             session.ended.set()
-            self._commit_log.on_commit.remove(session.note)
         try:
             self._note_end(session, connection)
         finally:

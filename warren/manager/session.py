@@ -7,7 +7,7 @@ enrolled -> whole report -> whole assignment -> differences, each on the one acc
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import trio
 
@@ -16,7 +16,7 @@ from warren.manager.log_fanout import LogFanout
 from warren.manager.shared_queries import LOOK_WITHIN, SharedQueries
 from warren.model.check_places import CheckPlaces
 from warren.model.check_places import bounded as bounded_places
-from warren.model.cluster import Change, Desired, DropService, TaskRow
+from warren.model.cluster import Desired, TaskRow
 from warren.model.condition import NodeCondition, bounded
 from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
 from warren.model.identity import TaskId
@@ -25,7 +25,6 @@ from warren.model.report import Assignment, Assignments, Report
 from warren.model.rpc import Agent
 from warren.model.task import Reason, TaskStatus
 from warren.rules.reported_times import mend_report
-from warren.state.cluster_state import Touched
 
 FIRST_PAUSE = 0.1  # seconds
 LONGEST_PAUSE = 5.0
@@ -38,7 +37,8 @@ _log = logging.getLogger("warren.manager")
 class Session:
     """Implements `NodeSession`. `ended` is set when it is over, for whatever reason, and `is_noted`
     once the dispatcher has noted that; `has_left` says that the node has ended it. `containment` is
-    what the node reported when it enrolled, `places` what it reported last."""
+    what the node reported when it enrolled, `places` what it reported last. `pushes` counts how
+    often it has looked for what to send."""
 
     def __init__(
         self, name: str, epoch: int, agent: Agent, commit_log: CommitLog, *, containment: str = ""
@@ -53,6 +53,7 @@ class Session:
         self.heard_at = trio.current_time()
         self.containment = containment
         self.places: tuple[CheckPlaces, ...] = ()
+        self.pushes = 0
         self._told: tuple[NodeCondition, ...] = ()
         self._skew: NodeCondition | None = None
         self._unread: NodeCondition | None = None
@@ -64,6 +65,8 @@ class Session:
         self._sent: dict[TaskId, tuple[Desired, int]] = {}
         self._dirty = set[TaskId]()
         self._purged = set[str]()
+        self._had = set[str]()  # services that were sent, or left on the node, since the whole
+        self._whole_at = -1  # the generation of the services in the last whole assignment
         self._wake = trio.Event()
 
     def __repr__(self) -> str:
@@ -160,11 +163,19 @@ class Session:
             return True
         return False
 
-    def note(self, changes: Sequence[Change], touched: Touched) -> None:
-        """Something was committed: which part concerns this node is found out at the push."""
-        self._dirty |= touched.tasks
-        self._purged.update(c.name for c in changes if isinstance(c, DropService))
+    def note(self, tasks: Collection[TaskId]) -> None:
+        """The assignment of these to this node has begun, changed or ended: to what is found out at
+        the push."""
+        self._dirty.update(tasks)
         self._wake.set()
+
+    def note_gone(self, service: str, *, made_at: int) -> None:
+        """A service is gone, and so is its output where this node may have some: it was sent tasks
+        of it, or its last whole assignment left it what it had of one that was made by then."""
+        if service in self._had or self._whole_at >= made_at:
+            self._had.discard(service)
+            self._purged.add(service)
+            self._wake.set()
 
     async def push(self) -> None:
         """Send the node its assignments, now and whenever they change, until the link is lost."""
@@ -187,6 +198,7 @@ class Session:
             self._wake = trio.Event()
 
     async def _push_once(self) -> None:
+        self.pushes += 1
         dirty, purged = self._dirty, self._purged
         self._dirty, self._purged = set[TaskId](), set[str]()
         assignments = self._difference(dirty, purged) if self._accepted else await self._whole()
@@ -223,6 +235,8 @@ class Session:
                 tasks.append(_assignment(row))
             if number % GIVES_WAY_AFTER == 0:
                 await trio.lowlevel.checkpoint()
+        self._whole_at = cluster.generation
+        self._had.clear()
         return Assignments(
             generation=generation,
             tasks=tuple(tasks),
@@ -241,13 +255,16 @@ class Session:
             self._purged |= purged
             purged = set[str]()
             self._wake.set()
-        purged = purged - cluster.services.keys()  # there is one of that name again, which writes
+        remade = purged & cluster.services.keys()  # it writes, after what the old one has left
+        self._had |= remade
+        purged = purged - remade
         for task in sorted(dirty):
             row = cluster.tasks.get(task)
             if row is None or row.node != self.name or row.has_ended:
                 if task in self._sent:
                     removed.append(task)
             elif self._sent.get(task) != (row.desired, row.revision):
+                self._had.add(task.service)
                 tasks.append(_assignment(row))
         if not (tasks or removed or purged):
             return None

@@ -38,13 +38,14 @@ class Touched:
     """The rows that commits have touched; two of them are merged by `|=`.
 
     `slots`: the slots of each service to look at again; an empty set: its row, so how many there
-    are; None: all of it. `nodes`: nodes that have changed, or what is on them. `tasks` and
-    `services`: rows that were put or dropped.
+    are; None: all of it. `nodes`: nodes that have changed, or what is on them. `assigned`: the
+    tasks of each node whose assignment to it has begun, changed or ended; a status alone changes
+    none. `services`: rows that were put or dropped.
     """
 
     slots: dict[str, set[int] | None] = field(default_factory=dict[str, set[int] | None])
     nodes: set[str] = field(default_factory=set[str])
-    tasks: set[TaskId] = field(default_factory=set[TaskId])
+    assigned: dict[str, set[TaskId]] = field(default_factory=dict[str, set[TaskId]])
     services: set[str] = field(default_factory=set[str])
 
     @classmethod
@@ -53,7 +54,7 @@ class Touched:
         return cls(
             slots=dict.fromkeys(cluster.services),
             nodes=set(cluster.nodes),
-            tasks=set(cluster.tasks),
+            assigned={node: set(cluster.on_node(node)) for node in cluster.nodes},
             services=set(cluster.services),
         )
 
@@ -61,14 +62,20 @@ class Touched:
         for service, slots in other.slots.items():
             self._add(service, slots)
         self.nodes |= other.nodes
-        self.tasks |= other.tasks
+        for node, tasks in other.assigned.items():
+            self.assigned.setdefault(node, set()).update(tasks)
         self.services |= other.services
         return self
 
     def add_task(self, task: TaskId) -> None:
         """A task's row was put or dropped."""
-        self.tasks.add(task)
         self._add(task.service, (task.slot,))
+
+    def add_assignment(self, task: TaskId, *rows: TaskRow | None) -> None:
+        """A task's assignment has changed between these rows."""
+        for row in rows:
+            if row is not None and row.node is not None:
+                self.assigned.setdefault(row.node, set()).add(task)
 
     def add_service(self, service: str, *, whole: bool) -> None:
         """A service's row was put or dropped; `whole`: that concerns every slot."""
@@ -238,6 +245,8 @@ class ClusterState:
             self._slots[task.service].drop(before)
         self._note_slots(task.service)
         touched.add_task(task)
+        if _assigned(before) != _assigned(row):
+            touched.add_assignment(task, before, row)
         if _standing(before) != _standing(row):
             self._settle(before, row, touched)
 
@@ -278,10 +287,17 @@ def _alive(row: TaskRow | None) -> Iterator[TaskRow]:
 
 
 def _standing(row: TaskRow | None) -> tuple[object, ...] | None:
-    """What the nodes' indexes and assignments depend on."""
+    """What the nodes' indexes depend on."""
     if row is None or row.has_ended:
         return None
     return (row.node, row.not_before, row.desired)
+
+
+def _assigned(row: TaskRow | None) -> tuple[object, ...] | None:
+    """What a node is sent of it: a session sends it again where this has changed."""
+    if row is None or row.has_ended or row.node is None:
+        return None
+    return (row.node, row.desired, row.revision)
 
 
 def _but_for_size(row: ServiceRow) -> tuple[int, bool]:
