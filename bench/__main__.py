@@ -59,6 +59,7 @@ BENCHMARKS = {
     "replace": Benchmark("replace.py", "", "--samples 3"),
     "rpc": Benchmark("rpc.py", "", "--runs 1 --seconds 0.5"),
     "reports": Benchmark("reports.py", "", "--seconds 0.5"),
+    "watching": Benchmark("watching.py", "", "--rounds 1 --changes 5"),
     "cold": Benchmark("cold.py", "", "--runs 3"),
     "planning": Benchmark("planning.py", "", "--rounds 1 --scales 3"),
 }
