@@ -510,13 +510,14 @@ struct WatchWanted {
 struct WatchAnswer {
   # What has changed since a cursor was handed out: each thing once, as it is now.
   cursor @0 :Text;              # opaque: ask with it for what follows
-  isWhole @1 :Bool;             # this is everything: what is not in it is no more
+  isWhole @1 :Bool;             # it begins anew: what is not told from here on is no more
   services @2 :List(ServiceView);  # without their tasks
   tasks @3 :List(TaskView);     # each in place of the one that had its slot
   nodes @4 :List(NodeView);
   goneServices @5 :List(Text);
   goneSlots @6 :List(SlotName);
   goneNodes @7 :List(Text);
+  hasMore @8 :Bool;             # ask on: there is more already, and a whole is not all told yet
 }
 
 struct SlotName {

@@ -1,7 +1,7 @@
 """A manager that is not there: it keeps services, tasks, events and logs, and runs a script.
 
-A step of the script runs whenever somebody waits for an event and there is none. When no step is
-left, the waiting person presses Ctrl-C.
+A step of the script runs whenever somebody waits for an event, or for a change, and there is none.
+When no step is left, the waiting person presses Ctrl-C.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class FakeCluster:
         self.links = 0
         self.closed: deque[LinkLostError] = deque()  # links that cannot be opened, in order
         self._news = trio.Event()
+        self._watched = list[ServiceView | None]()  # by cursor
 
     # What a script does
 
@@ -204,10 +205,7 @@ class FakeCluster:
             found = [e for e in found if not about or about in (e.service, e.subject)]
             if found or not wait:
                 return found[:limit]
-            await trio.testing.wait_all_tasks_blocked()  # the other waiters have what there was
-            if not self.script:
-                raise KeyboardInterrupt
-            self.script.popleft()(self)
+            await self._next_step()
 
     async def last_event(self) -> int:
         await self._called("last_event")
@@ -216,7 +214,21 @@ class FakeCluster:
     async def watch(
         self, wanted: WatchWanted, *, cursor: str = "", wait: bool = False
     ) -> WatchAnswer:
-        raise AssertionError(f"nothing here is watched: {wanted, cursor, wait}")
+        await self._called("watch")
+        while True:
+            now = self.rows.get(wanted.service)
+            if not cursor or self._watched[int(cursor)] != now:
+                break
+            if not wait:
+                return WatchAnswer(cursor=cursor)
+            await self._next_step()
+        self._watched.append(now)
+        return WatchAnswer(
+            cursor=str(len(self._watched) - 1),
+            is_whole=True,
+            services=() if now is None else (replace(now, tasks=()),),
+            tasks=() if now is None else now.tasks,
+        )
 
     async def log(
         self, task: TaskId, *, cursor: str = "", tail: int = 0, wait: bool = False
@@ -342,6 +354,12 @@ class FakeCluster:
         if name not in self.rows:
             raise NotFoundError(f"service {name!r}: there is no such service")
         return self.rows[name]
+
+    async def _next_step(self) -> None:
+        await trio.testing.wait_all_tasks_blocked()  # the other waiters have what there was
+        if not self.script:
+            raise KeyboardInterrupt
+        self.script.popleft()(self)
 
     async def _called(self, name: str) -> None:
         self.calls.append(name)

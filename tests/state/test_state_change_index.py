@@ -20,7 +20,7 @@ from warren.model.cluster import (
 )
 from warren.model.task import Phase
 from warren.model.view import SlotName, WatchWanted
-from warren.state.change_index import ChangeIndex
+from warren.state.change_index import Changed, ChangeIndex
 from warren.state.cluster_state import ClusterState
 
 NAMES = ("web", "db")
@@ -37,8 +37,9 @@ class Cluster:
         self.index = ChangeIndex(self.state, gone_kept=gone_kept)
 
     def commit(self, *changes: Change) -> int:
+        """The position after it."""
         self.index.note(self.state.apply(changes, self.state.generation + 1))
-        return self.state.generation
+        return self.index.last
 
     def restart(self) -> None:
         self.index = ChangeIndex(self.state, gone_kept=self.gone_kept)
@@ -56,23 +57,48 @@ class Cluster:
             "nodes": {**self.state.nodes},
         }
 
-    def catch_up(self, seen: Seen, since: int, service: str = "") -> Seen:
-        """What a watcher has, that had `seen` at a generation and asks now."""
-        changed, now = (
-            self.index.since(since, WatchWanted(service=service, nodes=True)),
-            self.now(service),
-        )
+
+class Reader:
+    """A watcher: what it has seen, and up to where."""
+
+    def __init__(self, cluster: Cluster, service: str, most: int | None) -> None:
+        self.cluster = cluster
+        self.wanted = WatchWanted(service=service, nodes=True)
+        self.most = most
+        self.seen: Seen = {"services": {}, "slots": {}, "nodes": {}}
+        self.position, self.base = -1, -1
+        self.has_all = False  # as of its last answer
+        self.told = list[object]()  # since the last commit
+
+    def ask(self) -> Changed:
+        """Once."""
+        index = self.cluster.index
+        changed = index.since(self.position, self.wanted, base=self.base, most=self.most)
         if changed is None:
-            return now
+            self.base = index.last
+            self.told.clear()
+            self.seen = {what: {} for what in self.seen}
+            changed = index.since(0, self.wanted, base=self.base, most=self.most)
+        assert changed is not None
+        self.position, self.has_all = changed.upto, not changed.has_more
+        now = self.cluster.now(self.wanted.service)
+        names = [*changed.services, *changed.slots, *changed.nodes]
+        assert self.most is None or len(names) <= self.most
+        self.told += names
         for what, names in (
             ("services", changed.services), ("slots", changed.slots), ("nodes", changed.nodes)
         ):  # fmt: skip
-            assert len(names) == len(set(names))
             for name in names:
-                seen[what].pop(name, None)
+                self.seen[what].pop(name, None)
                 if name in now[what]:
-                    seen[what][name] = now[what][name]
-        return seen
+                    self.seen[what][name] = now[what][name]
+        return changed
+
+    def ask_all(self) -> None:
+        """Until there is no more."""
+        while self.ask().has_more:
+            pass
+        assert len(self.told) == len(set(self.told)), "a thing was told twice, unchanged"
 
 
 def task(name: str, slot: int, number: int, phase: Phase) -> Change:
@@ -119,27 +145,51 @@ def is_possible(state: ClusterState, change: Change) -> bool:
 
 
 @given(
-    commits=st.lists(st.tuples(CHANGES, st.booleans()), min_size=3, max_size=40),
+    commits=st.lists(st.tuples(CHANGES, st.integers(0, 3)), min_size=3, max_size=40),
     about=st.sampled_from(["", "web"]),
     gone_kept=st.sampled_from([0, 1, 1000]),
+    most=st.sampled_from([1, 2, 5, None]),
 )
 def test_index_brings_every_watcher_to_what_is(
-    commits: Sequence[tuple[Change | None, bool]], about: str, gone_kept: int
+    commits: Sequence[tuple[Change | None, int]], about: str, gone_kept: int, most: int | None
 ) -> None:
-    """However seldom it asks, and whatever the index had to forget."""
+    """However seldom it asks, in pieces however small while changes go on, and whatever the index
+    had to forget."""
     cluster = Cluster(gone_kept)
     for name in NAMES:
         cluster.commit(service(name, 2), task(name, 1, 1, Phase.RUNNING))
-    seen, since = cluster.now(about), cluster.state.generation
+    reader = Reader(cluster, about, most)
     for change, asks in commits:
+        reader.told.clear()
         if change is None:
             cluster.restart()
+            reader.position = -1  # it knows by the run in its cursor
         elif is_possible(cluster.state, change):
             cluster.commit(change)
-        if asks:
-            seen, since = cluster.catch_up(seen, since, about), cluster.state.generation
-            assert seen == cluster.now(about)
-    assert cluster.catch_up(seen, since, about) == cluster.now(about)
+        for _ in range(asks):
+            reader.ask()
+            if reader.has_all:
+                assert reader.seen == cluster.now(about)
+    reader.ask_all()
+    assert reader.seen == cluster.now(about)
+    assert not reader.ask().any
+
+
+def test_index_goes_on_in_the_middle_of_a_whole_whatever_it_forgot_before() -> None:
+    cluster = Cluster(gone_kept=2)
+    cluster.commit(service("old", 1))
+    for number in range(9):
+        cluster.commit(service(f"s{number}", 1))
+        cluster.commit(DropService(f"s{number}"))
+    cluster.commit(service("web", 1))
+    assert cluster.index.floor > 1  # beyond the place of `old`
+    reader = Reader(cluster, "", 1)
+    assert reader.ask().services == ["old"]
+    assert reader.ask().services == ["web"]  # of what had gone before nothing is told
+    assert reader.has_all
+    cluster.commit(DropService("old"))
+    assert reader.ask().services == ["old"]
+    assert set(reader.seen["services"]) == {"web"}
 
 
 def test_index_names_each_thing_once_and_nothing_that_has_not_changed() -> None:
@@ -155,7 +205,8 @@ def test_index_names_each_thing_once_and_nothing_that_has_not_changed() -> None:
     only_db = cluster.index.since(since, WatchWanted(service="db", nodes=True))
     assert only_db is not None
     assert not only_db.slots
-    assert repr(cluster.index) == "<ChangeIndex from 0: 2 services, 2 slots, 0 nodes>"
+    said = f"<ChangeIndex from 0 to {cluster.index.last}: 2 services, 2 slots, 0 nodes>"
+    assert repr(cluster.index) == said
 
 
 def test_index_tells_of_the_slots_of_a_changed_spec_and_not_of_a_scaled_one() -> None:
@@ -170,14 +221,14 @@ def test_index_tells_of_the_slots_of_a_changed_spec_and_not_of_a_scaled_one() ->
     assert {one.slot for one in changed.slots} == {1, 2}
 
 
-@pytest.mark.parametrize("generation", [-1, 8, 2**62])
-def test_index_knows_nothing_of_what_was_before_it_or_is_to_come(generation: int) -> None:
+@pytest.mark.parametrize("position", [-1, 2, 8, 2**62])
+def test_index_knows_nothing_of_what_is_to_come(position: int) -> None:
     state = ClusterState()
     state.apply([PutNode(node_row("n1"))], 3)
     index = ChangeIndex(state)
-    assert index.since(2, ALL) is None
-    assert index.since(generation, ALL) is None
-    known = index.since(3, ALL)
+    assert index.since(position, ALL) is None
+    assert (index.began, index.started_at) == (1, 3)
+    known = index.since(index.began, ALL)
     assert known is not None
     assert not known.any
 

@@ -1,5 +1,5 @@
-"""Waiting until a service is as requested: wake on an event, look again; and now and then, as the
-displayed reason may change without one.
+"""Waiting until a service is as requested: wake when it has changed, look again; and now and then,
+as the displayed reason may change without the manager's knowing.
 
 judge(view) -> done | not yet, and what for | never, and why
 """
@@ -17,12 +17,13 @@ import trio
 
 from warren.client import views
 from warren.client.phrases import last_sample, one_line
+from warren.client.watch import Watch
 from warren.model.check import Result
 from warren.model.cluster import Desired
 from warren.model.errors import NotFoundError, RefusedError
 from warren.model.service import Condition, ServiceSpec
 from warren.model.task import End, Phase
-from warren.model.view import NodeState, ServiceView, TaskView
+from warren.model.view import NodeState, ServiceView, TaskView, WatchWanted
 from warren.rules.health import is_job, probes
 
 if TYPE_CHECKING:
@@ -102,8 +103,9 @@ async def wait_health(
 async def wait_gone(cluster: Cluster, view: ServiceView, progress: ProgressSink) -> None:
     """Wait until this service is gone."""
     name = view.spec.name
-    after = await cluster.last_event()
+    changes = Watch(WatchWanted(service=name))
     while True:
+        await changes.next(cluster)  # the first time at once
         try:
             now = await cluster.service(name)
         except NotFoundError:
@@ -112,19 +114,19 @@ async def wait_gone(cluster: Cluster, view: ServiceView, progress: ProgressSink)
             return  # another one of that name
         left = [str(task.id) for task in now.tasks if not task.status.phase.is_end]
         progress.tell(f"{name}: waiting for the end of {_some(left) if left else 'everything'}")
-        after = await next_event(cluster, after)
 
 
-async def next_event(cluster: Cluster, after: int) -> int:
-    """Wait for an event after this one; returns the number of the last one."""
-    events = await cluster.events(after=after, wait=True)
+async def next_event(cluster: Cluster, after: int, about: str) -> int:
+    """Wait for an event of this service after that one; returns the number of the last one."""
+    events = await cluster.events(after=after, about=about, wait=True)
     return events[-1].seq if events else after
 
 
 async def _wait_one(
     cluster: Cluster, name: str, progress: ProgressSink, now: Callable[[], float]
 ) -> str:
-    after = await cluster.last_event()
+    changes = Watch(WatchWanted(service=name))
+    await changes.next(cluster)
     while True:
         try:
             view = await cluster.service(name)
@@ -139,7 +141,7 @@ async def _wait_one(
             return verdict.said
         progress.tell(verdict.said, verdict.short)
         with trio.move_on_after(LOOK_EVERY):
-            after = await next_event(cluster, after)
+            await changes.next(cluster)
 
 
 async def _away(cluster: Cluster, view: ServiceView) -> dict[str, str]:

@@ -80,7 +80,6 @@ class CommitLog:
         self.on_commit: list[Callable[[Sequence[Change], Touched], None]] = []
         self._reports: list[_Waiting] = []
         self._reports_wait = trio.Event()
-        self._news = trio.Event()
 
     def __repr__(self) -> str:
         return f"<CommitLog {self.cluster!r}>"
@@ -95,9 +94,6 @@ class CommitLog:
         self.quarantine.forget(changes)
         for tell in self.on_commit:
             tell(changes, touched)
-        if any(isinstance(change, AddEvent) for change in changes):
-            self._news.set()
-            self._news = trio.Event()
 
     def shorten_waits(self) -> None:
         """Shorten waits that became too long because the clock was set back. Once, at the start.
@@ -114,10 +110,6 @@ class CommitLog:
         """The greatest number that a task of this name ever had. Raises UnavailableError."""
         with _available():
             return self.store.last_number(service)
-
-    async def wait_event(self) -> None:
-        """Wait until an event has been added."""
-        await self._news.wait()
 
     async def report(self, node: str, epoch: int, report: Report) -> None:
         """Take a node's report. Durable when this returns. Raises UnavailableError."""

@@ -14,6 +14,7 @@ from warren.manager import kept_output
 from warren.manager.inside import Inside, troubled_nodes, troubles
 from warren.manager.quarantine import MEND
 from warren.manager.shared_queries import LOOK_WITHIN
+from warren.manager.watchers import News
 from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
 from warren.model.condition import NodeCondition
@@ -44,7 +45,6 @@ from warren.model.view import (
 )
 from warren.resilience.fair_turns import FairTurns
 from warren.rules.masking import masked
-from warren.state.change_index import Changed
 from warren.state.slot_index import is_as_wanted, restarts_in
 
 SHOWN_AT_ONCE = 50  # tasks and services
@@ -152,7 +152,7 @@ class ReadApi:
             if found or not wait:
                 return found
             after = max(after, self._commit_log.store.last_seq)  # up to there nothing matches
-            await self._commit_log.wait_event()
+            await self._inside.watchers.wait_event(about)
 
     async def last_event(self) -> int:
         await trio.lowlevel.checkpoint()
@@ -169,11 +169,9 @@ class ReadApi:
         watchers = self._inside.watchers
         while True:
             await self._inside.turns.take()  # a commit may wake hundreds of watchers
-            now, changed = watchers.cursor(), watchers.since(cursor, wanted)
-            if changed is None:
-                return await self._watched(self._everything(wanted), now, is_whole=True)
-            if changed.any or not wait:
-                return await self._watched(changed, now)
+            news = watchers.news(cursor, wanted)
+            if news.changed.any or news.is_whole or not wait:
+                return await self._watched(news)
             await watchers.wait(wanted)
 
     async def log(
@@ -220,27 +218,11 @@ class ReadApi:
         session = self._dispatcher.session(node)
         return () if session is None else session.conditions
 
-    def _everything(self, wanted: WatchWanted) -> Changed:
-        cluster = self._commit_log.cluster
-        names = [wanted.service] if wanted.service else sorted(cluster.services)
-        return Changed(
-            [name for name in names if name in cluster.services] if wanted.services else [],
-            [
-                SlotName(service=row.id.service, slot=row.id.slot)
-                for name in names
-                for row in cluster.current(name)
-            ]
-            if wanted.tasks
-            else [],
-            sorted(cluster.nodes) if wanted.nodes else [],
-        )
-
-    async def _watched(
-        self, changed: Changed, cursor: str, *, is_whole: bool = False
-    ) -> WatchAnswer:
+    async def _watched(self, news: News) -> WatchAnswer:
         """These things as they are now, which may be later than at the cursor: they are told again
         then. By what was reported: no node is asked."""
         cluster, told, pace = self._commit_log.cluster, _Told(), _Pace(self._inside.turns)
+        changed = news.changed
         services, tasks, nodes = list[ServiceView](), list[TaskView](), list[NodeView]()
         gone_services, gone_slots, gone_nodes = list[str](), list[SlotName](), list[str]()
         for name in changed.services:
@@ -264,8 +246,9 @@ class ReadApi:
             else:
                 nodes.append(self._node(node))
         return WatchAnswer(
-            cursor=cursor,
-            is_whole=is_whole,
+            cursor=news.cursor,
+            is_whole=news.is_whole,
+            has_more=changed.has_more,
             services=tuple(services),
             tasks=tuple(tasks),
             nodes=tuple(nodes),

@@ -1,26 +1,41 @@
-"""Watchers of the cluster: who waits for what, and what has changed since they asked last.
+"""Watchers of the cluster: what each waits for, and what has changed since it asked last.
 
     commit -> index (state/change_index.py) -> wakes the watchers it concerns, and no other
 
-A cursor is the manager's id, its present run, and a generation. One of an earlier run holds where
-nothing was committed since: this run does not know what was, and a backup may have been restored.
+A cursor is the manager's id, its present run with the position that has been told, and where all
+had been told the generation. One of an earlier run holds where nothing was committed since: this
+run does not know what was, and a backup may have been restored. In the middle of a whole answer the
+position has its `base` beside it; such a cursor is of this run alone.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import trio
 
 from warren.manager.commit_log import CommitLog
-from warren.model.cluster import Change
+from warren.model.cluster import AddEvent, Change
 from warren.model.view import WatchWanted
 from warren.state.change_index import Changed, ChangeIndex
 from warren.state.cluster_state import Touched
 
-_SERVICES, _TASKS, _NODES = "services", "tasks", "nodes"
-_Subject = tuple[str, str]  # one of these, and a service or (empty) all
+AT_ONCE = 200  # things in one answer: its size, and the stall of its encoding, are bounded
+_LONGEST_NUMBER = 18  # digits
+_SERVICES, _TASKS, _NODES, _EVENTS = "services", "tasks", "nodes", "events"
+_Subject = tuple[str, str]  # one of these, and of what; empty: of all
+
+
+@dataclass(frozen=True)
+class News:
+    """What to answer to a watcher: these things, and this cursor. `is_whole`: it begins anew, with
+    the first of all there is."""
+
+    changed: Changed
+    cursor: str
+    is_whole: bool = False
 
 
 class Watchers:
@@ -37,25 +52,49 @@ class Watchers:
     def __repr__(self) -> str:
         return f"<Watchers: {self.waiting} waiting, {self._index!r}>"
 
-    def cursor(self) -> str:
-        """Of the state as it is now."""
-        manager, generation = self._commit_log.store.manager_id, self._commit_log.cluster.generation
-        return f"{manager}:{self._run}:{generation}"
+    def news(self, cursor: str, wanted: WatchWanted) -> News:
+        """What has changed since a cursor was handed out; where that is not known, everything."""
+        position, base = self._place_of(cursor) or (-1, -1)
+        changed = self._index.since(position, wanted, base=base, most=AT_ONCE)
+        if changed is not None:
+            return News(changed, self._cursor(changed, base))
+        base = self._index.last
+        changed = self._index.since(0, wanted, base=base, most=AT_ONCE)
+        assert changed is not None, "position 0 is always known"
+        return News(changed, self._cursor(changed, base), is_whole=True)
 
-    def since(self, cursor: str, wanted: WatchWanted) -> Changed | None:
-        """What has changed since a cursor was handed out; None: not known, so tell everything."""
-        of, _, number = cursor.rpartition(":")
-        manager, _, run = of.rpartition(":")
-        if manager != self._commit_log.store.manager_id or not number.isdecimal():
+    def _cursor(self, changed: Changed, base: int) -> str:
+        place = f"{self._run}.{changed.upto}"
+        if changed.upto < base:
+            place += f".{base}"
+        generation = "" if changed.has_more else self._commit_log.cluster.generation
+        return f"{self._commit_log.store.manager_id}:{place}:{generation}"
+
+    def _place_of(self, cursor: str) -> tuple[int, int] | None:
+        """The position of a cursor, and its base; None where it means nothing here."""
+        of, _, generation = cursor.rpartition(":")
+        manager, _, place = of.rpartition(":")
+        if manager != self._commit_log.store.manager_id:
             return None
-        generation = int(number)
-        if run != self._run and generation != self._index.started_at:
+        run, *numbers = place.split(".")
+        if run == self._run:
+            if not 1 <= len(numbers) <= 2 or not all(map(_is_number, numbers)):
+                return None
+            return int(numbers[0]), int(numbers[-1])
+        if not _is_number(generation) or int(generation) != self._index.started_at:
             return None
-        return self._index.since(generation, wanted)
+        return self._index.began, self._index.began
 
     async def wait(self, wanted: WatchWanted) -> None:
         """Wait until a commit concerns these."""
-        event, subjects = trio.Event(), list(_subjects(wanted))
+        await self._wait(list(_subjects(wanted)))
+
+    async def wait_event(self, about: str) -> None:
+        """Wait until an event is added: of this service, task or node alone, if any is named."""
+        await self._wait([(_EVENTS, about)])
+
+    async def _wait(self, subjects: Sequence[_Subject]) -> None:
+        event = trio.Event()
         for subject in subjects:
             self._events.setdefault(subject, set()).add(event)
         self.waiting += 1
@@ -68,7 +107,7 @@ class Watchers:
                 if not self._events[subject]:
                     del self._events[subject]
 
-    def _note(self, _changes: Sequence[Change], touched: Touched) -> None:
+    def _note(self, changes: Sequence[Change], touched: Touched) -> None:
         self._index.note(touched)
         if not self._events:
             return
@@ -77,12 +116,19 @@ class Watchers:
         for name in touched.slots:
             self._wake(_TASKS, name)
         if touched.nodes:
-            self._wake(_NODES, "")
+            self._wake(_NODES)
+        for change in changes:
+            if isinstance(change, AddEvent):
+                self._wake(_EVENTS, change.entry.service, change.entry.subject)
 
-    def _wake(self, what: str, service: str) -> None:
-        for name in {service, ""}:
+    def _wake(self, what: str, *names: str) -> None:
+        for name in {*names, ""}:
             for event in self._events.get((what, name), ()):
                 event.set()
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _LONGEST_NUMBER
 
 
 def _subjects(wanted: WatchWanted) -> Iterator[_Subject]:

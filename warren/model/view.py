@@ -178,10 +178,11 @@ class WatchWanted(msgspec.Struct, frozen=True, kw_only=True):
 class WatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What has changed since `cursor` was handed out, each thing once and as it is now.
 
-    `is_whole`: this is everything there is; what is not in it is no more. `services` are without
-    their tasks; a task takes the place of the one that had its slot. `gone_*` are no more. Tasks
-    are as their nodes last reported them: no node is asked. `cursor` is what to ask with for what
-    follows; opaque.
+    `is_whole`: it begins anew, and what is not told from here on is no more. `has_more`: there is
+    more already, so ask on; a whole one is everything there is with the first answer without it.
+    `services` are without their tasks; a task takes the place of the one that had its slot.
+    `gone_*` are no more. Tasks are as their nodes last reported them: no node is asked. `cursor` is
+    what to ask with for what follows; opaque.
     """
 
     cursor: str
@@ -192,6 +193,7 @@ class WatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     gone_services: tuple[str, ...] = ()
     gone_slots: tuple[SlotName, ...] = ()
     gone_nodes: tuple[str, ...] = ()
+    has_more: bool = False
 
 
 class ManagerStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,16 +1,21 @@
-"""What has changed since a generation: each service, slot and node once, at its last change.
+"""What has changed: each service, slot and node once, at its last change.
 
-    touched by a commit --note--> key: generation, newest last <--since(generation)-- a watcher
+    touched by a commit --note--> key: position, newest last <--since(position)-- a watcher
 
-Level, not a queue: what is kept is *that* something changed, and what it is now is read from the
-state when it is asked for. So a slow reader costs nothing and misses nothing that still holds, and
-an answer costs what has changed, not what there is. Keys of what is gone are kept, so that it can
-be said; where there are too many the oldest are forgotten, and `floor` rises: of what is before it
-only the whole can be told.
+Every change has a position of its own, and what exists when this begins has one each, too. Level,
+not a queue: what is kept is *that* something changed, and what it is now is read from the state
+when it is asked for. So a slow reader costs nothing and misses nothing that still holds, and an
+answer costs what has changed, not what there is. It is told oldest first, so that it can be cut
+anywhere: what changes after its turn has a later position, and is told again.
+
+Keys of what is gone are kept, so that it can be said; where there are too many the oldest are
+forgotten, and `floor` rises: of what is before it only the whole can be told. That begins at 0,
+with a `base`: what was gone by then need not be said.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -20,15 +25,20 @@ from warren.state.cluster_state import ClusterState, Touched
 
 GONE_KEPT = 10_000  # keys of what is no more
 K = TypeVar("K")
+_SERVICE, _SLOT, _NODE = range(3)
+_Place = tuple[int, int, str, int]  # position, one of these, name, slot: positions never tie
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Names of what has changed, the newest first; it may be gone."""
+    """Names of what has changed, the oldest change first; it may be gone. `upto` is the position
+    up to which this is everything; `has_more`: there is more after it."""
 
     services: list[str] = field(default_factory=list[str])
     slots: list[SlotName] = field(default_factory=list[SlotName])
     nodes: list[str] = field(default_factory=list[str])
+    upto: int = 0
+    has_more: bool = False
 
     @property
     def any(self) -> bool:
@@ -37,71 +47,97 @@ class Changed:
 
 
 class ChangeIndex:
-    """The generation of the last change of everything, from `floor` on."""
+    """The position of the last change of everything: of what is gone, from `floor` on. `last` is
+    that of the last change of all, `began` what it was at `started_at`, a generation."""
 
     def __init__(self, cluster: ClusterState, *, gone_kept: int = GONE_KEPT) -> None:
         self._cluster = cluster
         self._gone_kept = gone_kept
-        self.floor = self.started_at = cluster.generation
+        self.started_at = cluster.generation
+        self.floor = self.last = 0
         self._gone = 0  # keys of what is no more
         # All that exist are in it: with a service its slots go, and each has to be told. Services
         # are in the order of the last change of a slot of theirs, too.
-        self._services = _Keys[str](cluster.services, self.floor)
-        self._nodes = _Keys[str](cluster.nodes, self.floor)
+        self._services = self._begin(cluster.services)
+        self._nodes = self._begin(cluster.nodes)
         self._slots = {
-            name: _Keys[int](cluster.slots(name).shown, self.floor) for name in cluster.services
+            name: self._begin(sorted(cluster.slots(name).shown)) for name in cluster.services
         }
+        self.began = self.last
 
     def __repr__(self) -> str:
         slots = sum(len(keys.at) for keys in self._slots.values())
         return (
-            f"<ChangeIndex from {self.floor}: {len(self._services.at)} services, {slots} slots,"
-            f" {len(self._nodes.at)} nodes>"
+            f"<ChangeIndex from {self.floor} to {self.last}: {len(self._services.at)} services,"
+            f" {slots} slots, {len(self._nodes.at)} nodes>"
         )
 
     def note(self, touched: Touched) -> None:
         """A commit has touched these. Call it when the state has them."""
-        at, cluster = self._cluster.generation, self._cluster
+        cluster = self._cluster
         for name in touched.services:
-            self._gone += self._services.note(name, at, exists=name in cluster.services)
+            self._gone += self._services.note(name, self._next(), exists=name in cluster.services)
         for name in touched.nodes:
-            self._gone += self._nodes.note(name, at, exists=name in cluster.nodes)
+            self._gone += self._nodes.note(name, self._next(), exists=name in cluster.nodes)
         for service, slots in touched.slots.items():
-            self._note_slots(service, slots, at)
+            self._note_slots(service, slots)
         if self._gone > 2 * self._gone_kept:
             self._prune()
 
-    def since(self, generation: int, wanted: WatchWanted) -> Changed | None:
-        """What of this has changed after this generation; None where that is not known any more,
-        or is of a later state than this."""
-        if not self.floor <= generation <= self._cluster.generation:
+    def since(
+        self, position: int, wanted: WatchWanted, *, base: int = 0, most: int | None = None
+    ) -> Changed | None:
+        """What of this has changed after this position, at most so many things; None where that is
+        not known any more. With a `base` it is what there was then, told from 0 on and as far as
+        this position, and what has changed since."""
+        base = max(base, position)
+        if not (position >= 0 and self.floor <= base <= self.last):
             return None
-        services, nodes = self._services.after(generation), self._nodes.after(generation)
-        if wanted.service:
-            is_changed = self._services.at.get(wanted.service, 0) > generation
-            services = iter([wanted.service] if is_changed else [])
+        places = self._places(position, base, wanted)
+        first = sorted(places) if most is None else heapq.nsmallest(most + 1, places)
+        has_more = most is not None and len(first) > most
+        first = first[:most]
         return Changed(
-            list(services) if wanted.services else [],
-            list(self._slots_after(generation, wanted.service)) if wanted.tasks else [],
-            list(nodes) if wanted.nodes else [],
+            [name for _, kind, name, _ in first if kind == _SERVICE],
+            [SlotName(service=name, slot=slot) for _, kind, name, slot in first if kind == _SLOT],
+            [name for _, kind, name, _ in first if kind == _NODE],
+            first[-1][0] if has_more else self.last,
+            has_more,
         )
 
-    def _slots_after(self, generation: int, service: str) -> Iterator[SlotName]:
-        names = [service] if service in self._slots else []
-        for name in names if service else reversed(self._slots):
-            slots = self._slots[name]
-            if slots.newest <= generation:
-                return
-            for slot in slots.after(generation):
-                yield SlotName(service=name, slot=slot)
+    def _places(self, position: int, base: int, wanted: WatchWanted) -> Iterator[_Place]:
+        if wanted.services:
+            only = wanted.service
+            places = self._services.one(only, position) if only else self._services.after(position)
+            yield from ((at, _SERVICE, name, 0) for name, at in self._services.told(places, base))
+        if wanted.tasks:
+            names = [wanted.service] if wanted.service else reversed(self._slots)
+            for name in names:
+                slots = self._slots.get(name)
+                if slots is None or slots.newest <= position:
+                    break
+                places = slots.told(slots.after(position), base)
+                yield from ((at, _SLOT, name, slot) for slot, at in places)
+        if wanted.nodes:
+            places = self._nodes.told(self._nodes.after(position), base)
+            yield from ((at, _NODE, name, 0) for name, at in places)
 
-    def _note_slots(self, service: str, slots: Collection[int] | None, at: int) -> None:
+    def _begin(self, existing: Collection[K]) -> _Keys[K]:
+        keys = _Keys(existing, self.last)
+        self.last += len(existing)
+        return keys
+
+    def _next(self) -> int:
+        self.last += 1
+        return self.last
+
+    def _note_slots(self, service: str, slots: Collection[int] | None) -> None:
         shown = self._cluster.slots(service).shown
-        keys = self._slots.pop(service, None) or _Keys[int]((), self.floor)
+        keys = self._slots.pop(service, None) or _Keys[int]((), self.last)
         self._slots[service] = keys
-        keys.newest = at
-        for slot in {*keys.existing, *shown} if slots is None else slots:
-            self._gone += keys.note(slot, at, exists=slot in shown)
+        keys.newest = self._next()
+        for slot in sorted({*keys.existing, *shown}) if slots is None else slots:
+            self._gone += keys.note(slot, self._next(), exists=slot in shown)
 
     def _prune(self) -> None:
         """Forget the oldest of what is gone."""
@@ -115,13 +151,13 @@ class ChangeIndex:
 
 
 class _Keys(Generic[K]):
-    """Keys of one kind: `at` has the generation of each one's last change, newest last;
-    `existing` those that are there. `newest` is no earlier than any of them."""
+    """Keys of one kind: `at` has the position of each one's last change, newest last; `existing`
+    those that are there. `newest` is no earlier than any of them."""
 
-    def __init__(self, existing: Iterable[K], at: int) -> None:
+    def __init__(self, existing: Collection[K], after: int) -> None:
         self.existing = set(existing)
-        self.at = dict.fromkeys(existing, at)
-        self.newest = at
+        self.at = {key: after + number for number, key in enumerate(existing, 1)}
+        self.newest = after + len(existing)
 
     def note(self, key: K, at: int, *, exists: bool) -> int:
         """It has changed. What was gone and still is has not. Returns how many more are gone."""
@@ -136,12 +172,21 @@ class _Keys(Generic[K]):
         self.existing.discard(key)
         return 1
 
-    def after(self, generation: int) -> Iterator[K]:
-        """Those that have changed since, newest first."""
+    def after(self, position: int) -> Iterator[tuple[K, int]]:
+        """Those that have changed since, newest first, each with its position."""
         for key, at in reversed(self.at.items()):
-            if at <= generation:
+            if at <= position:
                 return
-            yield key
+            yield key, at
+
+    def one(self, key: K, position: int) -> Iterator[tuple[K, int]]:
+        """This one alone, where it has changed since."""
+        if (at := self.at.get(key, 0)) > position:
+            yield key, at
+
+    def told(self, places: Iterable[tuple[K, int]], base: int) -> Iterator[tuple[K, int]]:
+        """These, but for what was gone by `base`."""
+        return ((key, at) for key, at in places if at > base or key in self.existing)
 
     def gone_at(self) -> Iterator[int]:
         """When each that is no more has gone."""

@@ -218,7 +218,7 @@ class _Service:
             self._after = after
             # A slot that comes later is read from its beginning.
             self._wanted = _at(self._wanted, 0, "", tail=None, since=0.0)
-            await next_event(cluster, after)
+            await next_event(cluster, after, self._name)
 
     async def _kept(self, cluster: Cluster) -> list[tuple[int, str]]:
         """Where there is output, by slot; of a slot that has moved, its present place is last."""
@@ -254,7 +254,7 @@ async def _follow_to_end(cluster: Cluster, task: TaskView, log: LogFollower) -> 
                 after = await cluster.last_event()
                 task = (await cluster.task(task.id)).task
                 if not task.status.phase.is_end:
-                    await next_event(cluster, after)
+                    await next_event(cluster, after, task.id.service)
         except NotFoundError:
             pass
         nursery.cancel_scope.cancel()
