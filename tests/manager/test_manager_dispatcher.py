@@ -14,6 +14,7 @@ import trio
 import yaml
 from trio.testing import MockClock
 
+from warren.client.watch import Watch
 from warren.manager import reconciler
 from warren.manager import session as session_module
 from warren.manager.program import Manager, open_manager
@@ -40,7 +41,7 @@ from warren.model.principal import Principal, PrincipalKind
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
-from warren.model.view import LogChunk, LogPiece, LogWanted, NodeState
+from warren.model.view import LogChunk, LogPiece, LogWanted, NodeState, WatchWanted
 from warren.state.cluster_state import Touched
 from warren.store.state import StateStore
 
@@ -292,6 +293,39 @@ async def test_node_without_a_link_is_unreachable_and_after_its_lease_down(  # S
         assert [k for k in kinds(manager) if k in ("joined", "lost")] == ["joined", "lost"]
         (lost,) = [e for e in await manager.operator.events() if e.kind == "lost"]
         assert lost.message == "node n1 is unreachable: its link is lost"
+
+
+async def test_watchers_of_nodes_are_told_when_a_lease_runs_out(  # S20
+    autojump_clock: MockClock,
+) -> None:
+    store = StateStore.open(None)
+    watch = Watch(WatchWanted(services=False, tasks=False, nodes=True))
+
+    async def told(manager: Manager) -> list[NodeState]:
+        await watch.next(manager.operator)
+        return [node.state for node in watch.nodes]
+
+    with trio.fail_after(1000):
+        async with managed(store) as manager:
+            await manager.operator.scale("web", 0)
+            _, connection = await enroll(manager, FakeAgent())
+            assert await told(manager) == [NodeState.READY]
+            connection.closed.set()
+            lost_at = trio.current_time()
+            assert await told(manager) == [NodeState.UNREACHABLE]
+            assert await told(manager) == [NodeState.DOWN]
+            assert trio.current_time() == pytest.approx(lost_at + manager.dispatcher.lease)
+            _, connection = await enroll(manager, FakeAgent())
+            assert await told(manager) == [NodeState.READY]
+            connection.closed.set()
+            assert await told(manager) == [NodeState.UNREACHABLE]
+        # Its lease runs out while there is no manager.
+        async with open_manager(store, wall=lambda: 1_001_000.0) as manager:
+            assert await told(manager) == [NodeState.DOWN]
+            with trio.move_on_after(100) as scope:  # and that once
+                await watch.next(manager.operator)
+            assert scope.cancelled_caught
+    store.close()
 
 
 async def test_node_that_has_left_is_stopped_and_not_unreachable_until_its_lease_is_over(

@@ -13,6 +13,7 @@ from warren.manager.clock import ClockFollower, ManagerClock
 from warren.manager.commit_log import CommitLog, Store
 from warren.manager.control_api import ControlApi
 from warren.manager.dispatcher import Dispatcher, NodeConnection
+from warren.manager.lease_ends import LeaseEnds
 from warren.manager.loop_monitor import serve_loop_monitor
 from warren.manager.read_api import ReadApi
 from warren.manager.reconciler import Reconciler
@@ -55,6 +56,9 @@ class Manager:
         self.following = ClockFollower(clock, self.commit_log, self.dispatcher)
         self.commit_log.follow_clock = self.following.look
         self.watchers = Watchers(self.commit_log)
+        self.lease_ends = LeaseEnds(
+            self.commit_log, lease=self.dispatcher.lease, note=self.watchers.note_nodes
+        )
         self.turns = FairTurns(lambda: LoopLag.current().spent())
         self.started_at = now()
         self.operator = ControlApi(self, Principal(PrincipalKind.EMBEDDED, uid=os.geteuid()))
@@ -123,6 +127,9 @@ async def open_manager(
         )
         nursery.start_soon(
             manager.following.serve, Boundary("following the clock", manager.conditions)
+        )
+        nursery.start_soon(
+            manager.lease_ends.serve, Boundary("telling of leases", manager.conditions)
         )
         nursery.start_soon(serve_loop_monitor, manager.conditions)
         yield manager

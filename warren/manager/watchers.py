@@ -11,7 +11,7 @@ position has its `base` beside it; such a cursor is of this run alone.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -106,6 +106,10 @@ class Watchers:
                 self._events[subject].discard(event)
                 if not self._events[subject]:
                     del self._events[subject]
+
+    def note_nodes(self, names: Collection[str]) -> None:
+        """These nodes are seen otherwise than before, though nothing was committed."""
+        self._note((), Touched(nodes={*names}))
 
     def _note(self, changes: Sequence[Change], touched: Touched) -> None:
         self._index.note(touched)
