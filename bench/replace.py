@@ -28,6 +28,7 @@ from warren.model.address import UnixAddress
 from warren.model.check import Argv
 from warren.model.cluster import Entry
 from warren.model.duration import Duration
+from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.rpc import ClusterView
 from warren.model.service import Restart, ServiceSpec
@@ -101,11 +102,11 @@ async def follow(cluster: ClusterView, found: dict[TaskId, Replacement], samples
 def note(entry: Entry, task: TaskId, found: dict[TaskId, Replacement]) -> None:
     """`found` is by the task that has ended; only its successor's first start counts."""
     before = found.get(TaskId(task.service, task.slot, task.number - 1))
-    if entry.kind == "finished":
+    if entry.kind is EventKind.FINISHED:
         found[task] = Replacement(entry.at)
-    elif entry.kind == "replaced" and before is not None:
+    elif entry.kind is EventKind.REPLACED and before is not None:
         before.decided = entry.at
-    elif entry.kind == "started" and before is not None and not before.started:
+    elif entry.kind is EventKind.STARTED and before is not None and not before.started:
         before.started = entry.at
 
 

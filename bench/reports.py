@@ -28,12 +28,13 @@ from section import Section, table
 from warren.manager.program import Manager, open_manager
 from warren.model.address import Address, UnixAddress
 from warren.model.check import Argv, Sample
+from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.rpc import Gate, NodeSession
 from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted
 from warren.resilience.collector import begin_spreading
 from warren.store.state import StateStore

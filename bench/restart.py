@@ -37,9 +37,10 @@ from section import Bound, Section, milliseconds, percentile, table
 
 from warren.model.check import Argv, TcpCheck
 from warren.model.duration import Duration
+from warren.model.event import EventKind, TaskEvent
 from warren.model.probe import Probe
 from warren.model.service import Restart, ServiceSpec, Stop
-from warren.model.task import EventKind, TaskEvent, TaskStatus
+from warren.model.task import TaskStatus
 from warren.runtime.process import ProcessRuntime
 
 SPACING = 2.1  # seconds a program runs before it is killed

@@ -13,9 +13,10 @@ import trio
 
 from warren.checks.concurrency import ConcurrencyCaps
 from warren.model.check import Argv, Check, Outcome, Result
+from warren.model.event import TaskEvent
 from warren.model.interfaces import CommandResult, Launch, Record, RunCheck, RunningInstance, Target
 from warren.model.probe import ProbeKind
-from warren.model.task import End, Instance, Reason, TaskEvent, TaskStatus
+from warren.model.task import End, Instance, Reason, TaskStatus
 from warren.node.supervisor import Supervisor, open_supervision
 from warren.nursery.dependencies import Dependencies
 from warren.rules.probe import SLACK

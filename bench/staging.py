@@ -21,10 +21,11 @@ from warren.checks.concurrency import ConcurrencyCaps
 from warren.manager.program import Manager, open_manager
 from warren.model.check import Check, Outcome, Result
 from warren.model.errors import NotFoundError
+from warren.model.event import EventKind, TaskEvent
 from warren.model.interfaces import Growing, Target
 from warren.model.rpc import Gate
 from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, TaskEvent, TaskStatus
+from warren.model.task import TaskStatus
 from warren.model.view import LogPiece, LogWanted, SlotName
 from warren.node.program import open_node
 from warren.nursery.dependencies import Dependencies

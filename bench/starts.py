@@ -23,8 +23,9 @@ from processes import supervising
 from section import Bound, Section, milliseconds, percentile, table
 
 from warren.model.check import Argv
+from warren.model.event import TaskEvent
 from warren.model.service import ServiceSpec, Stop
-from warren.model.task import TaskEvent, TaskStatus
+from warren.model.task import TaskStatus
 
 BOUND = 0.002  # seconds, at p99.9
 SHARE = 0.999

@@ -282,10 +282,11 @@ struct TaskStatus {
 }
 
 enum EventKind {
+  # What happened to a task, as its node tells, to a service or to a node.
   pending @0;
   started @1;
   adopted @2;
-  ready @3;
+  ready @3;                     # a task is, or a node is back
   unready @4;
   probeWarning @5;
   probeFailed @6;
@@ -294,7 +295,60 @@ enum EventKind {
   restarting @9;
   finished @10;
   probesChanged @11;            # sent only where `Assignment.revision` is
-  unknown @12;
+  unknown @12;                  # one of a later version
+  placed @13;                   # a task, from here on as the manager tells
+  replaced @14;
+  created @15;                  # a service, here and below
+  updated @16;
+  scaled @17;
+  restarted @18;
+  removing @19;
+  removed @20;                  # or a node
+  joined @21;                   # a node, here and below
+  lost @22;
+  stopped @23;
+}
+
+struct EventFacts {
+  # What an event tells beside its subject. What is not set does not apply, or the event is of an
+  # earlier version.
+  node @0 :Text;                # where it happened; null: not set
+  pid :union {
+    unset @1 :Void;
+    value @2 :Int64;
+  }
+  probes @3 :List(ProbeKind);   # that failed, or are still to be proved
+  reason :union {               # why the instance ended, or that of the task that is replaced
+    unset @4 :Void;
+    value @5 :Reason;
+  }
+  exitCode :union {             # how it ended
+    unset @6 :Void;
+    value @7 :Int32;
+  }
+  signal @8 :Text;              # such as SIGKILL; null: none
+  phase :union {                # the end of the task, or of the one that is replaced
+    unset @9 :Void;
+    value @10 :Phase;
+  }
+  restarts :union {             # of the task, this one included
+    unset @11 :Void;
+    value @12 :Int64;
+  }
+  restartIn :union {            # seconds until it, or its successor, starts
+    unset @13 :Void;            # at once, or not at all
+    value @14 :Float64;
+  }
+  replaces @15 :TaskId;         # the task that had the slot before; null: none
+  changed @16 :List(Text);      # fields of the spec, such as `env.LEVEL`; only `env` if they are many
+  replicas :union {             # wanted
+    unset @17 :Void;
+    value @18 :Int64;
+  }
+  replicasBefore :union {       # wanted before, where an edit has changed that
+    unset @19 :Void;
+    value @20 :Int64;
+  }
 }
 
 struct TaskEvent {
@@ -303,10 +357,12 @@ struct TaskEvent {
   kind @2 :EventKind;
   message @3 :Text;             # one line for people
   reason @4 :Text;              # a short word for programs; empty: none
-  restartIn :union {            # seconds until it starts again
-    unset @5 :Void;             # it does not, or the teller is of an earlier version
+  restartIn :union {            # as `facts.restartIn`, which is what is sent and read
+    unset @5 :Void;
     value @6 :Float64;
   }
+  facts @7 :EventFacts;         # null: none
+  word @8 :Text;                # the kind's, for a manager that does not know it
 }
 
 struct Told {
@@ -431,13 +487,16 @@ struct NodeView {
 struct Entry {
   # An event as it is kept.
   at @0 :Float64;               # wall
-  kind @1 :Text;
+  kind @1 :Text;                # its word, such as `probe failed`
   subject @2 :Text;             # a service, a task or a node
   message @3 :Text;             # one line for people
   reason @4 :Text;              # a short word for programs
-  service @5 :Text;             # that it is about; empty: none
+  service @5 :Text;             # that it is about; empty: it is about a node
   seq @6 :Int64;                # grows, never used twice
   by @7 :Text;                  # the principal whose edit it was, such as `uid 1000`; empty: none
+  facts @8 :EventFacts;         # null: none
+  what @9 :EventKind = unknown; # the kind; `unknown`: of a later version, or the manager is of an
+                                # earlier one, and `kind` says it
 }
 
 enum Action {

@@ -27,6 +27,7 @@ from warren.model.errors import (
     RefusedError,
     SpecError,
 )
+from warren.model.event import EventFacts, kind_named
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.rpc import EVENTS_AT_ONCE
@@ -88,14 +89,23 @@ class FakeCluster:
         self.rows[spec.name] = ServiceView(spec=spec, version=1, created_at=BORN, updated_at=BORN)
 
     def say(
-        self, kind: str, subject: str, message: str = "", *, reason: str = "", by: str = ""
+        self,
+        kind: str,
+        subject: str,
+        message: str = "",
+        *,
+        reason: str = "",
+        by: str = "",
+        facts: EventFacts | None = None,
     ) -> None:
         """Something happens."""
         service = subject.partition(".")[0]
+        known, word = kind_named(kind)
         self.entries.append(
             Entry(
-                at=BORN + len(self.entries), kind=kind, subject=subject, message=message,
-                reason=reason, service=service, seq=self.last_seq + 1, by=by,
+                at=BORN + len(self.entries), kind=known, word=word, subject=subject,
+                message=message, facts=facts, reason=reason, service=service,
+                seq=self.last_seq + 1, by=by,
             )
         )  # fmt: skip
         self._news.set()
@@ -372,7 +382,7 @@ class FakeCluster:
         try:
             return admit(spec)
         except SpecError as error:
-            raise InvalidError(str(error)) from None
+            raise InvalidError(str(error), error.field) from None
 
 
 def _action(old: ServiceView | None, spec: ServiceSpec) -> Action:

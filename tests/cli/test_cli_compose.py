@@ -13,7 +13,8 @@ from support_up import marked, unique
 import warren
 from warren import Argv, ExecCheck, Probe, ServiceSpec, SpecError, WarrenError, open_supervisor
 from warren.model.duration import Duration
-from warren.model.task import EventKind, TaskEvent, TaskStatus
+from warren.model.event import EventKind, TaskEvent
+from warren.model.task import TaskStatus
 from warren.resilience.exception_groups import unwrapped
 from warren.wiring import parts
 from warren.wiring.data_dir import default_data_dir

@@ -14,8 +14,11 @@ from fake_cluster import BORN, FakeCluster, Person, Step
 from warren.client.follow_logs import FollowedSlot, LogFollower
 from warren.model.check import Argv
 from warren.model.errors import LinkLostError
+from warren.model.event import EventFacts
+from warren.model.identity import TaskId
+from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
-from warren.model.task import Phase
+from warren.model.task import Phase, Reason
 from warren.model.view import LogMark, LogWanted
 
 SPEC = ServiceSpec(name="web", command=Argv(["run"]), replicas=2)
@@ -67,34 +70,51 @@ def clock_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_events_are_lines(person: Person, cluster: FakeCluster, clock_in_utc: None) -> None:
     cluster.say("ready", "web.1#1")
     cluster.say("ended", "web.1#1", "exited with\n code 3")
-    cluster.say("removed", "web", "removed by\x1b[2J hand")
-    cluster.say("scaled", "web", "3 replicas wanted", by="uid 1000")
+    cluster.say("removed", "web", "service web is\x1b[2J removed")
+    cluster.say("scaled", "web", "replicas 1 -> 3", by="uid 1000")
     cluster.say("removed", "n1", "node n1 is removed", by="a\x1b[2J (operator)")
     assert person.types("events") == 0
     assert person.out == (
         "2025-11-24 16:00:00 web.1#1 ready\n"
         "2025-11-24 16:00:01 web.1#1 ended: exited with code 3\n"
-        "2025-11-24 16:00:02 web removed by\N{REPLACEMENT CHARACTER}[2J hand\n"
-        "2025-11-24 16:00:03 web scaled: 3 replicas wanted by uid 1000\n"
+        "2025-11-24 16:00:02 service web is\N{REPLACEMENT CHARACTER}[2J removed\n"
+        "2025-11-24 16:00:03 web scaled: replicas 1 -> 3 by uid 1000\n"
         "2025-11-24 16:00:04 node n1 is removed by a\N{REPLACEMENT CHARACTER}[2J (operator)\n"
     )
 
 
 def test_events_json_is_one_object_a_line(person: Person, cluster: FakeCluster) -> None:
+    facts = EventFacts(
+        phase=Phase.FAILED,
+        probes=(ProbeKind.LIVENESS,),
+        reason=Reason.PROBE_FAILED,
+        replaces=TaskId("web", 1, 1),
+    )
     cluster.say("ended", "web.1#1", "exited with code 3", reason="exited")
     cluster.say("restarted", "web", by="uid 1000")
+    cluster.say("replaced", "web.1#2", facts=facts)
+    cluster.say("moved", "web.1#2")  # as a later version says
     assert person.types("events", "--json") == 0
-    first, second = map(json.loads, person.out.splitlines())
+    first, second, third, fourth = map(json.loads, person.out.splitlines())
     assert first == {
         "seq": 1,
         "at": "2025-11-24T16:00:00.000+00:00",
         "kind": "ended",
         "subject": "web.1#1",
+        "service": "web",
         "reason": "exited",
         "message": "exited with code 3",
         "by": None,
+        "facts": {},
     }
     assert (second["reason"], second["by"]) == (None, "uid 1000")
+    assert third["facts"] == {
+        "phase": "failed",
+        "probes": ["liveness"],
+        "reason": "probe failed",
+        "replaces": "web.1#1",
+    }
+    assert fourth["kind"] == "moved"
 
 
 def test_events_of_more_than_one_call_are_all_there(person: Person, cluster: FakeCluster) -> None:
@@ -174,11 +194,19 @@ def test_events_name_whom_they_are_about_once(person: Person, cluster: FakeClust
     cluster.say("replaced", "web.1#2", "web.1#2 replaces web.1#1: exit code 1")
     cluster.say("joined", "vm", "node vm has joined")
     cluster.say("ended", "web.1#1", "web.1#12 is another")
+    cluster.say("removed", "web", "service web is removed")
+    cluster.say("unready", "web.1#2", "not ready: readiness probe failed once: no")
+    cluster.say("restarting", "web.1#2", "exit code 1; restarting in 2.0s")
+    cluster.say("moved", "web.1#2", "to another place")
     assert person.types("events") == 0
     assert [line.split(" ", 2)[2] for line in person.out.splitlines()] == [
         "web.1#2 replaces web.1#1: exit code 1",
         "node vm has joined",
         "web.1#1 ended: web.1#12 is another",
+        "service web is removed",
+        "web.1#2 not ready: readiness probe failed once: no",
+        "web.1#2 exit code 1; restarting in 2.0s",
+        "web.1#2 moved: to another place",
     ]
 
 

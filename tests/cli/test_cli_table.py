@@ -23,18 +23,10 @@ from warren.client.phrases import (
     why,
 )
 from warren.model.check import Outcome, Result, Sample
+from warren.model.event import EventFacts, EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
-from warren.model.task import (
-    End,
-    EventKind,
-    Instance,
-    Phase,
-    ProbeStatus,
-    Reason,
-    TaskEvent,
-    TaskStatus,
-)
+from warren.model.task import End, Instance, Phase, ProbeStatus, Reason, TaskStatus
 from warren.rules.health import Health
 
 NOW = 1_000_000.0
@@ -160,9 +152,8 @@ def test_event_line_of_a_restart_is_made_of_its_facts(
     ended: str | None, restart_in: float | None, said: str
 ) -> None:
     end = None if ended is None else End(reason=Reason.EXITED, message=ended, at=NOW)
-    event = TaskEvent(
-        at=NOW, task=WEB, kind=EventKind.RESTARTING, message="x; y", restart_in=restart_in
-    )
+    facts = EventFacts(restart_in=restart_in)
+    event = TaskEvent(at=NOW, task=WEB, kind=EventKind.RESTARTING, message="x; y", facts=facts)
     assert event_line(status(last_end=end), event)[8:] == f" web.1#1 {said}"
 
 

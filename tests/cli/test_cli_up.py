@@ -373,7 +373,7 @@ def test_up_whose_jobs_are_complete_takes_a_first_ctrl_c_for_no_force(
         with Command("events", "-n", "9", "--follow", "--data-dir", data) as follower:
             follower.read_until(f"{name}.1#1 ready")
             go.touch()
-            follower.read_until(f"{name}.1#1 finished: complete")
+            follower.read_until(f"{name}.1#1 complete")
             command.send(signal.SIGINT)  # while followers are given the time to hear of it
             assert command.wait() == 0
 

@@ -15,8 +15,9 @@ from warren.manager.clock import LOOK_EVERY
 from warren.manager.program import open_manager
 from warren.model.cluster import PutService, PutTask
 from warren.model.errors import ConflictError, UnavailableError
+from warren.model.event import EventKind, TaskEvent
 from warren.model.report import NodeHello, Report, Told
-from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.model.view import NodeState
 from warren.store.state import StateStore
 
@@ -43,7 +44,9 @@ async def test_time_goes_on_from_the_clock_that_was_set_forward(autojump_clock: 
             event = TaskEvent(at=wall(), task=WEB, kind=EventKind.READY, message="ready")
             running = TaskStatus(id=WEB, phase=Phase.RUNNING, sequence=3)
             await session.report_task_health(Report(statuses=(running,), events=(Told(3, event),)))
-            assert [e.kind for e in await manager.operator.events(since=wall() - 600)] == ["ready"]
+            assert [e.message for e in await manager.operator.events(since=wall() - 600)] == [
+                "ready"
+            ]
             assert manager.commit_log.now() == pytest.approx(wall())
             (node,) = await manager.operator.nodes()
             assert (node.state, node.conditions) == (NodeState.READY, ())

@@ -13,10 +13,11 @@ from warren.manager.commit_log import CommitLog
 from warren.manager.program import open_manager
 from warren.model.check import Argv
 from warren.model.cluster import Entry, PutService, PutTask, ServiceRow, TaskRow
+from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
 from warren.model.service import ServiceSpec
-from warren.model.task import End, EventKind, Phase, Reason, TaskEvent, TaskStatus
+from warren.model.task import End, Phase, Reason, TaskStatus
 from warren.store.state import StateStore
 
 SPEC = ServiceSpec(name="web", command=Argv(["run"]))

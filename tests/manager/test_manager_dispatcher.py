@@ -14,6 +14,7 @@ import trio
 import yaml
 from trio.testing import MockClock
 
+from tests.event_facts import broken
 from warren.client.watch import Watch
 from warren.manager import reconciler
 from warren.manager import session as session_module
@@ -36,11 +37,12 @@ from warren.model.errors import (
     NotFoundError,
     UnavailableError,
 )
+from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.principal import Principal, PrincipalKind
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
-from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted, NodeState, WatchWanted
 from warren.state.cluster_state import Touched
 from warren.store.state import StateStore
@@ -126,7 +128,7 @@ async def enroll(
 
 
 def kinds(manager: Manager) -> list[str]:
-    return [entry.kind for entry in manager.commit_log.events(after=0, since=0, limit=1000)]
+    return [entry.kind.value for entry in manager.commit_log.events(after=0, since=0, limit=1000)]
 
 
 async def test_node_of_another_manager_is_refused_and_shown_while_it_comes_back(
@@ -291,7 +293,7 @@ async def test_node_without_a_link_is_unreachable_and_after_its_lease_down(  # S
         assert (await manager.operator.status()).trouble == ("node n1 is down",)
         assert (await manager.operator.status()).troubled_nodes == ("n1",)
         assert [k for k in kinds(manager) if k in ("joined", "lost")] == ["joined", "lost"]
-        (lost,) = [e for e in await manager.operator.events() if e.kind == "lost"]
+        (lost,) = [e for e in await manager.operator.events() if e.kind is EventKind.LOST]
         assert lost.message == "node n1 is unreachable: its link is lost"
 
 
@@ -347,8 +349,11 @@ async def test_node_that_has_left_is_stopped_and_not_unreachable_until_its_lease
         await trio.sleep(manager.dispatcher.lease)
         (node,) = await manager.operator.nodes()
         assert node.state is NodeState.DOWN  # S20
-        told = [(e.kind, e.message) for e in await manager.operator.events() if e.subject == "n1"]
+        told = [
+            (e.kind.value, e.message) for e in await manager.operator.events() if e.subject == "n1"
+        ]
         assert told == [("joined", "node n1 has joined"), ("stopped", "node n1 has stopped")]
+        assert [line for e in await manager.operator.events() for line in broken(e)] == []
         await enroll(manager, FakeAgent())
         (node,) = await manager.operator.nodes()
         assert node.state is NodeState.READY
@@ -691,7 +696,7 @@ async def test_node_whose_clock_is_wrong_tells_the_managers_time_and_says_so(
         running = TaskStatus(id=WEB, phase=Phase.RUNNING, sequence=3)
         await session.report_task_health(Report(statuses=(running,), events=(Told(3, event),)))
         kept = manager.commit_log.events(after=0, since=0, limit=99)
-        (told,) = (entry for entry in kept if entry.kind == "started")
+        (told,) = (entry for entry in kept if entry.kind is EventKind.STARTED)
         assert told.at == pytest.approx(manager.commit_log.now())
         (node,) = await manager.operator.nodes()
         assert [one.kind for one in node.conditions] == ["clock skew"]

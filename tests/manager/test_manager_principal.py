@@ -63,7 +63,9 @@ async def test_every_edit_has_one_event_that_keeps_by_whom(kind: str, tmp_path: 
             await edit(cluster)
     async with managed(kind, tmp_path) as gate:  # and another life of the manager
         told = await (await gate.view()).events()
-    assert [(one.kind, one.by) for one in told if one.by] == [(what, BY[kind]) for what, _ in EDITS]
+    assert [(one.kind.value, one.by) for one in told if one.by] == [
+        (what, BY[kind]) for what, _ in EDITS
+    ]
 
 
 async def test_what_the_manager_does_by_itself_is_by_nobody(tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ async def test_what_the_manager_does_by_itself_is_by_nobody(tmp_path: Path) -> N
             kinds, after = dict[str, str](), 0
             while "removed" not in kinds:
                 for one in await manager.operator.events(after=after, wait=True):
-                    kinds[one.kind], after = one.by, one.seq
+                    kinds[one.kind.value], after = one.by, one.seq
     assert kinds["removing"] == BY["memory"]
     assert kinds["removed"] == ""
 

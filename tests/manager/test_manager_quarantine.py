@@ -18,17 +18,10 @@ from warren.manager.program import Manager, open_manager
 from warren.manager.quarantine import isolate
 from warren.model.cluster import DropNode, DropTask, Plan
 from warren.model.errors import ConflictError, UnavailableError
+from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
-from warren.model.task import (
-    MOST_COUNTED,
-    End,
-    EventKind,
-    Phase,
-    Reason,
-    TaskEvent,
-    TaskStatus,
-)
+from warren.model.task import MOST_COUNTED, End, Phase, Reason, TaskStatus
 from warren.scheduler.planner import plan
 from warren.state.cluster_state import ClusterState, Touched
 from warren.store.state import StateStore
@@ -272,7 +265,7 @@ async def test_what_follows_from_the_most_that_a_node_may_say_can_be_told(
                 (service,) = await view.services()
                 assert service.tasks[0].slot_restarts == MOST_COUNTED
                 assert manager.commit_log.cluster.current("web")[0].failed_before == MOST_COUNTED
-                assert [entry.kind for entry in await view.events()].count("replaced") == 3
+                assert [entry.kind for entry in await view.events()].count(EventKind.REPLACED) == 3
                 for message in (service, *await view.events()):
                     assert read(written(message), type(message)) == message
             assert troubles(manager) == []

@@ -29,6 +29,7 @@ from warren.model.cluster import (
     PutTask,
 )
 from warren.model.errors import InvalidError
+from warren.model.event import EventKind
 from warren.model.rpc import Cluster
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import TaskView, WatchAnswer, WatchWanted
@@ -183,7 +184,9 @@ async def test_follower_of_events_is_woken_by_those_it_is_about(tmp_path: Path) 
                 for about in ("", "web", "web.1#1", "db", "n7"):
                     nursery.start_soon(wait, about)
                 await trio.testing.wait_all_tasks_blocked()
-                entry = Entry(at=1e9, kind="x", subject=subject, message="x", service=service)
+                entry = Entry(
+                    at=1e9, kind=EventKind.CREATED, subject=subject, message="x", service=service
+                )
                 commit(manager, AddEvent(entry))
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()

@@ -24,9 +24,10 @@ from warren.model.errors import (
     UnavailableError,
     WarrenError,
 )
+from warren.model.event import EventKind, TaskEvent
 from warren.model.report import NodeHello, Report, Told
 from warren.model.rpc import Agent
-from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.node.agent import NodeAgent
 from warren.node.manager_link import (
     ANSWER_WITHIN,

@@ -10,12 +10,13 @@ from trio.testing import MockClock
 
 from tests.scripted import FAIL, PASS, Script, ScriptedRuntime
 from warren.model.check import Check, Outcome
+from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.interfaces import Target
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.report import Assignment
 from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, TaskStatus
+from warren.model.task import TaskStatus
 from warren.node.agent import NodeAgent
 
 WEB = TaskId("web", 1, 1)

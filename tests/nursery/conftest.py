@@ -13,9 +13,10 @@ import yaml
 
 from tests.scripted import ScriptedCheck, ScriptedPorts, ScriptedRuntime
 from warren.manifest.service_file import load_text
+from warren.model.event import EventKind, TaskEvent
 from warren.model.interfaces import Journal
 from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, TaskEvent, TaskStatus
+from warren.model.task import TaskStatus
 from warren.node.supervisor import Supervisor, open_supervision
 from warren.nursery.dependencies import Dependencies
 from warren.store.journal import MemoryJournal

@@ -10,8 +10,8 @@ from tests.nursery.conftest import World, spec
 from tests.scripted import FAIL, PASS, Script, ScriptedCheck, ScriptedRuntime
 from tests.sweep import cancel_at_every_step
 from warren.model.check import Check, Outcome
+from warren.model.event import EventKind
 from warren.model.interfaces import Launch, Target
-from warren.model.task import EventKind
 
 HTTP = {"http": {"port": 80}, "interval": "1s"}
 

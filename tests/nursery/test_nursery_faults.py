@@ -11,9 +11,10 @@ from trio.testing import MockClock
 
 from tests.nursery.conftest import World, spec
 from tests.scripted import PASS, Script, ScriptedInstance, ScriptedRuntime
+from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.interfaces import Launch
-from warren.model.task import EventKind, Instance, Phase, Reason, TaskRecord
+from warren.model.task import Instance, Phase, Reason, TaskRecord
 from warren.node.service import ServiceEndedError
 from warren.nursery.task_runner import TaskRunner
 from warren.resilience.fair_turns import FairTurns

@@ -21,9 +21,10 @@ from tests.scripted import (
 )
 from warren.model.check import Check, Outcome, Result
 from warren.model.errors import SpecError
+from warren.model.event import EventKind
 from warren.model.interfaces import Launch, Target
 from warren.model.probe import ProbeKind, Verdict
-from warren.model.task import EventKind, Phase, Reason, TaskRecord
+from warren.model.task import Phase, Reason, TaskRecord
 
 HTTP = {"http": {"port": 80}, "interval": "1s", "timeout": "500ms"}
 
@@ -621,7 +622,9 @@ async def test_backoff_that_an_earlier_supervisor_began_is_no_longer_for_a_clock
         await world.wait_for(EventKind.RESTARTING, 4)  # 0, 1, 2, 4 s
         written = world.journal.load()
     (record,) = written
-    told = [event.restart_in for _, _, event in world.events if event.kind is EventKind.RESTARTING]
+    facts = [event.facts for _, _, event in world.events if event.kind is EventKind.RESTARTING]
+    told = [one and one.restart_in for one in facts]
+    assert [one and one.restarts for one in facts] == [1, 2, 3, 4]
     assert [told[0], told[3]] == [None, record.restart_delay]  # the first restart is at once
     assert record.restart_delay is not None
     assert 4.0 <= record.restart_delay <= 4.4

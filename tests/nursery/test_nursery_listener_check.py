@@ -15,11 +15,12 @@ from tests.nursery.conftest import World, spec
 from tests.scripted import FAIL, PASS, Script, ScriptedInstance, ScriptedRuntime
 from warren import open_supervisor
 from warren.model.check import Check, Outcome
+from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.interfaces import Target
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, Instance, Phase, TaskRecord
+from warren.model.task import Instance, Phase, TaskRecord
 from warren.node.service import Service
 
 TCP = {"tcp": {"port": "http"}, "interval": "100ms"}

@@ -12,10 +12,11 @@ from trio.testing import MockClock
 from tests.nursery.conftest import World, spec
 from tests.scripted import Script, ScriptedCheck, ScriptedPorts, ScriptedRuntime
 from warren.model.check import Argv
+from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.interfaces import Launch, Record, RunningInstance, ShortageError
 from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, TaskRecord
+from warren.model.task import TaskRecord
 from warren.nursery.dependencies import Dependencies
 from warren.nursery.task_runner import TaskRunner
 from warren.resilience.start_limit import START_WAITS, STARTS_AT_ONCE

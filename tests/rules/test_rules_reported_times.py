@@ -5,21 +5,12 @@ from __future__ import annotations
 import pytest
 
 from warren.model.check import Argv, Outcome, Result, Sample
+from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.report import Report, Told
 from warren.model.service import ServiceSpec
-from warren.model.task import (
-    End,
-    EventKind,
-    Instance,
-    Phase,
-    ProbeStatus,
-    Reason,
-    TaskEvent,
-    TaskRecord,
-    TaskStatus,
-)
+from warren.model.task import End, Instance, Phase, ProbeStatus, Reason, TaskRecord, TaskStatus
 from warren.rules.reported_times import mend_record, mend_report, mend_statuses
 
 WEB = TaskId("web", 1, 1)

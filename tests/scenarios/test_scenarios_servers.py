@@ -19,9 +19,10 @@ import yaml
 from warren import open_supervisor
 from warren.manifest.service_file import load_text
 from warren.model.check import Result
+from warren.model.event import EventKind, TaskEvent
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, Reason, TaskEvent, TaskStatus
+from warren.model.task import Reason, TaskStatus
 from warren.node.supervisor import Supervisor
 
 PATIENCE = 20.0

@@ -201,7 +201,7 @@ class Planned:
         return {str(row.id): row.node for row in self.cluster.current(service)}
 
     def told(self, kind: str) -> list[str]:
-        return [entry.message for entry in self.events if entry.kind == kind]
+        return [entry.message for entry in self.events if entry.kind.value == kind]
 
 
 def running(replicas: int = 1, *nodes: str, **fields: Any) -> Planned:

@@ -24,6 +24,7 @@ from warren.model.cluster import (
     Snapshot,
     TaskRow,
 )
+from warren.model.event import EventKind
 from warren.model.probe import Probe
 from warren.model.task import Phase
 from warren.scheduler.plan_lint import lint
@@ -82,7 +83,7 @@ def found(*changes: Change, based_on: int = 5) -> list[str]:
 
 
 def event(message: str) -> AddEvent:
-    return AddEvent(Entry(at=START, kind="placed", subject="web.1#1", message=message))
+    return AddEvent(Entry(at=START, kind=EventKind.PLACED, subject="web.1#1", message=message))
 
 
 FIT: list[tuple[Change, ...]] = [

@@ -16,6 +16,7 @@ from planning_kit import (
 )
 
 from warren.model.cluster import Desired, PutTask
+from warren.model.event import EventKind
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import Condition, Restart
 from warren.model.task import Phase, ProbeStatus
@@ -168,7 +169,7 @@ def test_planner_replaces_a_first_failure_at_once(how: Phase) -> None:  # S17
     assert row.status.is_restarting
     said = "web.1#2 replaces web.1#1: liveness probe failed 3 times: HTTP 500"
     assert planned.told("replaced") == [said]
-    told = next(entry for entry in planned.events if entry.kind == "replaced")
+    told = next(entry for entry in planned.events if entry.kind is EventKind.REPLACED)
     assert (told.subject, told.service, told.reason) == ("web.1#2", "web", how.name.lower())
 
 
@@ -265,7 +266,9 @@ def test_planner_says_why_a_task_is_pending_and_says_it_once() -> None:  # S26
     planned.settle()
     assert planned.nodes() == {"web.1#1": "n1", "web.2#1": "n2"}
     assert planned.row("web.2#1").status.pending_reason is None
-    assert planned.told("pending") == ["no node has joined yet"] * 2 + [reason]
+    assert planned.told("pending") == ["pending: no node has joined yet"] * 2 + [
+        f"pending: {reason}"
+    ]
 
 
 def test_planner_gives_a_port_that_is_free_again_to_who_waits_for_it() -> None:

@@ -254,7 +254,7 @@ def test_planner_simulation_is_not_idle() -> None:
         for _ in range(STEPS):
             simulation.step()
             phases |= {row.phase for row in simulation.planned.cluster.tasks.values()}
-        told |= {f"{e.kind} {e.reason}".strip() for e in simulation.planned.events}
+        told |= {f"{e.kind.value} {e.reason}".strip() for e in simulation.planned.events}
     kinds = ["failed", "crashed", "stopped", "lost", "outdated"]
     assert told >= {
         "placed",

@@ -21,6 +21,7 @@ from warren.model.check import Check, Outcome, Sample, TcpCheck
 from warren.model.check_places import CheckPlaces
 from warren.model.condition import NodeCondition
 from warren.model.errors import LinkLostError, NotFoundError, WarrenError
+from warren.model.event import TaskEvent
 from warren.model.identity import TaskId
 from warren.model.interfaces import Growing, Launch, Target
 from warren.model.principal import Principal, PrincipalKind
@@ -28,7 +29,7 @@ from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
 from warren.model.rpc import Agent, NodeSession
 from warren.model.service import ServiceSpec
-from warren.model.task import TaskEvent, TaskStatus
+from warren.model.task import TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted, SlotName
 from warren.node.program import Node, open_node
 from warren.nursery.dependencies import Dependencies

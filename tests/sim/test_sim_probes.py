@@ -8,6 +8,7 @@ from sim_world import SICK_PORT, Sim, open_sim, spec
 from test_sim_cluster import Story, invariants, unrest
 from trio.testing import MockClock
 
+from warren.model.event import EventKind
 from warren.model.service import ServiceSpec
 
 
@@ -54,7 +55,7 @@ async def test_change_of_probes_keeps_every_instance(autojump_clock: MockClock, 
         assert [str(row.id) for row in rows] == ["web.1#1", "web.2#1", "web.3#1"]
         assert all(row.spec == web(5) for row in rows)
         kinds = [entry.kind for entry in sim.store.events(limit=10_000)]
-        assert "replaced" not in kinds
+        assert EventKind.REPLACED not in kinds
         assert not invariants(story)
 
 

@@ -18,6 +18,7 @@ from test_sim_cluster import Story, invariants, unrest
 from trio.testing import MockClock
 
 from warren.model.cluster import Change, TaskRow
+from warren.model.event import EventKind
 from warren.model.service import ServiceSpec
 from warren.store.state import StateStore
 
@@ -144,7 +145,7 @@ async def story(store: MortalStore) -> Life:
         assert not unrest(told)
         assert not invariants(told)
         events = store.events(limit=10_000)
-        assert [e.kind for e in events if e.service == "web"].count("restarting") == 1
+        assert [e.kind for e in events if e.service == "web"].count(EventKind.RESTARTING) == 1
         assert len({(e.subject, e.at, e.kind, e.message) for e in events}) == len(events)
         return life
 

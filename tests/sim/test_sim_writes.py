@@ -8,9 +8,10 @@ from sim_world import Sim, open_sim, spec
 from trio.testing import MockClock
 
 from tests.scripted import ScriptedCheck
+from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
-from warren.model.task import EventKind, Phase, TaskEvent, TaskRecord, TaskStatus
+from warren.model.task import Phase, TaskRecord, TaskStatus
 from warren.resilience.collector import spread_collections
 
 SERVICES, REPLICAS = 10, 1000

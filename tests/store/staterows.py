@@ -26,10 +26,11 @@ from warren.model.cluster import (
     Snapshot,
     TaskRow,
 )
+from warren.model.event import EventFacts, EventKind
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
-from warren.model.task import MOST_COUNTED, Phase, ProbeStatus, TaskStatus
+from warren.model.task import MOST_COUNTED, Phase, ProbeStatus, Reason, TaskStatus
 from warren.store.state import StateStore
 
 SPEC = ServiceSpec(name="web", command=Argv(["web"]), env={"A": "b"}, ports={"http": 0})
@@ -64,7 +65,9 @@ def task_row(
 
 
 def event(message: str = "said", *, service: str = "web", at: float = 1.0) -> AddEvent:
-    return AddEvent(Entry(at=at, kind="told", subject=service, message=message, service=service))
+    return AddEvent(
+        Entry(at=at, kind=EventKind.CREATED, subject=service, message=message, service=service)
+    )
 
 
 # A writer that can be killed: what it has done by generation g is known from g alone.
@@ -170,15 +173,32 @@ nodes = st.builds(
     warren=words,
     has_stopped=st.booleans(),
 )
+facts = st.builds(
+    EventFacts,
+    node=st.none() | words,
+    pid=st.none() | counts,
+    probes=st.lists(st.sampled_from(ProbeKind), max_size=3).map(tuple),
+    reason=st.none() | st.sampled_from(Reason),
+    exit_code=st.none() | st.integers(-256, 256),
+    signal=st.none() | words,
+    phase=st.none() | st.sampled_from(Phase),
+    restarts=st.none() | counts,
+    restart_in=_maybe_wall,
+    replaces=st.none() | tasks,
+    changed=st.lists(words, max_size=3).map(tuple),
+    replicas=st.none() | counts,
+    replicas_before=st.none() | counts,
+)
 entries = st.builds(
     Entry,
     at=walls,
-    kind=words,
+    kind=st.sampled_from(EventKind),
     subject=words,
     message=words,
     reason=words,
     service=places,
     by=words,
+    facts=st.none() | facts,
 )
 
 

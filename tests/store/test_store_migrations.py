@@ -12,6 +12,7 @@ import pytest
 
 from tests.store.staterows import SPEC, numbered, numbered_state, task_row
 from warren.model.cluster import AddEvent, Entry
+from warren.model.event import EventKind
 from warren.state.slot_index import is_as_wanted
 from warren.store import state
 from warren.store.database import Schema, open_database
@@ -31,6 +32,12 @@ _SECOND = (
 
 
 SPEC_TEXT = json_of(SPEC)
+OLD_MESSAGES = (
+    (EventKind.PENDING, "n1: it is down"),
+    (EventKind.PENDING, "pending: no port"),
+    (EventKind.PROBES_CHANGED, "web.1#1 goes on by other probes: the spec has changed"),
+    (EventKind.PROBES_CHANGED, "probes changed: proved"),
+)
 
 
 def newer(*migrations: tuple[str, ...]) -> Schema:
@@ -190,13 +197,22 @@ def test_rows_of_an_older_version_are_read_and_what_was_outdated_is_still(
             insert(db, "tasks", f"{names}, created_at, failed_before, epoch, status", task)
         names = "at, kind, subject, service, reason, message"
         insert(db, "events", names, (1.0, "created", "web", "web", "", "1 replica wanted"))
+        insert(db, "events", names, (1.0, "moved", "web.1#1", "web", "", "a later version's"))
+        for kind, message in OLD_MESSAGES:
+            insert(db, "events", names, (1.0, kind.value, "web.1#1", "web", "", message))
     with closing(StateStore.open(path)) as store:
         found = store.load()
-        added = Entry(at=2.0, kind="scaled", subject="web", message="m", by="uid 1000")
+        added = Entry(at=2.0, kind=EventKind.SCALED, subject="web", message="m", by="uid 1000")
         store.commit([AddEvent(added)], now=2.0)
-        assert [(one.kind, one.by) for one in store.events()] == [
-            ("created", ""),
-            ("scaled", "uid 1000"),
+        first, moved, *others, last = store.events()
+        assert (first.kind, first.by, first.facts) == (EventKind.CREATED, "", None)
+        assert (moved.kind, moved.word) == (EventKind.UNKNOWN, "moved")
+        assert (last.kind, last.by) == (EventKind.SCALED, "uid 1000")
+        assert [(one.kind, one.message) for one in others] == [
+            (EventKind.PENDING, "pending: n1: it is down"),
+            (EventKind.PENDING, "pending: no port"),
+            (EventKind.PROBES_CHANGED, "probes changed: the spec has changed"),
+            (EventKind.PROBES_CHANGED, "probes changed: proved"),
         ]
     (service_now,) = found.services
     assert (service_now.spec, service_now.version, service_now.revision) == (SPEC, 2, 2)

@@ -30,6 +30,7 @@ from warren.model.cluster import (
     Snapshot,
     TaskRow,
 )
+from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.task import Phase
 from warren.store.errors import StaleError
@@ -257,7 +258,10 @@ def test_events_are_found_by_what_they_are_about(store: StateStore) -> None:
         ("n1", ""),
         ("web.1#3", "web"),
     ]
-    entries = [Entry(at=1.0, kind="told", subject=s, message="", service=of) for s, of in subjects]
+    entries = [
+        Entry(at=1.0, kind=EventKind.CREATED, subject=s, message="", service=of)
+        for s, of in subjects
+    ]
     store.commit([AddEvent(entry) for entry in entries], now=1.0)
     assert [entry.seq for entry in store.events(about="web")] == [1, 2, 5]
     assert [entry.seq for entry in store.events(about="web.1#2")] == [2]

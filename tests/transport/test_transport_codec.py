@@ -19,15 +19,17 @@ from warren.model.check import HIDDEN, Argv, ExecCheck, HttpCheck, TcpCheck
 from warren.model.cluster import Entry
 from warren.model.decode import DecodeError, decode
 from warren.model.duration import Duration
+from warren.model.event import EventFacts, EventKind, TaskEvent
 from warren.model.identity import TaskId
-from warren.model.probe import Probe
+from warren.model.probe import Probe, ProbeKind
 from warren.model.report import Assignment, Assignments
 from warren.model.service import Resources, Restart, ServiceSpec, Stop
-from warren.model.task import TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.transport.codec import record
 from warren.transport.peer_budget import Budget
 from warren.transport.schema import capnp, schema_path, wire
 
+OLD = Path(__file__).parent / "old" / "warren-0.1.capnp"
 generous = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -131,11 +133,12 @@ def test_what_a_message_leaves_out_has_warrens_defaults() -> None:
 def test_an_event_goes_between_versions_that_keep_by_whom_and_that_do_not(tmp_path: Path) -> None:
     text = schema_path().read_text("utf-8")
     path = tmp_path / "warren.capnp"
-    path.write_text(re.sub(r"^  by @7 :Text;.*\n", "", text, count=1, flags=re.M), "utf-8")
+    later = r"^  (by @7|facts @8|what @9) :.*\n"
+    path.write_text(re.sub(later, "", text, count=3, flags=re.M), "utf-8")
     before = capnp.SchemaParser().load(str(path))
     assert "by" not in before.Entry.schema.fields
     old = before.Entry.new_message(at=1.0, kind="scaled", subject="web", message="m", seq=3)
-    told = Entry(at=1.0, kind="scaled", subject="web", message="m", seq=3)
+    told = Entry(at=1.0, kind=EventKind.SCALED, subject="web", message="m", seq=3)
     assert read(old.to_bytes(), Entry) == told
     new = written(msgspec.structs.replace(told, by="uid 1000"))
     assert read(new, Entry).by == "uid 1000"
@@ -143,8 +146,37 @@ def test_an_event_goes_between_versions_that_keep_by_whom_and_that_do_not(tmp_pa
         assert (reader.kind, reader.subject, reader.seq) == ("scaled", "web", 3)
 
 
+def test_an_event_of_a_later_kind_keeps_its_word_and_one_of_an_earlier_manager_its_kind() -> None:
+    moved = Entry(at=1.0, kind=EventKind.UNKNOWN, word="moved", subject="web", message="m")
+    assert read(written(moved), Entry) == moved
+    with wire.Entry.from_bytes(written(moved)) as reader:
+        assert (reader.kind, str(reader.what)) == ("moved", "unknown")
+    placed = msgspec.structs.replace(moved, kind=EventKind.PLACED, word="")
+    with wire.Entry.from_bytes(written(placed)) as reader:
+        assert (reader.kind, str(reader.what)) == ("placed", "placed")
+    first = capnp.SchemaParser().load(str(OLD))
+    message = first.Entry.new_message(at=1.0, kind="placed", subject="web", message="m")
+    old = message.to_bytes()
+    with wire.Entry.from_bytes(old) as reader:
+        assert str(reader.what) == "unknown"
+    assert read(old, Entry) == placed
+    with first.Entry.from_bytes(written(placed)) as reader:
+        assert (reader.kind, reader.message) == ("placed", "m")
+
+
+def test_an_event_of_a_node_goes_to_earlier_managers_and_comes_from_earlier_nodes() -> None:
+    event = TaskEvent(at=1.0, task=TaskId("web", 1, 1), kind=EventKind.READY, message="ready")
+    facts = EventFacts(pid=7, exit_code=-1, phase=Phase.FAILED, probes=(ProbeKind.STARTUP,))
+    first = capnp.SchemaParser().load(str(OLD))
+    with first.TaskEvent.from_bytes(written(msgspec.structs.replace(event, facts=facts))) as reader:
+        assert (str(reader.kind), reader.message) == ("ready", "ready")
+    old = first.TaskEvent.new_message(at=1.0, kind="ready", message="ready")
+    old.task.service, old.task.slot, old.task.number = "web", 1, 1
+    assert read(old.to_bytes(), TaskEvent) == event
+
+
 def test_a_text_with_a_lone_surrogate_is_shown_and_breaks_nothing() -> None:
-    told = Entry(at=1.0, kind="ended", subject="web", message="a\udc80b")
+    told = Entry(at=1.0, kind=EventKind.ENDED, subject="web", message="a\udc80b")
     assert read(written(told), Entry).message == "a\\udc80b"
 
 

@@ -120,6 +120,25 @@ async def test_a_refusal_keeps_its_kind_and_its_words(
     assert str(caught.value) == str(error)
 
 
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        (SpecError("services.web.env.A", "want less", value="x: y"), "services.web.env.A"),
+        (InvalidError("wanted: nothing; want services"), "wanted"),
+        (InvalidError("it is wrong: all of it"), ""),
+        (InvalidError("wrong"), ""),
+    ],
+)
+async def test_an_invalid_error_has_the_field_that_its_message_begins_with(
+    kind: str, tmp_path: Path, error: WarrenError, field: str
+) -> None:
+    async with serving(kind, tmp_path, gate_to(Played(create=error))) as (dial, _), dial() as gate:
+        cluster = await gate.login()
+        with pytest.raises(InvalidError) as caught:
+            await cluster.create(SPEC)
+    assert (caught.value.field, str(caught.value)) == (field, str(error))
+
+
 async def test_a_spec_error_arrives_as_invalid_with_the_same_text(
     kind: str, tmp_path: Path
 ) -> None:

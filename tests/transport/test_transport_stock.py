@@ -14,6 +14,7 @@ from tests.transport.wire_links import serving
 from warren.model.check import Argv
 from warren.model.cluster import Entry
 from warren.model.errors import NotFoundError
+from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.rpc import Gate
 from warren.model.service import ServiceSpec
@@ -76,7 +77,9 @@ class SlowCluster:
             await trio.sleep(0.01)
             self._happen()
         seqs = range(after + 1, self.last + 1)
-        return [Entry(at=0.0, kind="k", subject="s", message="m", seq=seq) for seq in seqs]
+        return [
+            Entry(at=0.0, kind=EventKind.CREATED, subject="s", message="m", seq=seq) for seq in seqs
+        ]
 
     def _happen(self) -> None:
         self.last += 1

@@ -24,6 +24,7 @@ from warren.manager.program import Manager, open_manager
 from warren.manifest.service_file import load_text
 from warren.model.address import UnixAddress
 from warren.model.check import Result
+from warren.model.event import EventFacts, EventKind
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.rpc import Cluster
@@ -155,7 +156,9 @@ async def test_what_only_a_later_version_knows_is_read_as_unknown(tmp_path: Path
     now = status(3, ready=True, probes=probes, lastEnd=end, mood="well")
     async with assigned(tmp_path) as (manager, later):
         await later.answer_looks_with(now)
-        said = await later.report(now, events=(told(2, "moved", place="x"),), weather="fair")
+        said = await later.report(
+            now, events=(told(2, "moved", place="x", word="moved"),), weather="fair"
+        )
         assert said == "acknowledged"
         (row,) = manager.commit_log.cluster.tasks.values()
         async with serving_client(tmp_path) as cluster:
@@ -171,7 +174,8 @@ async def test_what_only_a_later_version_knows_is_read_as_unknown(tmp_path: Path
             assert liveness.last is not None
             assert liveness.last.outcome.result is Result.UNKNOWN
             assert one.probes[ProbeKind.UNKNOWN].verdict is Verdict.HEALTHY
-        assert (entry.kind, entry.subject) == ("unknown", "web.1#1")
+        assert (entry.kind, entry.word, entry.subject) == (EventKind.UNKNOWN, "moved", "web.1#1")
+        assert entry.facts == EventFacts(node="n1")
         assert await unread(manager) == ""
 
 

@@ -13,11 +13,12 @@ from tests.model.specs import ends, instances, specs, tasks, walls, words
 from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Desired, Entry
 from warren.model.condition import NodeCondition
+from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments, NodeHello, Report, Told
 from warren.model.service import ServiceSpec
-from warren.model.task import End, EventKind, Instance, Phase, TaskEvent, TaskStatus
+from warren.model.task import End, Instance, Phase, TaskStatus
 from warren.model.view import (
     Action,
     Applied,
@@ -50,7 +51,9 @@ VALUES: tuple[type[msgspec.Struct], ...] = (
     ManagerStatus,
 )  # fmt: skip
 _READ_OFF: Mapping[type, tuple[str, ...]] = {
-    Report: ("dropped", "last_dropped")  # said where it was read, and not on the wire
+    Report: ("dropped", "last_dropped"),  # said where it was read, and not on the wire
+    TaskEvent: ("word",),  # of a kind that is not known alone
+    Entry: ("word",),
 }
 ENUMS = (Desired, EventKind, Phase, Action, ProbeKind)
 

@@ -7,20 +7,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from warren.client.event_forms import facts_json, form_of, in_form
 from warren.model.check import Result, Sample
+from warren.model.event import EventKind, TaskEvent, word_of
 from warren.model.probe import ProbeKind
-from warren.model.task import EventKind, Phase, Reason, TaskEvent, TaskStatus
+from warren.model.task import Phase, Reason, TaskStatus
 from warren.rules.health import Health
 
-_SPEAK_FOR_THEMSELVES = (  # their messages begin with what happened
-    EventKind.PENDING,
-    EventKind.STARTED,
-    EventKind.ADOPTED,
-    EventKind.READY,
-    EventKind.UNREADY,
-    EventKind.PROBE_FAILED,
-    EventKind.PROBES_CHANGED,
-)
 _BACKOFF = "backoff"
 _CALLED = {Phase.PENDING: "pending", Phase.ASSIGNED: "pending", Phase.STARTING: "starting"}
 
@@ -99,12 +92,11 @@ def sentence(status: TaskStatus, event: TaskEvent) -> str:
     if event.kind is EventKind.FINISHED:
         return message if status.phase.is_end else f"stopped: {message}"
     if event.kind is EventKind.RESTARTING:  # the next step comes first, as the end may be cut
-        when = "" if event.restart_in is None else f" in {event.restart_in:.1f}s"
+        delay = event.facts and event.facts.restart_in
+        when = f" in {delay:.1f}s" if delay else ""
         ended = status.last_end and one_line(status.last_end.message)
         return f"restarting{when}: {ended}" if ended else f"restarting{when}"
-    if event.kind in _SPEAK_FOR_THEMSELVES:
-        return message
-    return f"{event.kind.value}: {message}"
+    return in_form(form_of(event.kind), one_line(word_of(event.kind, event.word)), message)
 
 
 def event_line(status: TaskStatus, event: TaskEvent) -> str:
@@ -118,13 +110,15 @@ def event_json(status: TaskStatus, event: TaskEvent, health: Health | None) -> s
         "at": stamp(event.at),
         "task": str(event.task),
         "service": event.task.service,
-        "kind": event.kind.value,
+        "kind": word_of(event.kind, event.word),
+        "reason": event.reason or None,
         "message": event.message,
         "phase": status.phase.name.lower(),
         "ready": status.ready,
         "restarts": status.restarts,
         "pid": status.instance and status.instance.pid,
         "health": None if health is None else str(health),
+        "facts": facts_json(event.facts),
     }
     return msgspec.json.encode(fields).decode()
 

@@ -18,9 +18,9 @@ import trio
 from warren.manager.quarantine import Quarantine, isolate, told
 from warren.model.cluster import AddEvent, Change, Entry, PutTask, Snapshot, TaskRow
 from warren.model.errors import UnavailableError
+from warren.model.event import NO_FACTS, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
-from warren.model.task import TaskEvent
 from warren.rules.merge import merge
 from warren.state.cluster_state import ClusterState, Touched
 from warren.state.pending import shortened
@@ -214,7 +214,7 @@ class _Draft:
                 if merged is not None:
                     self._rows[status.id] = merged
         for one in told:
-            self._events.append(AddEvent(_entry(one.event)))
+            self._events.append(AddEvent(_entry(one.event, node)))
             self._note_told(one, epoch)
 
     def changes(self) -> list[Change]:
@@ -237,12 +237,14 @@ class _Draft:
             self._rows[row.id] = msgspec.structs.replace(row, epoch=epoch, status=status)
 
 
-def _entry(event: TaskEvent) -> Entry:
+def _entry(event: TaskEvent, node: str) -> Entry:
     return Entry(
         at=event.at,
-        kind=event.kind.value,
+        kind=event.kind,
+        word=event.word,
         subject=str(event.task),
         message=event.message,
         reason=event.reason,
         service=event.task.service,
+        facts=msgspec.structs.replace(event.facts or NO_FACTS, node=node),
     )

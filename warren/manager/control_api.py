@@ -19,12 +19,14 @@ from warren.model.cluster import (
     TaskRow,
 )
 from warren.model.errors import ConflictError, InvalidError, NotFoundError
+from warren.model.event import EventFacts, EventKind
 from warren.model.plural import counted
 from warren.model.principal import Principal
 from warren.model.service import ServiceSpec, has_same_tasks
 from warren.model.task import Phase
 from warren.model.view import Action, Applied, NodeState, ServiceView
 from warren.rules.admission import admit
+from warren.rules.spec_changes import edit_facts, in_words
 
 
 class ControlApi(ReadApi):
@@ -72,7 +74,8 @@ class ControlApi(ReadApi):
             restarts_asked=row.restarts_asked + 1,
             updated_at=self._commit_log.now(),
         )
-        self._commit_log.commit([PutService(new), self._event(name, "restarted", "restart asked")])
+        event = self._event(name, EventKind.RESTARTED, "restart asked")
+        self._commit_log.commit([PutService(new), event])
         return self._edited(name)
 
     async def remove(self, name: str) -> None:
@@ -90,7 +93,8 @@ class ControlApi(ReadApi):
             left = self._commit_log.cluster.count_on(name)
             tasks = f"its {left} task{'' if left == 1 else 's'} would be lost"
             raise ConflictError(f"node {name} is {state.value}, {tasks}; want it down, or --force")
-        event = self._event(name, "removed", f"node {name} is removed", service="")
+        said, facts = f"node {name} is removed", EventFacts(node=name)
+        event = self._event(name, EventKind.REMOVED, said, facts, service="")
         self._commit_log.commit([DropNode(name), event])
         self._dispatcher.dismiss(name)
 
@@ -155,7 +159,9 @@ class ControlApi(ReadApi):
             updated_at=now,
             first_number=self._commit_log.last_number(spec.name) + 1,
         )
-        return [PutService(row), self._event(spec.name, "created", _wanted(spec))]
+        facts = EventFacts(replicas=spec.replicas)
+        said = f"{counted(spec.replicas, 'replica')} wanted"
+        return [PutService(row), self._event(spec.name, EventKind.CREATED, said, facts)]
 
     def _changed(self, row: ServiceRow, spec: ServiceSpec) -> list[Change]:
         """An edit; nothing where nothing changes."""
@@ -170,16 +176,15 @@ class ControlApi(ReadApi):
             revision=row.revision if is_scaled else version,
             updated_at=self._commit_log.now(),
         )
-        return [
-            PutService(new),
-            self._event(row.name, "scaled" if is_scaled else "updated", _wanted(spec)),
-        ]
+        facts = edit_facts(row.spec, spec)
+        kind = EventKind.SCALED if is_scaled else EventKind.UPDATED
+        return [PutService(new), self._event(row.name, kind, in_words(facts), facts)]
 
     def _removing(self, row: ServiceRow) -> list[Change]:
         if row.is_removing:
             return []
         new = msgspec.structs.replace(row, is_removing=True, updated_at=self._commit_log.now())
-        return [PutService(new), self._event(row.name, "removing", "removal asked")]
+        return [PutService(new), self._event(row.name, EventKind.REMOVING, "removal asked")]
 
     def _editable(self, name: str) -> ServiceRow:
         row = self._row(name)
@@ -191,7 +196,13 @@ class ControlApi(ReadApi):
             raise ConflictError(f"service {name} is being removed; want to wait until it is gone")
 
     def _event(
-        self, subject: str, kind: str, message: str, *, service: str | None = None
+        self,
+        subject: str,
+        kind: EventKind,
+        message: str,
+        facts: EventFacts | None = None,
+        *,
+        service: str | None = None,
     ) -> AddEvent:
         """By the principal; about a service of the subject's name, if nothing else is said."""
         entry = Entry(
@@ -201,12 +212,9 @@ class ControlApi(ReadApi):
             message=message,
             service=subject if service is None else service,
             by=str(self._principal),
+            facts=facts,
         )
         return AddEvent(entry)
-
-
-def _wanted(spec: ServiceSpec) -> str:
-    return f"{counted(spec.replicas, 'replica')} wanted"
 
 
 def _had_its_life(row: TaskRow) -> TaskRow:

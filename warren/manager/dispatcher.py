@@ -26,6 +26,7 @@ from warren.model.cluster import (
     PutService,
 )
 from warren.model.errors import ConflictError, InvalidError, LinkLostError, UnavailableError
+from warren.model.event import EventFacts, EventKind
 from warren.model.identity import NAME_WANTED, is_name
 from warren.model.report import NodeHello
 from warren.model.rpc import Agent
@@ -134,9 +135,11 @@ class Dispatcher:
         )
         changes: list[Change] = [] if row == before else [PutNode(row)]
         if before is None:
-            changes.append(self._event(hello.name, "joined", f"node {hello.name} has joined"))
+            said = f"node {hello.name} has joined"
+            changes.append(self._event(hello.name, EventKind.JOINED, said))
         elif before.lost_at is not None:
-            changes.append(self._event(hello.name, "ready", f"node {hello.name} is back"))
+            said = f"node {hello.name} is back"
+            changes.append(self._event(hello.name, EventKind.READY, said))
         self._commit_log.commit(changes)
         self._commit_log.quarantine.release_node(hello.name)
         old = self._sessions.get(hello.name)
@@ -239,7 +242,7 @@ class Dispatcher:
         self._unwritten.pop(row.name, None)
         if row.name not in self._sessions:
             said = "has stopped" if row.has_stopped else "is unreachable: its link is lost"
-            kind = "stopped" if row.has_stopped else "lost"
+            kind = EventKind.STOPPED if row.has_stopped else EventKind.LOST
             event = self._event(row.name, kind, f"node {row.name} {said}")
             try:
                 self._commit_log.commit([PutNode(row), event])
@@ -270,8 +273,15 @@ class Dispatcher:
             said = f"another supervisor of this name had a session less than {self.lease:g} s ago"
             raise ConflictError(f"name: {hello.name!r}: {said}; want another --name, or to wait")
 
-    def _event(self, node: str, kind: str, message: str) -> AddEvent:
-        return AddEvent(Entry(at=self._commit_log.now(), kind=kind, subject=node, message=message))
+    def _event(self, node: str, kind: EventKind, message: str) -> AddEvent:
+        entry = Entry(
+            at=self._commit_log.now(),
+            kind=kind,
+            subject=node,
+            message=message,
+            facts=EventFacts(node=node),
+        )
+        return AddEvent(entry)
 
 
 async def _end_after(event: trio.Event, session: Session) -> None:

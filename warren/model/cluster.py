@@ -11,6 +11,7 @@ import enum
 
 import msgspec
 
+from warren.model.event import EventFacts, EventKind
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import Phase, TaskStatus
@@ -107,18 +108,21 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it is kept. `seq` grows and is never used twice; 0 before it is written.
 
     `subject` is a service, a task or a node, as people write it; `service` is the service it is
-    about, if any. `reason` is a short word for programs, `message` a line for people. `by` is the
-    principal whose edit it was, in text, so that one of a later kind can be read; empty: no edit.
+    about, empty for a node. `reason` is a short word for programs, `message` a line for people.
+    `by` is the principal whose edit it was, in text, so that one of a later kind can be read;
+    empty: no edit. `word` is the kind's, where this version does not know it.
     """
 
     at: float
-    kind: str
+    kind: EventKind
     subject: str
     message: str
     reason: str = ""
     service: str = ""
     seq: int = 0
     by: str = ""
+    facts: EventFacts | None = None
+    word: str = ""
 
 
 class PutService(msgspec.Struct, frozen=True):

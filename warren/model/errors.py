@@ -41,7 +41,12 @@ class RefusedError(WarrenError):
 
 
 class InvalidError(RefusedError):
-    """What was asked for is wrong: a SpecError that has crossed a wire."""
+    """What was asked for is wrong: a SpecError that has crossed a wire. `field` is the path of
+    what is wrong, with which `str()` begins; empty where there is none."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        self.field = field
+        super().__init__(message)
 
 
 class NotFoundError(RefusedError):

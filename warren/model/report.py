@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from warren.model.cluster import Desired
+from warren.model.event import TaskEvent
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
-from warren.model.task import End, TaskEvent, TaskStatus
+from warren.model.task import End, TaskStatus
 
 
 class NodeHello(msgspec.Struct, frozen=True, kw_only=True):

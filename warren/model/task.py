@@ -129,38 +129,6 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     proving: tuple[ProbeKind, ...] = ()
 
 
-class EventKind(enum.Enum):
-    """What happened to a task, for people and logs. UNKNOWN is what only a later version knows: it
-    is kept with its message, and changes nothing."""
-
-    PENDING = "pending"
-    STARTED = "started"
-    ADOPTED = "adopted"
-    READY = "ready"
-    UNREADY = "unready"
-    PROBE_WARNING = "probe warning"
-    PROBE_FAILED = "probe failed"
-    STOPPING = "stopping"
-    ENDED = "ended"
-    RESTARTING = "restarting"
-    FINISHED = "finished"
-    PROBES_CHANGED = "probes changed"
-    UNKNOWN = "unknown"
-
-
-class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One transition of a task. `at` is wall time; `message` is one line for people, `reason` a
-    short word for programs: why something ended or is about to, or is not ready; else empty.
-    `restart_in` is in how many seconds it starts again, of RESTARTING alone."""
-
-    at: float
-    task: TaskId
-    kind: EventKind
-    message: str
-    reason: str = ""
-    restart_in: float | None = None
-
-
 class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A probe as `inspect` shows it. Of an instance that has gone the only verdict left is the
     failure that ended it. In seconds: `waited` is how long its present attempt has

@@ -22,12 +22,13 @@ from warren.model.check import Sample
 from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Desired
 from warren.model.errors import ConflictError, NotFoundError, UnavailableError
+from warren.model.event import TaskEvent
 from warren.model.identity import TaskId
 from warren.model.interfaces import LogSource
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments
 from warren.model.service import has_same_instances
-from warren.model.task import Phase, TaskEvent, TaskRecord, TaskStatus
+from warren.model.task import Phase, TaskRecord, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted
 from warren.node import slot_output
 from warren.node.outbox import Outbox

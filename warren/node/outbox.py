@@ -14,9 +14,10 @@ from collections.abc import Iterable
 
 import trio
 
+from warren.model.event import TaskEvent
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
-from warren.model.task import TaskEvent, TaskStatus
+from warren.model.task import TaskStatus
 
 EVENTS_KEPT = 50_000
 AT_ONCE = 400  # statuses, and events, of one report

@@ -10,10 +10,11 @@ from dataclasses import replace
 import trio
 
 from warren.model.errors import SpecError
+from warren.model.event import TaskEvent
 from warren.model.identity import instance_prefix
 from warren.model.interfaces import Journal, Runtime
 from warren.model.service import ServiceSpec
-from warren.model.task import TaskEvent, TaskRecord, TaskStatus
+from warren.model.task import TaskRecord, TaskStatus
 from warren.node.self_monitor import SelfMonitor
 from warren.node.service import Service
 from warren.nursery.dependencies import Dependencies

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from warren.model.event import TaskEvent
 from warren.model.interfaces import Journal, Ports, RunCheck, Runtime
-from warren.model.task import TaskEvent, TaskStatus
+from warren.model.task import TaskStatus
 from warren.resilience.conditions import Conditions
 from warren.resilience.fair_turns import FairTurns
 from warren.resilience.loop_lag import LoopLag

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from warren.model.check import Sample
+from warren.model.event import EventFacts, EventKind
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
-from warren.model.task import EventKind, ProbeStatus
+from warren.model.task import ProbeStatus
 from warren.nursery.dependencies import Dependencies
 from warren.nursery.probe_loops import ProbeLoops
 from warren.nursery.recorder import Recorder
@@ -73,7 +74,8 @@ class InstanceProbes:
         self._recorder.write(spec=spec, revision=revision, proven=proven, proving=change.proving)
         kinds = " and ".join(kind.value for kind in change.proving)
         proved = f"; {kinds} to be proved" if kinds else ""
-        self._recorder.announce(EventKind.PROBES_CHANGED, f"probes changed{proved}")
+        facts = EventFacts(probes=change.proving)
+        self._recorder.announce(EventKind.PROBES_CHANGED, f"probes changed{proved}", facts=facts)
         self.note_readiness()
 
     def note_readiness(self, kind: ProbeKind | None = None) -> bool:
@@ -85,7 +87,7 @@ class InstanceProbes:
             return True
         if was_ready and kind is not None and not self.is_ready:
             message = f"not ready: {self.probing.failure(kind)}"
-            self._recorder.note_unready(self.probing.proven(), message)
+            self._recorder.note_unready(self.probing.proven(), message, kind)
             return True
         return False
 
@@ -120,7 +122,8 @@ class InstanceProbes:
             return
         if observation.has_warning:
             message = f"the {kind.value} check cannot run: {sample.outcome.detail}"
-            self._recorder.announce(EventKind.PROBE_WARNING, message)
+            facts = EventFacts(probes=(kind,))
+            self._recorder.announce(EventKind.PROBE_WARNING, message, facts=facts)
         before = self._recorder.record.proving
         proving = still_proving(before, self.probing.records)
         if observation.publish is Publish.NOTHING and proving == before:

@@ -9,18 +9,11 @@ import msgspec
 import trio
 
 from warren.model.check import Argv
+from warren.model.event import NO_FACTS, EventFacts, EventKind, TaskEvent
 from warren.model.identity import instance_id
 from warren.model.interfaces import CommandResult, Launch, RunningInstance, Target
 from warren.model.probe import ProbeKind, Verdict
-from warren.model.task import (
-    End,
-    EventKind,
-    Phase,
-    Reason,
-    TaskEvent,
-    TaskRecord,
-    TaskStatus,
-)
+from warren.model.task import End, Phase, Reason, TaskRecord, TaskStatus
 from warren.nursery.adoption import left_to_wait
 from warren.nursery.dependencies import Dependencies
 from warren.rules.environment import environment, expand
@@ -93,24 +86,30 @@ class Recorder:
         kind: EventKind,
         message: str,
         reason: Reason | None = None,
-        *,
-        restart_in: float | None = None,
+        facts: EventFacts = NO_FACTS,
     ) -> None:
         """Publish a transition."""
         self.sequence += 1
+        facts = msgspec.structs.replace(facts, reason=reason)
         event = TaskEvent(
             at=self._around.wall(),
             task=self.record.id,
             kind=kind,
             message=message,
             reason="" if reason is None else reason.value,
-            restart_in=restart_in,
+            facts=None if facts == NO_FACTS else facts,
         )
         self._around.publish(self._status(), event)
 
     def announce_restart(self, message: str, end: End, delay: float) -> None:
         """Tell that a new instance follows this end, in so many seconds."""
-        self.announce(EventKind.RESTARTING, message, end.reason, restart_in=delay or None)
+        facts = EventFacts(
+            exit_code=end.exit_code,
+            signal=end.signal,
+            restarts=self.record.history.total,
+            restart_in=delay or None,
+        )
+        self.announce(EventKind.RESTARTING, message, end.reason, facts)
 
     def note_end(self, end: End, **changes: object) -> None:
         """The instance is gone, and what follows from it: one write, so that a `kill -9` cannot
@@ -120,9 +119,12 @@ class Recorder:
             changes["proving"] = ()
         self.write(instance=None, last_end=end, ready_since=None, proven={}, **changes)
 
-    def tell_end(self, phase: Phase, message: str, reason: Reason) -> None:
-        """Publish that the task has ended."""
-        self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}", reason)
+    def tell_end(self, phase: Phase, message: str, reason: Reason, end: End | None = None) -> None:
+        """Publish that the task has ended, with this end of its instance where it had one."""
+        facts = EventFacts(phase=phase)
+        if end is not None:
+            facts = EventFacts(phase=phase, exit_code=end.exit_code, signal=end.signal)
+        self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}", reason, facts)
 
     def note_crash(self, error: Exception) -> None:
         """A bug of ours has ended the task, and its instance is gone."""
@@ -141,12 +143,14 @@ class Recorder:
         self.write(ready_since=wall, proven=proven)
         self.announce(EventKind.READY, "ready")
 
-    def note_unready(self, proven: Mapping[ProbeKind, Verdict], message: str) -> None:
-        """The task is no longer ready, and still runs."""
+    def note_unready(
+        self, proven: Mapping[ProbeKind, Verdict], message: str, *probes: ProbeKind
+    ) -> None:
+        """The task is no longer ready, by these probes, and still runs."""
         self.ready_for()
         self._ready_at = None
         self.write(ready_since=None, proven=proven)
-        self.announce(EventKind.UNREADY, message, Reason.PROBE_FAILED)
+        self.announce(EventKind.UNREADY, message, Reason.PROBE_FAILED, EventFacts(probes=probes))
 
     def ready_for(self) -> float:
         """Seconds of readiness up to now; where they amount to good running, the failures are

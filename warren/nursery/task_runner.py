@@ -12,6 +12,7 @@ import math
 import trio
 
 from warren.model.check import Sample
+from warren.model.event import EventFacts, EventKind
 from warren.model.identity import TaskId
 from warren.model.interfaces import (
     CannotRunError,
@@ -22,15 +23,7 @@ from warren.model.interfaces import (
 )
 from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
-from warren.model.task import (
-    End,
-    EventKind,
-    Instance,
-    Phase,
-    Reason,
-    TaskRecord,
-    TaskStatus,
-)
+from warren.model.task import End, Instance, Phase, Reason, TaskRecord, TaskStatus
 from warren.nursery.adoption import EndedError, age_of
 from warren.nursery.adoption import adopt as adopt_instance
 from warren.nursery.dependencies import Dependencies
@@ -308,7 +301,8 @@ class TaskRunner:
         self._recorder.write(phase=phase, instance=running.instance)
         kind = EventKind.ADOPTED if self._the_life.is_adopted else EventKind.STARTED
         pid = running.instance.pid
-        self._recorder.announce(kind, f"{kind.value}, pid {pid}" if pid else kind.value)
+        message = f"{kind.value}, pid {pid}" if pid else kind.value
+        self._recorder.announce(kind, message, facts=EventFacts(pid=pid))
         self._the_life.begin_probes()
         proven = self._instance_probes.probing.proven()
         if self.is_ready:
@@ -324,7 +318,8 @@ class TaskRunner:
         self._cause = self._end(Reason.PROBE_FAILED, message)
         # At once and not through the channel: no request may follow the verdict (S6).
         self._take(Event.PROBE_FAILED)
-        self._recorder.announce(EventKind.PROBE_FAILED, message, Reason.PROBE_FAILED)
+        facts = EventFacts(probes=(kind,))
+        self._recorder.announce(EventKind.PROBE_FAILED, message, Reason.PROBE_FAILED, facts)
 
     # Ends
 
@@ -353,7 +348,7 @@ class TaskRunner:
         )
         if isinstance(decision, GiveUp):
             self._recorder.note_end(end, phase=decision.phase)
-            self._recorder.tell_end(decision.phase, decision.message, end.reason)
+            self._recorder.tell_end(decision.phase, decision.message, end.reason, end)
             self._take(Event.GIVE_UP)
             return
         self._wait = decision.delay
@@ -371,11 +366,12 @@ class TaskRunner:
     def _finish(self) -> None:
         if self.record.phase.is_end:
             return  # the restart rule has given up, and published that
-        message = self._stop_message or "stop asked"
+        message, end = self._stop_message or "stop asked", None
         if self.record.instance is not None:
             cause = self._end(Reason.STOP_ASKED, message)
-            self._recorder.note_end(settle(cause, self._life.end if self._life else None))
-        self._recorder.tell_end(Phase.STOPPED, message, Reason.STOP_ASKED)
+            end = settle(cause, self._life.end if self._life else None)
+            self._recorder.note_end(end)
+        self._recorder.tell_end(Phase.STOPPED, message, Reason.STOP_ASKED, end)
 
     @property
     def _the_life(self) -> InstanceRunner:

@@ -21,6 +21,7 @@ from warren.model.cluster import (
     ServiceRow,
     TaskRow,
 )
+from warren.model.event import EventFacts, EventKind
 from warren.model.identity import TaskId
 from warren.model.task import End, Phase, Reason, TaskStatus
 from warren.scheduler.placement import PlacementRequest, Refusal, SpreadRanking, explain
@@ -210,7 +211,7 @@ class PlanBuilder:
     def purge(self, service: str) -> None:
         """Forget a service and everything of it."""
         self._purged.append(service)
-        self.say("removed", service, f"service {service} is removed", service=service)
+        self.say(EventKind.REMOVED, service, f"service {service} is removed", service=service)
 
     def _write(self, row: TaskRow) -> None:
         self._rows[row.id] = row
@@ -241,7 +242,7 @@ class PlanBuilder:
             self._counts[key] = self._counts.get(key, 0) + 1
         for port in fixed_ports(row.spec).values():
             self._holders[node, port] = row.id
-        self.tell(row, "placed", f"placed on {node}")
+        self.tell(row, EventKind.PLACED, f"placed on {node}", facts=EventFacts(node=node))
 
     def hold_back(self, row: TaskRow, reason: str) -> bool:
         """Say why a task is not placed; whether that is news."""
@@ -262,15 +263,37 @@ class PlanBuilder:
 
     # Events
 
-    def tell(self, row: TaskRow, kind: str, message: str, *, reason: str = "") -> None:
+    def tell(
+        self,
+        row: TaskRow,
+        kind: EventKind,
+        message: str,
+        *,
+        reason: str = "",
+        facts: EventFacts | None = None,
+    ) -> None:
         """An event about a task."""
-        self.say(kind, str(row.id), message, reason=reason, service=row.id.service)
+        self.say(kind, str(row.id), message, reason=reason, service=row.id.service, facts=facts)
 
-    def say(self, kind: str, subject: str, message: str, *, reason: str = "", service: str) -> None:
+    def say(
+        self,
+        kind: EventKind,
+        subject: str,
+        message: str,
+        *,
+        reason: str = "",
+        service: str,
+        facts: EventFacts | None = None,
+    ) -> None:
         """Keep an event. Its message is one line, whatever ended a task."""
-        line = " ".join(message.split())[:MESSAGE_LIMIT]
         entry = Entry(
-            at=self.now, kind=kind, subject=subject, message=line, reason=reason, service=service
+            at=self.now,
+            kind=kind,
+            subject=subject,
+            message=" ".join(message.split())[:MESSAGE_LIMIT],
+            reason=reason,
+            service=service,
+            facts=facts,
         )
         self._entries.append(entry)
 

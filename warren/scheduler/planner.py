@@ -13,6 +13,7 @@ import heapq
 from collections.abc import Collection, Iterable, Iterator
 
 from warren.model.cluster import Desired, Plan, ServiceRow, TaskRow
+from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.task import Phase
 from warren.scheduler.placement import Refusal
@@ -151,7 +152,7 @@ def _place(builder: PlanBuilder, service: ServiceRow, row: TaskRow) -> None:
     if not isinstance(node, Refusal):
         builder.assign(row, node)
     elif builder.hold_back(row, str(node)):
-        builder.tell(row, "pending", str(node))
+        builder.tell(row, EventKind.PENDING, f"pending: {node}")
 
 
 def _roll(builder: PlanBuilder, cluster: ClusterState) -> None:

@@ -22,6 +22,7 @@ import msgspec
 
 from warren.model.cluster import Desired, ServiceRow, TaskRow
 from warren.model.duration import format_duration
+from warren.model.event import NO_FACTS, EventFacts, EventKind
 from warren.model.identity import TaskId
 from warren.model.service import has_same_tasks
 from warren.model.task import MOST_COUNTED, Phase
@@ -95,7 +96,8 @@ def replace_slot(builder: PlanBuilder, service: ServiceRow, lost: TaskRow) -> Ta
     new = builder.create(
         service, lost.id.slot, failed_before=lost.status.failed_before, last_end=loss
     )
-    _tell(builder, new, lost, loss.message, "lost")
+    facts = EventFacts(node=lost.node, reason=loss.reason)
+    _tell(builder, new, lost, loss.message, "lost", facts)
     return new
 
 
@@ -105,7 +107,8 @@ def _change(builder: PlanBuilder, service: ServiceRow, old: TaskRow) -> TaskRow:
         return _renew(builder, service, old)
     new = msgspec.structs.replace(old, spec=service.spec, revision=service.revision)
     builder.put(new)
-    builder.tell(new, "probes changed", f"{old.id} goes on by other probes: {CHANGED}")
+    facts = EventFacts(node=old.node)
+    builder.tell(new, EventKind.PROBES_CHANGED, f"probes changed: {CHANGED}", facts=facts)
     return new
 
 
@@ -115,7 +118,7 @@ def _renew(builder: PlanBuilder, service: ServiceRow, old: TaskRow) -> TaskRow:
     if not old.has_ended:
         builder.stop(old, why)
     new = builder.create(service, old.id.slot)
-    _tell(builder, new, old, why, "outdated")
+    _tell(builder, new, old, why, "outdated", NO_FACTS)
     return new
 
 
@@ -134,9 +137,21 @@ def _retry(builder: PlanBuilder, service: ServiceRow, old: TaskRow) -> None:
         not_before=builder.now + delay if delay else None,
         reason=f"{old.id} {word}" if delay else None,  # and `restart_at` says until when
     )
-    why = word if old.status.last_end is None else old.status.last_end.message
-    _tell(builder, new, old, f"{why}; starts in {wait}" if delay else why, word)
+    end = old.status.last_end
+    why = word if end is None else end.message
+    facts = EventFacts(
+        reason=end and end.reason,
+        exit_code=end and end.exit_code,
+        signal=end and end.signal,
+        phase=old.phase,
+        restart_in=delay or None,
+    )
+    _tell(builder, new, old, f"{why}; starts in {wait}" if delay else why, word, facts)
 
 
-def _tell(builder: PlanBuilder, new: TaskRow, old: TaskRow, why: str, reason: str) -> None:
-    builder.tell(new, "replaced", f"{new.id} replaces {old.id}: {why}", reason=reason)
+def _tell(
+    builder: PlanBuilder, new: TaskRow, old: TaskRow, why: str, reason: str, facts: EventFacts
+) -> None:
+    facts = msgspec.structs.replace(facts, replaces=old.id)
+    said = f"{new.id} replaces {old.id}: {why}"
+    builder.tell(new, EventKind.REPLACED, said, reason=reason, facts=facts)

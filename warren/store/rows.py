@@ -13,6 +13,7 @@ import msgspec
 
 from warren.model.cluster import Desired, Entry, NodeRow, RowFault, ServiceRow, Snapshot, TaskRow
 from warren.model.decode import DecodeError, from_json, to_json
+from warren.model.event import EventFacts, kind_named, word_of
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import MOST_COUNTED, TaskStatus
@@ -31,7 +32,7 @@ TASKS = (
     " not_before, failed_before, epoch, status, restarts_before, restarts_asked"
 )
 NODES = "name, id, epoch, joined_at, lost_at, warren, has_stopped"
-EVENTS = "at, kind, subject, service, reason, message, principal"
+EVENTS = "at, kind, subject, service, reason, message, principal, facts"
 _SERVICES = f"SELECT {SERVICES} FROM services ORDER BY name"  # noqa: S608
 _TASKS = f"SELECT {TASKS} FROM tasks ORDER BY service, slot, number"  # noqa: S608
 _NODES = f"SELECT {NODES} FROM nodes ORDER BY name"  # noqa: S608
@@ -237,23 +238,34 @@ def node_columns(row: NodeRow) -> Columns:
 
 def event_columns(entry: Entry) -> Columns:
     """In the order of EVENTS."""
-    about = (entry.at, entry.kind, entry.subject, entry.service)
-    return (*about, entry.reason, entry.message, entry.by)
+    about = (entry.at, word_of(entry.kind, entry.word), entry.subject, entry.service)
+    facts = "" if entry.facts is None else json_of(entry.facts)
+    return (*about, entry.reason, entry.message, entry.by, facts)
 
 
 def entry_of(row: Columns) -> Entry:
     """An event from `seq` and the columns of EVENTS, as far as it can be read."""
-    seq, at, kind, subject, service, reason, message, by = map(readable, row)
+    seq, at, said, subject, service, reason, message, by, facts = map(readable, row)
+    kind, word = kind_named(said)
     return Entry(
         seq=seq,
         at=at,
         kind=kind,
+        word=word,
         subject=subject,
         service=service,
         reason=reason,
         message=message[:LONGEST_MESSAGE],
         by=by,
+        facts=_facts(facts),
     )
+
+
+def _facts(text: str) -> EventFacts | None:
+    try:
+        return from_json(text, EventFacts) if text else None
+    except DecodeError:  # the rest of the event can be read
+        return None
 
 
 def _service(row: Columns) -> ServiceRow:

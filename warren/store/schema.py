@@ -3,8 +3,9 @@
 A spec stands once for all tasks of its revision. A service's own row has its spec once more, as
 scaling changes `replicas` without a new revision; so do its tasks, which keep theirs in a column.
 `numbers` has the greatest task number a name ever had, and outlives the service, so that no task's
-id is used again. Events have no foreign key: they outlive their subjects. `meta.manager` is the
-manager's id: made with the file, and the same in every copy of it.
+id is used again. Events have no foreign key: they outlive their subjects; `kind` is the word of a
+kind, also of one that only a later version knows, and `facts` is JSON, empty for none.
+`meta.manager` is the manager's id: made with the file, and the same in every copy of it.
 """
 
 from __future__ import annotations
@@ -96,8 +97,24 @@ _RESTARTS_ASKED = (
 
 _STOPPED_NODES = ("ALTER TABLE nodes ADD COLUMN has_stopped INTEGER NOT NULL DEFAULT 0",)
 _PRINCIPALS = ("ALTER TABLE events ADD COLUMN principal TEXT NOT NULL DEFAULT ''",)
+# Messages of two kinds did not begin with what happened, as they do now.
+_FACTS = (
+    "ALTER TABLE events ADD COLUMN facts TEXT NOT NULL DEFAULT ''",
+    """UPDATE events SET message = 'pending: ' || message
+        WHERE kind = 'pending' AND message NOT LIKE 'pending: %'""",
+    """UPDATE events SET message = 'probes changed: the spec has changed'
+        WHERE kind = 'probes changed' AND message LIKE '% goes on by other probes: %'""",
+)
 
 STATE = Schema(
     application_id=0x57527374,
-    migrations=(_FIRST, _MANAGER, _RESTARTS_OF_SLOTS, _RESTARTS_ASKED, _STOPPED_NODES, _PRINCIPALS),
+    migrations=(
+        _FIRST,
+        _MANAGER,
+        _RESTARTS_OF_SLOTS,
+        _RESTARTS_ASKED,
+        _STOPPED_NODES,
+        _PRINCIPALS,
+        _FACTS,
+    ),
 )

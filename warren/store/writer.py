@@ -35,7 +35,7 @@ def _put(table: str, columns: str, key: str) -> str:
 _PUT_SERVICE = _put("services", rows.SERVICES, "name")
 _PUT_TASK = _put("tasks", rows.TASKS, "service, slot, number")
 PUT_NODE = _put("nodes", rows.NODES, "name")
-_ADD_EVENT = f"INSERT INTO events ({rows.EVENTS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_ADD_EVENT = f"INSERT INTO events ({rows.EVENTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _NOTE_NUMBER = """
     INSERT INTO numbers VALUES (?, ?)
     ON CONFLICT (service) DO UPDATE SET last = excluded.last WHERE excluded.last > last

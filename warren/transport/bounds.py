@@ -77,6 +77,7 @@ TEXT = 256 << 10  # characters of a text, and bytes of data
 TEXTS: Mapping[str, int] = {
     "address": 1_000,
     "by": 1_000,
+    "changed": 1_000,
     "cursor": 4_000,
     "detail": 16_000,
     "gone_nodes": 1_000,
@@ -94,6 +95,7 @@ TEXTS: Mapping[str, int] = {
     "troubled_nodes": 1_000,
     "warning": 16_000,
     "warren": 1_000,
+    "word": 1_000,
 }
 
 

@@ -17,6 +17,7 @@ arrives.
 
 from __future__ import annotations
 
+import enum
 import functools
 import types
 from collections.abc import Callable, Mapping
@@ -26,13 +27,16 @@ import msgspec
 
 from warren.model.check import Argv, StatusRange
 from warren.model.check_places import CheckPlaces
+from warren.model.cluster import Entry
 from warren.model.condition import NodeCondition
 from warren.model.decode import DecodeError, decode, to_json
+from warren.model.event import TaskEvent
 from warren.model.identity import TaskId
 from warren.model.report import Assignment, Assignments, Report, Told
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 from warren.transport import bounds, field_codecs
+from warren.transport.event_records import EntryRecord, TaskEventRecord
 from warren.transport.field_codecs import At, Field, Item, Record, camel
 from warren.transport.methods import Interface, Method, interface, is_capability
 from warren.transport.peer_budget import Budget
@@ -226,11 +230,15 @@ class _Reports(Record):
 _READ_APART: Mapping[type, tuple[str, ...]] = {
     Assignments: ("tasks",),
     Report: ("statuses", "events", "dropped", "last_dropped"),
+    TaskEvent: ("word",),
+    Entry: ("kind", "word"),
 }
 _RECORDS: Mapping[type, type[Record]] = {
     TaskId: field_codecs.Named,
     Assignments: _Assignments,
     Report: _Reports,
+    TaskEvent: TaskEventRecord,
+    Entry: EntryRecord,
 }
 _SIFTED = (TaskStatus, NodeCondition, CheckPlaces)  # what a node tells when it is asked or renews
 
@@ -314,7 +322,8 @@ def _group(kinds: list[Any], name: str, schema: Any, bound: str) -> Field:
     for each, found in schema.fields.items():
         word = found.proto.slot.type.which()
         kind = next(kind for kind in (type(None), *kinds) if _fits(kind, word))
-        members[kind] = (each, _item(kind, found.proto.slot.type, lambda: None, bound))
+        schema_of_it = functools.partial(getattr, found, "schema")
+        members[kind] = (each, _item(kind, found.proto.slot.type, schema_of_it, bound))
     _expect(len(members) == 1 + len(kinds), f"the members of {name} differ")
     return field_codecs.Choice(name, members)
 
@@ -322,6 +331,8 @@ def _group(kinds: list[Any], name: str, schema: Any, bound: str) -> Field:
 def _fits(kind: type, word: str) -> bool:
     if kind is type(None) or word == "void":
         return kind is type(None) and word == "void"
+    if word == "enum":
+        return issubclass(kind, enum.Enum)
     return {"text": str, "float64": float}.get(word, int) in kind.__mro__
 
 

@@ -50,7 +50,10 @@ class WireFault(NamedTuple):
 
     def error(self) -> WarrenError:
         """What the caller is to raise."""
-        return KINDS[self.word](self.message)
+        kind = KINDS[self.word]
+        if kind is InvalidError:
+            return InvalidError(self.message, _field_of(self.message))
+        return kind(self.message)
 
 
 def fault_of(error: Exception, doing: str) -> WireFault:
@@ -67,6 +70,12 @@ def fault_of(error: Exception, doing: str) -> WireFault:
     return WireFault(
         "internal", f"{doing} failed by a bug in Warren; the log of the far side says more"
     )
+
+
+def _field_of(message: str) -> str:
+    """The field that an `invalid` message begins with, if it does; see docs/protocol.md."""
+    place, colon, _ = message.partition(": ")
+    return place if colon and " " not in place else ""
 
 
 def parse_fault(description: str) -> WireFault:

@@ -17,7 +17,8 @@ import trio
 from warren.checks import Checker, ConcurrencyCaps
 from warren.manager.program import Manager, open_manager
 from warren.model.errors import WarrenError
-from warren.model.task import TaskEvent, TaskStatus
+from warren.model.event import TaskEvent
+from warren.model.task import TaskStatus
 from warren.node.manager_link import Dial
 from warren.node.program import Node, open_node
 from warren.node.supervisor import Supervisor, open_supervision

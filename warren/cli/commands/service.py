@@ -346,7 +346,7 @@ def _option_names(name: str) -> Generator[None, None, None]:
     try:
         yield
     except InvalidError as error:
-        raise InvalidError(in_options(str(error), name)) from None
+        raise InvalidError(in_options(error, name)) from None
 
 
 def _here() -> CallerContext:

@@ -12,9 +12,10 @@ import trio
 from warren.cli.live.summary import Summary
 from warren.cli.output_queue import LineQueue, Outlet
 from warren.client.phrases import clock, event_json, event_line
+from warren.model.event import TaskEvent
 from warren.model.identity import TaskId
 from warren.model.service import Condition, ServiceSpec
-from warren.model.task import TaskEvent, TaskStatus
+from warren.model.task import TaskStatus
 
 Look = Callable[[TaskId], TaskStatus | None]
 

@@ -22,9 +22,10 @@ from warren.cli.live.summary import Summary
 from warren.cli.live.terminal_echo import Echo
 from warren.cli.output_queue import Outlet
 from warren.client.phrases import event_line, one_line
+from warren.model.event import TaskEvent
 from warren.model.identity import TaskId
 from warren.model.service import Condition, ServiceSpec
-from warren.model.task import TaskEvent, TaskStatus
+from warren.model.task import TaskStatus
 
 SLOWEST = 1.0  # seconds between paintings: ages
 FASTEST = 0.1

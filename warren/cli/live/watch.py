@@ -18,8 +18,9 @@ from warren.model.cluster import (
     PutTask,
     TaskRow,
 )
+from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
-from warren.model.task import EventKind, Phase, TaskEvent, TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.state.cluster_state import Touched
 from warren.state.slot_index import is_as_wanted
 

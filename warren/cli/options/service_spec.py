@@ -17,7 +17,7 @@ from warren.cli.options.check_options import CHECK_OPTIONS
 from warren.cli.options.probe_flags import MOST, count, duration, probe
 from warren.cli.options.service_flags import GROUPS, RemovalFlags, ServiceFlags, flag
 from warren.model.decode import DecodeError, decode, dotted, plain
-from warren.model.errors import SpecError
+from warren.model.errors import InvalidError, SpecError
 from warren.model.identity import NAME_WANTED, is_name
 from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
@@ -102,15 +102,12 @@ def option_of(path: str) -> str:
     return path
 
 
-def in_options(said: str, name: str) -> str:
+def in_options(error: InvalidError, name: str) -> str:
     """A manager's refusal of a spec, with the option in place of the field."""
-    place, colon, rest = said.partition(": ")
-    prefix = f"services.{name}."
-    return (
-        f"{option_of(place.removeprefix(prefix))}{colon}{rest}"
-        if place.startswith(prefix)
-        else said
-    )
+    said, prefix = str(error), f"services.{name}."
+    if not error.field.startswith(prefix):
+        return said
+    return option_of(error.field.removeprefix(prefix)) + said[len(error.field) :]
 
 
 def _of(spec: ServiceSpec, group: str) -> Probe | None:

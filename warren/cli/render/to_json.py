@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 
 from warren.client import views
+from warren.client.event_forms import facts_json
 from warren.client.phrases import stamp
 from warren.model.check import Sample
 from warren.model.cluster import Entry
 from warren.model.decode import plain
+from warren.model.event import word_of
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, ProbeStatus
 from warren.model.view import (
@@ -150,11 +152,13 @@ def event(entry: Entry) -> Shape:
     return {
         "seq": entry.seq,
         "at": stamp(entry.at),
-        "kind": entry.kind,
+        "kind": word_of(entry.kind, entry.word),
         "subject": entry.subject,
+        "service": entry.service or None,
         "reason": entry.reason or None,
         "message": entry.message,
         "by": entry.by or None,
+        "facts": facts_json(entry.facts),
     }
 
 

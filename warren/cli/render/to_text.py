@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from warren.cli.render.table import aligned, table
 from warren.client import views
+from warren.client.event_forms import Form, form_of, in_form
 from warren.client.phrases import ago, last_sample, one_line, span, state_of, waits_for, why
 from warren.model.check import Outcome
 from warren.model.check_kinds import kind_of
 from warren.model.cluster import Entry
 from warren.model.duration import Duration
+from warren.model.event import word_of
 from warren.model.plural import counted
 from warren.model.probe import Probe
 from warren.model.service import LOOPBACK, Condition, Restart, ServiceSpec
@@ -142,13 +144,11 @@ def node_state(view: NodeView, now: float) -> str:
 
 def event(entry: Entry) -> str:
     """`2026-11-24 06:12:01 web.1#1 ready: ...`, and of an edit by whom."""
-    said, subject = one_line(entry.message), one_line(entry.subject)
+    form, message = form_of(entry.kind, is_of_node=not entry.service), one_line(entry.message)
+    subject = "" if form is Form.SENTENCE and message else f"{one_line(entry.subject)} "
+    said = in_form(form, one_line(word_of(entry.kind, entry.word)), message)
     by = f" by {one_line(entry.by)}" if entry.by else ""
-    if said.startswith((f"{subject} ", f"node {subject} ")):  # a sentence of its own
-        return f"{when(entry.at)} {said}{by}"
-    if not said.startswith(entry.kind):
-        said = f"{entry.kind}: {said}" if said else entry.kind
-    return f"{when(entry.at)} {subject} {said}{by}"
+    return f"{when(entry.at)} {subject}{said}{by}"
 
 
 def manager(status: ManagerStatus, trouble: Sequence[str], now: float) -> list[str]:

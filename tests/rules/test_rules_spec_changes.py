@@ -1,0 +1,70 @@
+"""What an event of an edit says of it: the names of what has changed, and how many are wanted."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from tests.model.specs import specs
+from warren.model.check import Argv, HttpCheck, TcpCheck
+from warren.model.duration import Duration
+from warren.model.event import EventFacts
+from warren.model.probe import Probe
+from warren.model.service import Restart, ServiceSpec
+from warren.rules.spec_changes import MOST, edit_facts, in_words
+
+SPEC = ServiceSpec(
+    name="web",
+    command=Argv(["run"]),
+    replicas=3,
+    env={"LEVEL": "info", "OLD": "x"},
+    ports={"http": 0},
+    liveness=Probe(http=HttpCheck(headers={"Token": "secret"})),
+)
+changed = msgspec.structs.replace
+
+
+@pytest.mark.parametrize(
+    ("edit", "names", "said"),
+    [
+        ({"replicas": 4}, ("replicas",), "replicas 3 -> 4"),
+        ({"command": Argv(["run", "-v"]), "replicas": 1}, ("command", "replicas"),
+         "command, replicas 3 -> 1"),
+        ({"env": {"LEVEL": "debug", "NEW": "y"}}, ("env.LEVEL", "env.NEW", "env.OLD"),
+         "env.LEVEL, env.NEW, env.OLD"),
+        ({"liveness": Probe(tcp=TcpCheck(), interval=Duration(5))},
+         ("liveness.http", "liveness.interval", "liveness.tcp"),
+         "liveness.http, liveness.interval, liveness.tcp"),
+        ({"liveness": None, "readiness": SPEC.liveness}, ("liveness", "readiness"),
+         "liveness, readiness"),
+        ({"liveness": Probe(http=HttpCheck(headers={"Token": "other"}))},
+         ("liveness.http.headers.Token",), "liveness.http.headers.Token"),
+        ({"restart": Restart(max_attempts=9)}, ("restart",), "restart"),
+        ({"env": {f"V{i}": "" for i in range(8)}},
+         ("env.LEVEL", "env.OLD", *(f"env.V{i}" for i in range(8))),
+         "env.LEVEL, env.OLD, env.V0, env.V1, env.V2 and 5 more"),
+        ({"env": {f"V{i}": "" for i in range(MOST)}, "ports": {}}, ("env", "ports"), "env, ports"),
+    ],
+)  # fmt: skip
+def test_an_edit_names_what_it_changes_and_no_value(
+    edit: dict[str, object], names: tuple[str, ...], said: str
+) -> None:
+    facts = edit_facts(SPEC, changed(SPEC, **edit))
+    assert (facts.changed, in_words(facts)) == (names, said)
+    assert (facts.replicas_before is None) == ("replicas" not in edit)
+
+
+def test_the_number_of_replicas_is_said_before_and_after() -> None:
+    facts = edit_facts(SPEC, changed(SPEC, replicas=0))
+    assert facts == EventFacts(changed=("replicas",), replicas=0, replicas_before=3)
+
+
+@given(specs(), specs())
+def test_an_edit_says_something_exactly_if_it_changes_something(
+    old: ServiceSpec, new: ServiceSpec
+) -> None:
+    new = changed(new, name=old.name)
+    facts = edit_facts(old, new)
+    assert bool(facts.changed) == (old != new) == bool(in_words(facts))
+    assert len(facts.changed) <= MOST
