@@ -131,7 +131,7 @@ def test_why_prefers_what_is_wrong_now() -> None:
         (EventKind.PROBE_FAILED, "liveness probe failed once: x", "liveness probe failed once: x"),
         (EventKind.UNKNOWN, "paused, by hand", "unknown: paused, by hand"),
         (EventKind.STOPPING, "asked", "stopping: asked"),
-        (EventKind.FINISHED, "asked", "stopped: asked"),
+        (EventKind.FINISHED, "stopped: asked", "stopped: asked"),
     ],
 )
 def test_event_line_says_what_happened(kind: EventKind, message: str, said: str) -> None:

@@ -89,8 +89,6 @@ def why(status: TaskStatus, now: float, *, cause_first: bool = False) -> str | N
 def sentence(status: TaskStatus, event: TaskEvent) -> str:
     """What happened, without the time and the task."""
     message = one_line(event.message)
-    if event.kind is EventKind.FINISHED:
-        return message if status.phase.is_end else f"stopped: {message}"
     if event.kind is EventKind.RESTARTING:  # the next step comes first, as the end may be cut
         delay = event.facts and event.facts.restart_in
         when = f" in {delay:.1f}s" if delay else ""

@@ -30,13 +30,13 @@ from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Entry
 from warren.model.condition import NodeCondition
 from warren.model.decode import DecodeError, decode, to_json
-from warren.model.event import TaskEvent
+from warren.model.event import EventFacts, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.report import Assignment, Assignments, Report, Told
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 from warren.transport import bounds, field_codecs
-from warren.transport.event_records import EntryRecord, TaskEventRecord
+from warren.transport.event_records import EntryRecord, FactsRecord, TaskEventRecord
 from warren.transport.field_codecs import At, Field, Item, Record, camel
 from warren.transport.methods import Interface, Method, interface, is_capability
 from warren.transport.peer_budget import Budget
@@ -237,6 +237,7 @@ _RECORDS: Mapping[type, type[Record]] = {
     TaskId: field_codecs.Named,
     Assignments: _Assignments,
     Report: _Reports,
+    EventFacts: FactsRecord,
     TaskEvent: TaskEventRecord,
     Entry: EntryRecord,
 }

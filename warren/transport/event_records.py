@@ -8,9 +8,21 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from warren.model.event import EventKind, kind_named, word_of
-from warren.transport.field_codecs import NONE, Enumerant, Field, Record, Scalar, Slot
+from warren.transport.field_codecs import NONE, At, Enumerant, Field, Record, Scalar, Slot
 from warren.transport.peer_budget import Budget
 from warren.transport.schema import wire
+
+
+class FactsRecord(Record):
+    """Facts, of which an event has a few: a new message says by itself that the rest is not set,
+    and to write that would take most of the time."""
+
+    def fill(self, builder: Any, value: Any) -> None:
+        with At() as at:
+            for at.step, field in self._fields:
+                fact = getattr(value, at.step)
+                if fact is not None and fact != ():
+                    field.write(builder, fact)
 
 
 class TaskEventRecord(Record):
