@@ -259,6 +259,7 @@ struct Instance {
   address @5 :Text = "127.0.0.1";
   ports @6 :List(NamedPort);
   handle @7 :List(Pair);        # the runtime's own
+  runtime @8 :Text = "process"; # the name of the runtime that has it
 }
 
 struct TaskStatus {
@@ -386,6 +387,26 @@ struct NodeHello {
   warren @3 :Text;              # version
   manager @4 :Text;             # the id of the manager it belongs to; empty: it has had none
   containment @5 :Text;         # how it keeps what a task starts together; empty: not sent
+  description @6 :NodeDescription;  # null: a version that does not announce it; it runs processes
+}
+
+struct NodeDescription {
+  # What a node is and can do. A feature is a word, such as `memory-limit`, for what not every node
+  # does; a task that needs one is placed where it is announced. Unknown words do no harm.
+  runtimes @0 :List(RuntimeInfo);  # at most 16, the preferred first; the rest is dropped
+  features @1 :List(Text);      # what its supervisor does with any of them; at most 64
+  labels @2 :List(Pair);        # its operator's, at most 64
+  address @3 :Text;             # where others reach it; empty: where it comes from
+  cpus @4 :Float64;             # cores it may use; 0: not known
+  memory @5 :Int64;             # bytes it may use; 0: not known
+}
+
+struct RuntimeInfo {
+  # A way of a node to run tasks.
+  name @0 :Text;                # `process`, or another
+  version @1 :Text;             # of what it drives; empty: nothing apart
+  features @2 :List(Text);      # what it does, also while it is not available; at most 64
+  unavailable @3 :Text;         # why it is not available now; empty: it is
 }
 
 enum Desired {
@@ -482,6 +503,7 @@ struct NodeView {
   conditions @7 :List(NodeCondition);  # as last reported; none without a session
   containment @8 :Text;         # as in `NodeHello`; empty without a session
   places @9 :List(CheckPlaces); # as last reported; none without a session
+  description @10 :NodeDescription;  # as when it last enrolled; no runtimes: not known
 }
 
 struct Entry {

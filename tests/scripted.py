@@ -18,6 +18,7 @@ from warren.model.interfaces import (
     RunningInstance,
     Target,
 )
+from warren.model.node_description import PROCESS
 from warren.model.task import End, Instance, Reason
 
 PASS = Outcome(Result.PASS, "200 OK")
@@ -83,6 +84,7 @@ class ScriptedInstance:
     async def run(self, argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
         """Every command passes."""
         await trio.lowlevel.checkpoint()
+        self.runtime.ran.append(" ".join(argv))
         return CommandResult(exit_code=0)
 
     async def owns_listener(self, port: int) -> bool | None:
@@ -103,8 +105,15 @@ class ScriptedInstance:
 class ScriptedRuntime:
     """Plays `Runtime`. `scripts` gives the script of the n-th start (from 1)."""
 
-    def __init__(self, scripts: Callable[[Launch, int], Script] | Script | None = None) -> None:
+    def __init__(
+        self,
+        scripts: Callable[[Launch, int], Script] | Script | None = None,
+        *,
+        name: str = PROCESS,
+    ) -> None:
         self._scripts = scripts or Script()
+        self.name = name
+        self.ran: list[str] = []  # commands, in whatever instance
         self.alive: dict[str, ScriptedInstance] = {}
         self.started: list[ScriptedInstance] = []
         self.starts: list[float] = []
@@ -133,6 +142,7 @@ class ScriptedRuntime:
             pid=1000 + number,
             started_at=self.wall(),
             ports=launch.ports,
+            runtime=self.name,
         )
         running = ScriptedInstance(instance, script, [], self)
         self._began[launch.id] = trio.current_time()

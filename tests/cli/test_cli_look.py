@@ -19,6 +19,7 @@ from warren.model.cluster import Desired
 from warren.model.condition import NodeCondition
 from warren.model.duration import Duration
 from warren.model.identity import TaskId
+from warren.model.node_description import NodeDescription, RuntimeInfo
 from warren.model.probe import Probe, ProbeKind, Verdict
 from warren.model.service import Condition, Restart, ServiceSpec
 from warren.model.task import End, Phase, ProbeStatus, Reason
@@ -200,6 +201,7 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
         "last_end": None,
         "instance": {
             "id": "web.1-1.1-ab",
+            "runtime": "process",
             "pid": 101,
             "started_at": "2025-11-24T16:00:00.000+00:00",
             "ports": {"http": 20001},
@@ -412,7 +414,7 @@ def test_nodes_are_shown(person: Person, web: FakeCluster) -> None:
     )
     assert person.types("node", "ls") == 0
     assert [squeezed(line) for line in person.out.splitlines()] == [
-        "NODE  STATE  TASKS  WARREN  CONDITIONS",
+        "NODE  STATE  TASKS  WARREN  RUNTIMES  LABELS  CONDITIONS",
         "n1  ready  0",
         "n2  down 40s  0  0.1.0",
     ]
@@ -424,6 +426,12 @@ def test_nodes_are_shown(person: Person, web: FakeCluster) -> None:
         "lost_at": "2025-11-24T16:00:20.000+00:00",
         "warren": "0.1.0",
         "tasks": 0,
+        "address": "",
+        "cpus": 0.0,
+        "memory": 0,
+        "labels": {},
+        "features": [],
+        "runtimes": [],
         "containment": "",
         "conditions": [],
         "places": [],
@@ -475,6 +483,53 @@ def test_node_inspect_says_how_trees_are_kept(person: Person, web: FakeCluster) 
     assert person.out.splitlines()[5] == "Containment: walk, weaker"
     assert person.types("node", "inspect", "n1", "--json") == 0
     assert json.loads(person.out)["containment"] == "walk, weaker"
+
+
+def test_nodes_show_what_they_have_announced(person: Person, web: FakeCluster) -> None:
+    described = NodeDescription(
+        runtimes=(
+            RuntimeInfo(name="process", features=("pids-limit", "cpu-limit")),
+            RuntimeInfo(name="docker", version="27.1", unavailable="no socket\nat all"),
+        ),
+        features=("levitation",),
+        labels={"zone": "a", "gpu": ""},
+        address="10.0.0.7",
+        cpus=1.5,
+        memory=3 << 29,
+    )
+    web.known_nodes[0] = NodeView(
+        name="n1", state=NodeState.READY, joined_at=BORN, description=described
+    )
+    assert person.types("node", "ls") == 0
+    assert squeezed(person.out.splitlines()[1]) == "n1  ready  0  process  gpu= zone=a"
+    assert person.types("node", "inspect", "n1") == 0
+    assert person.out.splitlines()[5:12] == [
+        "Address: 10.0.0.7",
+        "CPUs: 1.5",
+        "Memory: 1.5 GiB",
+        "Labels: gpu=, zone=a",
+        "Runtime: process: pids-limit, cpu-limit",
+        "Runtime: docker 27.1, not available: no socket at all",
+        "Features: levitation",
+    ]
+    assert person.types("node", "inspect", "n1", "--json") == 0
+    shape = json.loads(person.out)
+    assert {name: shape[name] for name in ("address", "cpus", "memory", "labels", "features")} == {
+        "address": "10.0.0.7",
+        "cpus": 1.5,
+        "memory": 3 << 29,
+        "labels": {"zone": "a", "gpu": ""},
+        "features": ["levitation"],
+    }
+    assert shape["runtimes"] == [
+        {
+            "name": "process",
+            "version": "",
+            "features": ["pids-limit", "cpu-limit"],
+            "unavailable": None,
+        },
+        {"name": "docker", "version": "27.1", "features": [], "unavailable": "no socket\nat all"},
+    ]
 
 
 def test_status_of_what_is_well_is_0(person: Person, web: FakeCluster) -> None:

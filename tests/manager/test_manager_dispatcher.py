@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -39,11 +40,18 @@ from warren.model.errors import (
 )
 from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
+from warren.model.node_description import (
+    RUNTIMES_KEPT,
+    UNDESCRIBED,
+    NodeDescription,
+    RuntimeInfo,
+)
 from warren.model.principal import Principal, PrincipalKind
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted, NodeState, WatchWanted
+from warren.rules import requirements
 from warren.state.cluster_state import Touched
 from warren.store.state import StateStore
 
@@ -56,6 +64,7 @@ class FakeConnection:
     """Plays `Connection`."""
 
     principal: Principal = HERE
+    host: str = ""
     closed: trio.Event = field(default_factory=trio.Event)
 
 
@@ -167,6 +176,88 @@ async def test_known_node_that_has_gone_to_another_manager_is_shown_as_refusing(
         viewer = await manager.gate(FakeConnection()).view()
         (view,) = await viewer.nodes()
         assert (view.state, view.tasks) == (NodeState.REFUSING, 1)
+
+
+ABLE = NodeDescription(
+    runtimes=(RuntimeInfo(name="process", features=("b", "a", "later")),),
+    labels={"zone": "a"},
+    cpus=2.0,
+    memory=1 << 30,
+)
+
+
+async def test_what_a_node_announces_is_kept_while_it_is_away_and_over_a_restart(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    kept = msgspec.structs.replace(
+        ABLE,
+        runtimes=(RuntimeInfo(name="process", features=("a", "b", "later")),),
+        address="10.0.0.7",
+    )
+    for is_new in (True, False):
+        with closing(StateStore.open(tmp_path / "state")) as store:
+            async with managed(store) as manager:
+                if is_new:
+                    hello = NodeHello(name="n1", id="a", description=ABLE)
+                    connection = FakeConnection(host="10.0.0.7")
+                    await manager.gate(connection).enroll(hello, FakeAgent())
+                    before = manager.commit_log.cluster.generation
+                    again = NodeHello(name="n1", id="a", epoch=1, description=ABLE)
+                    await manager.gate(connection).enroll(again, FakeAgent())
+                    assert manager.commit_log.cluster.generation == before  # nothing is new
+                (view,) = await manager.operator.nodes()
+                assert view.description == kept
+                assert manager.commit_log.cluster.nodes["n1"].description == kept
+
+
+async def test_node_says_itself_where_it_is_reached(autojump_clock: MockClock) -> None:
+    async with managed() as manager:
+        told = msgspec.structs.replace(ABLE, address="10.1.1.1")
+        hello = NodeHello(name="n1", id="a", description=told)
+        await manager.gate(FakeConnection(host="10.0.0.7")).enroll(hello, FakeAgent())
+        (view,) = await manager.operator.nodes()
+        assert view.description.address == "10.1.1.1"
+
+
+async def test_node_that_announces_nothing_runs_processes_without_any_feature(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        await enroll(manager, FakeAgent())
+        (view,) = await manager.operator.nodes()
+        assert view.description == UNDESCRIBED
+        assert [each.name for each in UNDESCRIBED.runtimes] == ["process"]
+
+
+async def test_what_a_node_announces_is_bounded(autojump_clock: MockClock) -> None:
+    async with managed() as manager:
+        runtimes = tuple(RuntimeInfo(name=f"r{number}") for number in range(1000))
+        hello = NodeHello(name="n1", id="a", description=NodeDescription(runtimes=runtimes))
+        await manager.gate(FakeConnection()).enroll(hello, FakeAgent())
+        (view,) = await manager.operator.nodes()
+        assert len(view.description.runtimes) == RUNTIMES_KEPT
+
+
+async def test_task_is_placed_when_a_node_comes_that_can_run_it(  # S26
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up = requirements.Feature("limits", "command", lambda spec: spec.command)
+    monkeypatch.setattr(requirements, "FEATURES", (made_up,))
+
+    async def pending() -> str | None:
+        await trio.sleep(1)
+        (task,) = await manager.operator.tasks(service="web")
+        return task.status.pending_reason
+
+    async with managed() as manager:
+        _, connection = await enroll(manager, FakeAgent())
+        assert await pending() == "n1: lacks limits"
+        connection.closed.set()
+        assert await pending() == "n1: unreachable"
+        able = RuntimeInfo(name="process", features=("limits",))
+        hello = NodeHello(name="n1", id="a", description=NodeDescription(runtimes=(able,)))
+        await manager.gate(FakeConnection()).enroll(hello, FakeAgent())
+        assert await pending() is None
 
 
 async def test_node_is_told_the_whole_and_then_what_changes(autojump_clock: MockClock) -> None:

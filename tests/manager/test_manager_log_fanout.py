@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from warren.manager.log_fanout import KEPT, READ_WITHIN, LogFanout
-from warren.model.errors import LinkLostError, OverloadedError
+from warren.model.errors import DeniedError, LinkLostError, OverloadedError
 from warren.model.rpc import LOGS_AT_ONCE, Agent
 from warren.model.view import LogChunk, LogPiece, LogWanted
 
@@ -157,6 +157,7 @@ async def test_what_a_node_refuses_is_told_to_who_asked(
         for refusal, said in (
             (LinkLostError("cut"), "node n1, which has the output, does not answer"),
             (OverloadedError("too many"), "too many"),
+            (DeniedError("output: no"), "node n1 denied it to the manager: output: no"),
         ):
             node.refusal = refusal
             assert (await fanout.ask([one], wait=wait))[one].absent == said

@@ -42,6 +42,7 @@ class Connection:
     """Plays the desk's `Connection`."""
 
     principal: Principal = HERE
+    host: str = ""
     closed: trio.Event = field(default_factory=trio.Event)
 
 

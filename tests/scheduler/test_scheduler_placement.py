@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from planning_kit import node_row, spec, task_row
 
 from warren.model.cluster import PutNode, PutTask
+from warren.model.node_description import NodeDescription, RuntimeInfo
 from warren.model.service import ServiceSpec
+from warren.rules import requirements
 from warren.scheduler import placement
 from warren.scheduler.placement import (
     FILTERS,
@@ -87,6 +89,22 @@ def test_placement_refuses_a_node_whose_fixed_port_is_held() -> None:  # S23
     assert placed(world, wanted) == "on n2"
     assert placed(world, wanted, connected={"n1"}, down={"n2", "n3"}) == (
         "n1: port http: 5432 is held by db.1#1; n2: down; n3: down"
+    )
+
+
+def test_placement_refuses_a_node_that_lacks_what_the_spec_needs(  # S26
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_up = requirements.Feature("limits", "user", lambda spec: spec.user)
+    monkeypatch.setattr(requirements, "FEATURES", (made_up,))
+    world = world_of("db.1#1@n2")
+    able = NodeDescription(runtimes=(RuntimeInfo(name="process", features=("limits", "later")),))
+    world.apply([PutNode(node_row("n2", description=able))], 3)
+    wanted = spec(user="nobody")
+    assert placed(world, wanted) == "on n2"
+    assert placed(world) == "on n1"
+    assert placed(world, wanted, connected={"n1", "n3"}) == (
+        "n1: lacks limits; n3: lacks limits; n2: unreachable"
     )
 
 

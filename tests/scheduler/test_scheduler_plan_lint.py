@@ -25,13 +25,17 @@ from warren.model.cluster import (
     TaskRow,
 )
 from warren.model.event import EventKind
+from warren.model.node_description import NodeDescription, RuntimeInfo
 from warren.model.probe import Probe
+from warren.model.service import Resources
 from warren.model.task import Phase
 from warren.scheduler.plan_lint import lint
 from warren.state.cluster_state import ClusterState
 
 WEB = spec(replicas=3, ports={"http": 8080, "any": 0})
 PROBED = spec("probed", 1, health=Probe(tcp=TcpCheck(80)))
+UNPROBED = spec("limited", 2, resources=Resources(pids=9))
+LIMITED = msgspec.structs.replace(UNPROBED, health=Probe(tcp=TcpCheck(80)))
 OLD = spec("again", 1, env={"V": "old"})
 
 
@@ -44,6 +48,7 @@ def world() -> ClusterState:
                 service_row(spec("gone", 1), is_removing=True),
                 service_row(spec("again", 1), first_number=4),
                 service_row(PROBED),
+                service_row(LIMITED),
             ),
             tasks=(
                 task_row("web.1#1", WEB, node="n1"),
@@ -55,6 +60,8 @@ def world() -> ClusterState:
                 task_row("web.9#1", WEB, desired=Desired.STOP, phase=Phase.STOPPED),
                 task_row("gone.1#1", node="n1", desired=Desired.STOP),
                 task_row("lost.1#1", node="n9"),
+                task_row("limited.1#1", LIMITED, phase=Phase.PENDING, pending_reason="none"),
+                task_row("limited.2#1", UNPROBED, node="n2", revision=0),
             ),
             nodes=(node_row("n1"), node_row("n2"), node_row("n9")),
         )
@@ -139,6 +146,10 @@ WRONG: dict[str, tuple[Change, ...]] = {
     "web.1#1 is declared ended, and its node n1 is there": (put("web.1#1", phase=Phase.STOPPED),),
     "web.3#1 is placed on n7, which is no node": (put("web.3#1", node="n7"),),
     "web.3#1 is placed on n9, which is not there": (put("web.3#1", node="n9"),),
+    "limited.1#1 is on n1, which lacks pids-limit": (put("limited.1#1", node="n1"),),
+    "limited.2#1 is on n2, which lacks pids-limit": (
+        put("limited.2#1", spec=LIMITED, revision=1),
+    ),
     "web.3#1 is pending without a reason": (put("web.3#1", pending_reason=None),),
     "web.8#8 is dropped, and there is no such task": (DropTask(tid("web.8#8")),),
     "web.1#1 is dropped, and has not ended": (DropTask(tid("web.1#1")),),
@@ -209,9 +220,10 @@ def test_lint_lets_a_port_go_with_a_task_that_is_declared_ended() -> None:
 
 def test_lint_knows_that_containers_have_addresses_of_their_own() -> None:
     contained = msgspec.structs.replace(WEB, image="web")
+    able = NodeDescription(runtimes=(RuntimeInfo(name="jar", features=("images",)),))
     row = task_row("web.3#1", contained, phase=Phase.PENDING, pending_reason="none")
     changed = world()
-    changed.apply([PutTask(row)], 6)
+    changed.apply([PutTask(row), PutNode(node_row("n1", description=able))], 6)
     assigned = msgspec.structs.replace(row.status, phase=Phase.ASSIGNED, pending_reason=None)
     placed = msgspec.structs.replace(row, node="n1", status=assigned)
     assert lint(changed, Plan(based_on=6, changes=(PutTask(placed),)), connected={"n1"}) == []

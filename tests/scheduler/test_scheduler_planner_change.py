@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from planning_kit import START, Planned, chain, running, spec
+from planning_kit import START, Planned, chain, node_row, running, spec
 
 from warren.model.check import TcpCheck
-from warren.model.cluster import Desired
+from warren.model.cluster import Desired, PutNode
+from warren.model.node_description import NodeDescription, RuntimeInfo
 from warren.model.probe import Probe
-from warren.model.service import Condition, Restart
+from warren.model.service import Condition, Restart, ServiceSpec
 from warren.model.task import Instance, Phase
+from warren.rules import requirements
 
 
 def test_planner_changes_a_spec_one_slot_at_a_time_next_when_ready() -> None:
@@ -286,6 +288,42 @@ def test_planner_replaces_a_task_that_cannot_keep_its_instance(
     planned.update("web", **edit)
     planned.settle()
     assert planned.current() == ["web.1#2"]
+
+
+def test_planner_replaces_a_task_whose_node_cannot_do_the_new_probes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_up = requirements.Feature("many-retries", "readiness", lambda spec: is_other(spec) or None)
+    monkeypatch.setattr(requirements, "FEATURES", (made_up,))
+    able = NodeDescription(runtimes=(RuntimeInfo(name="process"),), features=("many-retries",))
+    planned = probed(1)
+    planned.commit([PutNode(node_row("n2", description=able))])
+    planned.connected.add("n2")
+    planned.update("web", readiness=OTHER)
+    planned.settle()
+    assert planned.current() == ["web.1#2"]
+    planned.report("web.1#1", Phase.STOPPED)
+    planned.settle()
+    assert planned.nodes() == {"web.1#2": "n2"}
+
+
+def test_planner_leaves_the_slots_whose_node_cannot_do_what_a_stuck_change_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limited = requirements.Feature("limits", "user", lambda spec: spec.user)
+    monkeypatch.setattr(requirements, "FEATURES", (limited,))
+    planned = running(3)
+    planned.update("web", user="nobody")
+    planned.settle()
+    planned.report("web.1#1", Phase.STOPPED)
+    planned.settle()
+    assert planned.row("web.1#2").status.pending_reason == "n1: lacks limits"
+    assert planned.settle(1000).changes == ()
+    assert planned.current() == ["web.1#2", "web.2#1", "web.3#1"]
+
+
+def is_other(spec: ServiceSpec) -> bool:
+    return spec.readiness == OTHER
 
 
 def test_planner_restarts_what_was_to_be_restarted_whatever_becomes_of_its_probes() -> None:

@@ -77,6 +77,7 @@ class Link:
 
     sim: Sim
     principal: Principal = HERE
+    host: str = ""
     closed: trio.Event = field(default_factory=trio.Event)
 
     def cut(self) -> None:

@@ -28,6 +28,7 @@ from warren.model.cluster import (
 )
 from warren.model.event import EventFacts, EventKind
 from warren.model.identity import TaskId
+from warren.model.node_description import NodeDescription, RuntimeInfo
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
 from warren.model.task import MOST_COUNTED, Phase, ProbeStatus, Reason, TaskStatus
@@ -172,6 +173,16 @@ nodes = st.builds(
     lost_at=_maybe_wall,
     warren=words,
     has_stopped=st.booleans(),
+    description=st.builds(
+        NodeDescription,
+        runtimes=st.lists(
+            st.builds(RuntimeInfo, name=words, features=st.lists(words, max_size=2).map(tuple)),
+            max_size=2,
+        ).map(tuple),
+        labels=st.dictionaries(words, words, max_size=2),
+        address=words,
+        memory=counts,
+    ),
 )
 facts = st.builds(
     EventFacts,

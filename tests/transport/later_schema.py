@@ -21,6 +21,8 @@ _ADDED = {
     "struct TaskEvent": ("place @{0} :Text;",),
     "struct Report": ("weather @{0} :Text;",),
     "struct NodeHello": ("shape @{0} :Text;",),
+    "struct NodeDescription": ("planet @{0} :Text;",),
+    "struct RuntimeInfo": ("mood @{0} :Text;",),
 }
 _MEMBER = "exitCode :union {"
 

@@ -139,6 +139,31 @@ async def test_an_invalid_error_has_the_field_that_its_message_begins_with(
     assert (caught.value.field, str(caught.value)) == (field, str(error))
 
 
+async def test_what_was_denied_to_who_was_asked_is_not_denied_to_the_caller(
+    kind: str, tmp_path: Path
+) -> None:
+    """The manager asks a node for a client, and the node denies it to the manager."""
+    asked: list[Any] = []
+
+    async def enroll(hello: NodeHello, agent: Agent) -> Any:
+        asked.append(agent)
+        return Played(leave=None)
+
+    async def remove(name: str) -> None:
+        await asked[0].kept(service=name)
+
+    agent: Any = Played(kept=DeniedError("kept: the manager may not"))
+    gate = gate_of(login=Played(remove=remove), enroll=enroll)
+    async with serving(kind, tmp_path, gate) as (dial, _), dial() as far:
+        await far.enroll(HELLO, agent)
+        cluster = await far.login()
+        with pytest.raises(UnavailableError) as caught:
+            await cluster.remove("web")
+    said = str(caught.value)
+    assert said.endswith(" denied it to this side: kept: the manager may not")
+    assert said.startswith("this process" if kind == "memory" else "the client at ")
+
+
 async def test_a_spec_error_arrives_as_invalid_with_the_same_text(
     kind: str, tmp_path: Path
 ) -> None:

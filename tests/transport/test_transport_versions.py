@@ -26,6 +26,7 @@ from warren.model.address import UnixAddress
 from warren.model.check import Result
 from warren.model.event import EventFacts, EventKind
 from warren.model.identity import TaskId
+from warren.model.node_description import UNDESCRIBED, NodeDescription, RuntimeInfo
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.rpc import Cluster
 from warren.model.task import Phase, Reason
@@ -106,8 +107,11 @@ async def managed(folder: Path, *, replicas: int = 1) -> AsyncGenerator[Manager,
 
 
 @asynccontextmanager
-async def node(schema: Path, folder: Path, name: str = "n1") -> AsyncGenerator[StockNode, None]:
+async def node(
+    schema: Path, folder: Path, name: str = "n1", **hello: Any
+) -> AsyncGenerator[StockNode, None]:
     command = [sys.executable, str(HERE / "node.py"), str(schema), str(folder / "w.sock"), name]
+    command.append(json.dumps(hello))
     async with trio.open_nursery() as nursery:
         run = partial(trio.run_process, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         process: trio.Process = await nursery.start(run, command)
@@ -258,6 +262,31 @@ async def test_a_report_that_is_none_is_refused(tmp_path: Path) -> None:
             assert await unread(manager) == ""
 
 
+async def test_what_cannot_be_read_of_what_a_node_announces_it_does_not_have(
+    tmp_path: Path,
+) -> None:
+    runtimes = [
+        {"name": "process", "features": ["teleport"], "mood": "well"},
+        {"name": "x" * 2000},
+        {"name": "jar", "unavailable": "closed"},
+    ]
+    description = {"runtimes": runtimes, "cpus": 2.5, "planet": "earth"}
+    later = later_schema(tmp_path)
+    async with (
+        managed(tmp_path) as manager,
+        node(later, tmp_path, description=description) as n1,
+    ):
+        assert await n1.given() == {**WEB, "lastEnd": False}
+        (view,) = await manager.operator.nodes()
+        assert view.description == NodeDescription(
+            runtimes=(
+                RuntimeInfo(name="process", features=("teleport",)),
+                RuntimeInfo(name="jar", unavailable="closed"),
+            ),
+            cpus=2.5,
+        )
+
+
 async def test_no_node_is_told_of_a_reason_that_is_not_known(tmp_path: Path) -> None:
     end = {"reason": "evicted", "message": "it was evicted", "at": NOW}
     async with assigned(tmp_path) as (_, later):
@@ -300,6 +329,7 @@ async def test_a_client_and_a_node_of_the_first_schema_still_work(tmp_path: Path
         kinds = events.removeprefix("events: ").split(", ")
         assert {*kinds} - {"pending"} == {"created", "placed", "ready", "scaled"}
         assert manager.commit_log.cluster.services["old"].is_removing
+        assert manager.commit_log.cluster.nodes["n1"].description == UNDESCRIBED
 
 
 @pytest.mark.parametrize("schema", ["later", "old"])

@@ -15,6 +15,7 @@ from warren.model.cluster import Desired, Entry
 from warren.model.condition import NodeCondition
 from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
+from warren.model.node_description import NodeDescription, RuntimeInfo
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments, NodeHello, Report, Told
 from warren.model.service import ServiceSpec
@@ -47,7 +48,7 @@ KNOWN: dict[Any, st.SearchStrategy[Any]] = {
 VALUES: tuple[type[msgspec.Struct], ...] = (
     ServiceSpec, TaskId, End, Instance, TaskStatus, TaskEvent, Told, Report, NodeHello, Assignments,
     TaskView, ServiceView, TaskDetail, NodeView, NodeCondition, CheckPlaces, Entry, Applied,
-    LogChunk, LogWanted, LogPiece, KeptLogs,
+    LogChunk, LogWanted, LogPiece, KeptLogs, RuntimeInfo, NodeDescription,
     ManagerStatus,
 )  # fmt: skip
 _READ_OFF: Mapping[type, tuple[str, ...]] = {

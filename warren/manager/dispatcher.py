@@ -28,6 +28,7 @@ from warren.model.cluster import (
 from warren.model.errors import ConflictError, InvalidError, LinkLostError, UnavailableError
 from warren.model.event import EventFacts, EventKind
 from warren.model.identity import NAME_WANTED, is_name
+from warren.model.node_description import UNDESCRIBED, NodeDescription, bounded
 from warren.model.report import NodeHello
 from warren.model.rpc import Agent
 from warren.model.view import NodeState, NodeView
@@ -42,6 +43,11 @@ _log = logging.getLogger("warren.manager")
 
 class NodeConnection(Protocol):
     """The link by which a node connected."""
+
+    @property
+    def host(self) -> str:
+        """The address it comes from; empty where there is none."""
+        ...
 
     @property
     def closed(self) -> trio.Event:
@@ -132,6 +138,7 @@ class Dispatcher:
             epoch=epoch,
             joined_at=self._commit_log.now() if before is None else before.joined_at,
             warren=hello.warren,
+            description=_description(hello, connection),
         )
         changes: list[Change] = [] if row == before else [PutNode(row)]
         if before is None:
@@ -299,6 +306,14 @@ def _epoch(hello: NodeHello, before: NodeRow | None) -> int:
         return max(1, hello.epoch)
     is_same = before.id == hello.id and before.epoch == hello.epoch
     return before.epoch if is_same else max(before.epoch, hello.epoch) + 1
+
+
+def _description(hello: NodeHello, connection: NodeConnection) -> NodeDescription:
+    """What it announces, and where it is seen to come from if it does not say where it is."""
+    if hello.description is None:
+        return UNDESCRIBED
+    told = bounded(hello.description)
+    return msgspec.structs.replace(told, address=told.address or connection.host)
 
 
 def _lost(row: NodeRow, at: float) -> NodeRow:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 import trio
 
-from warren.model.errors import LinkLostError, WarrenError
+from warren.model.errors import DeniedError, LinkLostError, WarrenError
 from warren.model.rpc import LOGS_AT_ONCE, Agent
 from warren.model.view import LogChunk, LogPiece, LogWanted
 
@@ -66,6 +66,7 @@ class LogFanout:
 
     def __init__(self, node: str, agent: Agent) -> None:
         self._agent = agent
+        self._node = node
         self._lost = f"node {node}, which has the output, does not answer"
         self._waiting = list[_Lane]()
         self._reading = _Lane()
@@ -189,6 +190,9 @@ class LogFanout:
     async def _call(self, keys: Sequence[LogWanted], *, wait: bool) -> list[LogPiece]:
         try:
             pieces = await self._agent.output(keys, wait=wait)
+        except DeniedError as error:  # it answers
+            said = f"node {self._node} denied it to the manager: {error}"
+            return [LogPiece(index=i, absent=said) for i in range(len(keys))]
         except LinkLostError:
             return self._absent(keys)
         except WarrenError as error:

@@ -335,6 +335,7 @@ class ReadApi:
             conditions=self._conditions(row.name),
             containment="" if session is None else session.containment,
             places=() if session is None else session.places,
+            description=row.description,
         )
 
     async def _ask(self, rows: Sequence[TaskRow]) -> _Told:

@@ -18,7 +18,7 @@ from warren.model.check_places import CheckPlaces
 from warren.model.check_places import bounded as bounded_places
 from warren.model.cluster import Desired, TaskRow
 from warren.model.condition import NodeCondition, bounded
-from warren.model.errors import ConflictError, LinkLostError, RefusedError, WarrenError
+from warren.model.errors import ConflictError, DeniedError, LinkLostError, RefusedError, WarrenError
 from warren.model.identity import TaskId
 from warren.model.plural import counted
 from warren.model.report import Assignment, Assignments, Report
@@ -156,8 +156,8 @@ class Session:
         with trio.move_on_after(LOOK_WITHIN):
             try:
                 await self.agent.look(())
-            except LinkLostError:
-                return False
+            except LinkLostError as error:
+                return isinstance(error, DeniedError)
             except WarrenError:
                 return True
             return True

@@ -13,6 +13,7 @@ import msgspec
 
 from warren.model.event import EventFacts, EventKind
 from warren.model.identity import TaskId
+from warren.model.node_description import UNDESCRIBED, NodeDescription
 from warren.model.service import ServiceSpec
 from warren.model.task import Phase, TaskStatus
 
@@ -89,7 +90,8 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     """A node that has enrolled. `id` is its data directory's own, so that two machines of one name
-    are distinguished; `epoch` counts its supervisor's starts.
+    are distinguished; `epoch` counts its supervisor's starts. `description` is what it announced
+    when it last enrolled.
 
     `lost_at` is when its session went, None while it has one; `has_stopped` says that its
     supervisor ended it in order. A node lost for longer than the lease is down (S20).
@@ -102,6 +104,7 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     lost_at: float | None = None
     warren: str = ""  # the version of its program
     has_stopped: bool = False
+    description: NodeDescription = UNDESCRIBED
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,7 +70,10 @@ class LinkLostError(WarrenError):
 
 
 class DeniedError(LinkLostError):
-    """The far side may be there, and we may not ask it: not at all, or not for that capability."""
+    """The far side may be there, and we may not ask it: not at all, or not for that capability.
+    `by` is that side where it said so itself, in words for people; else empty."""
+
+    by = ""
 
 
 class FieldError(ValueError):

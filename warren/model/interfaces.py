@@ -90,7 +90,8 @@ class RunCheck(Protocol):
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """All a runtime needs to start an instance. `env` is complete; `command` is expanded."""
+    """All a runtime needs to start an instance. `env` is complete; `command` is expanded, and empty
+    where it is the image's own."""
 
     id: str
     task: TaskId
@@ -140,7 +141,7 @@ Record = Callable[[Instance], Awaitable[None]]
 
 
 class Runtime(Protocol):
-    """Starts and adopts instances of one kind."""
+    """Starts and adopts instances: one kind of them, or (`Runtimes`) all that a node can run."""
 
     async def start(self, launch: Launch, *, record: Record) -> RunningInstance:
         """Start an instance. Raises CannotRunError, with nothing left behind, also when cancelled.

@@ -7,6 +7,7 @@ import msgspec
 from warren.model.cluster import Desired
 from warren.model.event import TaskEvent
 from warren.model.identity import TaskId
+from warren.model.node_description import NodeDescription
 from warren.model.service import ServiceSpec
 from warren.model.task import End, TaskStatus
 
@@ -15,7 +16,8 @@ class NodeHello(msgspec.Struct, frozen=True, kw_only=True):
     """How a supervisor introduces itself. `id` is its data directory's own. `epoch` is the one it
     was given in an earlier session of this same process, 0 at the first. `manager` is the id of the
     manager it belongs to; empty where it has had none. `containment` says how what a task starts
-    is kept together, and what is weaker for it."""
+    is kept together, and what is weaker for it; `description` None: it is of a version that does
+    not announce what it can do."""
 
     name: str
     id: str
@@ -23,6 +25,7 @@ class NodeHello(msgspec.Struct, frozen=True, kw_only=True):
     warren: str = ""
     manager: str = ""
     containment: str = ""
+    description: NodeDescription | None = None
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 
 from warren.model.check import Sample
 from warren.model.identity import TaskId
+from warren.model.node_description import PROCESS
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
 
@@ -82,7 +83,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One start of a task. `started_at` is wall time; `address` is where checks ask (S14).
 
-    `handle` is the runtime's own: what it needs to find the instance again (S21).
+    `runtime` is the name of the one that has it, and `handle` that runtime's own: what it needs to
+    find the instance again (S21). Records of earlier versions name no runtime.
     """
 
     id: str
@@ -92,6 +94,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     address: str = "127.0.0.1"
     ports: Mapping[str, int] = MappingProxyType({})
     handle: Mapping[str, str] = MappingProxyType({})
+    runtime: str = PROCESS
 
 
 class RestartHistory(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Desired
 from warren.model.condition import NodeCondition
 from warren.model.identity import TaskId
+from warren.model.node_description import NodeDescription
 from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
@@ -68,7 +69,8 @@ class NodeState(enum.Enum):
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     """A node. `tasks` counts those placed on it that have not ended; `conditions` is what is not
     well with the node itself, and `places` how those for checks are taken, as last reported in its
-    session."""
+    session; `description` is what it announced when it last enrolled, empty where nothing is known.
+    """
 
     name: str
     state: NodeState
@@ -79,6 +81,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     conditions: tuple[NodeCondition, ...] = ()
     containment: str = ""
     places: tuple[CheckPlaces, ...] = ()
+    description: NodeDescription = NodeDescription()
 
 
 class Action(enum.Enum):

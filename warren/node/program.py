@@ -53,6 +53,7 @@ async def open_node(
             warren=__version__,
             manager=journal.manager_id(),
             containment=dependencies.containment,
+            description=dependencies.description,
         )
         link = ManagerLink(
             dial, agent, hello, chance=dependencies.chance, remember=journal.note_manager

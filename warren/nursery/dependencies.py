@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from warren.model.event import TaskEvent
 from warren.model.interfaces import Journal, Ports, RunCheck, Runtime
+from warren.model.node_description import UNDESCRIBED, NodeDescription
 from warren.model.task import TaskStatus
 from warren.resilience.conditions import Conditions
 from warren.resilience.fair_turns import FairTurns
@@ -25,7 +26,8 @@ class Dependencies:
     that tasks take PATH, HOME, LANG and TZ from. Trouble of the node is set in `conditions`;
     `lacking` says where the limits of this process do not suffice for so many tasks;
     `starts` and `turns` pace what thousands of tasks do at once. `containment` says how the
-    runtime keeps together what a task starts. `grid_origin` is the instant in Trio's time that the
+    runtime keeps together what a task starts; `description` is what the node announces when it
+    enrols. `grid_origin` is the instant in Trio's time that the
     grids of probes count from (S7)."""
 
     node: str
@@ -40,6 +42,7 @@ class Dependencies:
     samples_kept: int = 20
     grid_origin: float = 0.0
     containment: str = ""
+    description: NodeDescription = UNDESCRIBED
     conditions: Conditions = field(default_factory=Conditions)
     lacking: Callable[[int], str | None] = lambda tasks: None
     starts: StartLimit = field(default_factory=StartLimit)

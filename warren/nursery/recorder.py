@@ -185,8 +185,7 @@ class Recorder:
         token = f"{self._around.chance.getrandbits(32):08x}"
         name = instance_id(task, self.record.starts, token)
         env = self._environment(name, ports)
-        assert spec.command is not None
-        command = expand(spec.command, env)
+        command = expand(spec.command or Argv(), env)
         return Launch(id=name, task=task, spec=spec, command=command, env=env, ports=ports)
 
     def target(self, running: RunningInstance) -> Target:

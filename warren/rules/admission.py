@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from warren.model.check_kinds import asked_port, kind_of
 from warren.model.decode import DecodeError, decode, dotted, plain
 from warren.model.errors import SpecError
 from warren.model.probe import Probe
 from warren.model.service import ANY_PORT, PROBES, ServiceSpec
 from warren.rules.masking import hidden_fields
+from warren.rules.requirements import beyond_any_node
 
 
 def admit(spec: ServiceSpec) -> ServiceSpec:
@@ -26,13 +25,9 @@ def admit(spec: ServiceSpec) -> ServiceSpec:
     for way in hidden_fields(spec):
         wanted = "its value was hidden from the reader; want the value"
         raise SpecError(dotted(at, way), wanted)
-    if spec.image is not None:
-        wanted = "no container runtime is available here; want a command instead"
-        raise SpecError(f"{at}.image", wanted, value=spec.image)
-    for name, limit in msgspec.structs.asdict(spec.resources).items():
-        if limit is not None:
-            wanted = "limits are not enforced yet; want no resources"
-            raise SpecError(f"{at}.resources.{name}", wanted, value=limit)
+    beyond = beyond_any_node(spec)  # what only some nodes can do is for placement to say
+    if beyond is not None:
+        raise SpecError(f"{at}.{beyond.field}", beyond.refusal or "", value=beyond.value(spec))
     if spec.cwd is not None and not spec.cwd.startswith("/"):
         raise SpecError(f"{at}.cwd", "want an absolute path", value=spec.cwd)
     _admit_ports(spec, at)

@@ -27,6 +27,7 @@ from warren.logs.files import LogFiles
 from warren.logs.lost_output import LostOutput, why_unusable
 from warren.logs.watcher import serve_logs
 from warren.model.interfaces import CannotRunError, Launch, Record, ShortageError
+from warren.model.node_description import PROCESS, RuntimeInfo
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
 from warren.process.choose_tree import TreeKind, choose_trees, find_tree
@@ -57,7 +58,7 @@ _FIRST_STEPS = 0.005  # seconds that an exec and what a program does first take,
 
 
 class ProcessRuntime:
-    """Implements `Runtime` with processes. `log_limit` is in bytes; `trees` None takes the best
+    """Implements `NodeRuntime` with processes. `log_limit` is in bytes; `trees` None takes the best
     kind; `soft_limit` of descriptors is what programs get, None leaves them this process's own."""
 
     def __init__(
@@ -88,6 +89,11 @@ class ProcessRuntime:
 
     def __repr__(self) -> str:
         return f"<ProcessRuntime {self.trees!r}, {len(self._instances)} instances>"
+
+    @property
+    def info(self) -> RuntimeInfo:
+        """It is there wherever the supervisor runs."""
+        return RuntimeInfo(name=PROCESS)
 
     @property
     def starter(self) -> Starter:

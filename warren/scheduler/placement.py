@@ -15,6 +15,7 @@ import msgspec
 from warren.model.cluster import NodeRow
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
+from warren.rules.requirements import lack
 from warren.state.node_usage import fixed_ports
 
 NODES_NAMED = 5  # in the text of a refusal
@@ -77,6 +78,11 @@ def refuse_absent(request: PlacementRequest, node: str) -> str | None:
     return "stopped" if request.places.nodes[node].has_stopped else "unreachable"
 
 
+def refuse_lacking(request: PlacementRequest, node: str) -> str | None:
+    """It must have a runtime that runs the task, with all that its spec needs."""
+    return lack(request.places.nodes[node].description, request.spec)
+
+
 def refuse_held_ports(request: PlacementRequest, node: str) -> str | None:
     """Its fixed ports must be free there (S23)."""
     for port, number in fixed_ports(request.spec).items():
@@ -86,7 +92,7 @@ def refuse_held_ports(request: PlacementRequest, node: str) -> str | None:
     return None
 
 
-FILTERS: tuple[Filter, ...] = (refuse_absent, refuse_held_ports)
+FILTERS: tuple[Filter, ...] = (refuse_absent, refuse_lacking, refuse_held_ports)
 
 
 def objection(request: PlacementRequest, node: str) -> str | None:

@@ -25,6 +25,7 @@ from warren.model.cluster import (
 )
 from warren.model.identity import TaskId
 from warren.model.service import PROBES
+from warren.rules.requirements import lack
 from warren.state.cluster_state import ClusterState
 
 
@@ -112,6 +113,8 @@ class _Review:
                 yield f"{row.id} becomes another task"
             if before.spec != row.spec:
                 yield f"{row.id} gets another spec"
+        elif before.spec != row.spec:
+            yield from self._need_problems(row)
         if before.node is not None and row.node != before.node:
             yield f"{row.id} moves from {before.node} to {row.node}"
         if before.has_ended and not row.has_ended:
@@ -147,6 +150,14 @@ class _Review:
             yield f"{row.id} is placed on {row.node}, which is no node"
         elif row.node not in self._connected:
             yield f"{row.id} is placed on {row.node}, which is not there"
+        yield from self._need_problems(row)
+
+    def _need_problems(self, row: TaskRow) -> Iterator[str]:
+        """No task is given to a node that cannot do what its spec says."""
+        node = None if row.node is None else self._cluster.nodes.get(row.node)
+        lacking = None if node is None else lack(node.description, row.spec)
+        if lacking is not None:
+            yield f"{row.id} is on {row.node}, which {lacking}"
 
     def _take_drop(self, task: TaskId) -> Iterator[str]:
         row = self._rows.get(task) or self._cluster.tasks.get(task)

@@ -27,6 +27,7 @@ from warren.model.identity import TaskId
 from warren.model.service import has_same_tasks
 from warren.model.task import MOST_COUNTED, Phase
 from warren.rules.probe_timing import phase
+from warren.rules.requirements import lack
 from warren.rules.restart import replacement_delay
 from warren.scheduler.plan_builder import PlanBuilder
 from warren.state.node_usage import fixed_ports
@@ -85,6 +86,8 @@ def _makes_room(builder: PlanBuilder, service: ServiceRow, row: TaskRow) -> bool
     """Whether the new spec could be where this task is."""
     if row.node is None or not builder.is_connected(row.node):
         return False
+    if lack(builder.nodes[row.node].description, service.spec) is not None:
+        return False
     holders = (builder.holder(row.node, port) for port in fixed_ports(service.spec).values())
     return all(holder in (None, row.id) for holder in holders)
 
@@ -102,8 +105,10 @@ def replace_slot(builder: PlanBuilder, service: ServiceRow, lost: TaskRow) -> Ta
 
 
 def _change(builder: PlanBuilder, service: ServiceRow, old: TaskRow) -> TaskRow:
-    """The same task with other probes, or a new one."""
-    if not can_keep(old, service):
+    """The same task with other probes, or a new one: also where its node cannot do the new ones."""
+    node = None if old.node is None else builder.nodes.get(old.node)
+    is_lacking = node is not None and lack(node.description, service.spec) is not None
+    if is_lacking or not can_keep(old, service):
         return _renew(builder, service, old)
     new = msgspec.structs.replace(old, spec=service.spec, revision=service.revision)
     builder.put(new)

@@ -15,6 +15,7 @@ from warren.model.cluster import Desired, Entry, NodeRow, RowFault, ServiceRow, 
 from warren.model.decode import DecodeError, from_json, to_json
 from warren.model.event import EventFacts, kind_named, word_of
 from warren.model.identity import TaskId
+from warren.model.node_description import UNDESCRIBED, NodeDescription
 from warren.model.service import ServiceSpec
 from warren.model.task import MOST_COUNTED, TaskStatus
 from warren.store.text import check_text, decoded, raw, readable
@@ -31,7 +32,7 @@ TASKS = (
     "service, slot, number, revision, replicas, node, desired, stop_reason, created_at,"
     " not_before, failed_before, epoch, status, restarts_before, restarts_asked"
 )
-NODES = "name, id, epoch, joined_at, lost_at, warren, has_stopped"
+NODES = "name, id, epoch, joined_at, lost_at, warren, has_stopped, description"
 EVENTS = "at, kind, subject, service, reason, message, principal, facts"
 _SERVICES = f"SELECT {SERVICES} FROM services ORDER BY name"  # noqa: S608
 _TASKS = f"SELECT {TASKS} FROM tasks ORDER BY service, slot, number"  # noqa: S608
@@ -233,7 +234,8 @@ def task_columns(row: TaskRow) -> Columns:
 def node_columns(row: NodeRow) -> Columns:
     """In the order of NODES."""
     about = (row.name, row.id, row.epoch, row.joined_at, row.lost_at, row.warren)
-    return (*about, int(row.has_stopped))
+    described = "" if row.description == UNDESCRIBED else json_of(row.description)
+    return (*about, int(row.has_stopped), described)
 
 
 def event_columns(entry: Entry) -> Columns:
@@ -296,7 +298,7 @@ def _spec(row: Columns) -> tuple[Columns, ServiceSpec]:
 
 
 def _node(row: Columns) -> NodeRow:
-    name, identity, epoch, joined_at, lost_at, warren, has_stopped = row
+    name, identity, epoch, joined_at, lost_at, warren, has_stopped, described = row
     _check(epoch=epoch, joined_at=joined_at, lost_at=lost_at)
     return NodeRow(
         name=name,
@@ -306,6 +308,7 @@ def _node(row: Columns) -> NodeRow:
         lost_at=lost_at,
         warren=warren,
         has_stopped=bool(has_stopped),
+        description=from_json(described, NodeDescription) if described else UNDESCRIBED,
     )
 
 

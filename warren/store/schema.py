@@ -105,6 +105,7 @@ _FACTS = (
     """UPDATE events SET message = 'probes changed: the spec has changed'
         WHERE kind = 'probes changed' AND message LIKE '% goes on by other probes: %'""",
 )
+_DESCRIPTIONS = ("ALTER TABLE nodes ADD COLUMN description TEXT NOT NULL DEFAULT ''",)
 
 STATE = Schema(
     application_id=0x57527374,
@@ -116,5 +117,6 @@ STATE = Schema(
         _STOPPED_NODES,
         _PRINCIPALS,
         _FACTS,
+        _DESCRIPTIONS,
     ),
 )

@@ -105,7 +105,9 @@ class CapnpLink:
         fault, value = await self._portal.run(self._kj_call, key, codec, arguments)
         if fault is None:
             return value
-        raise self._lost(fault.message) if fault.word == "lost" else fault.error()
+        if fault.word == "lost":
+            raise self._lost(fault.message)
+        raise fault.error(self.connection.peer)
 
     def release(self, key: int) -> None:
         """Release a capability. Safe at any moment, in any thread."""

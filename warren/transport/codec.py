@@ -32,6 +32,7 @@ from warren.model.condition import NodeCondition
 from warren.model.decode import DecodeError, decode, to_json
 from warren.model.event import EventFacts, TaskEvent
 from warren.model.identity import TaskId
+from warren.model.node_description import RuntimeInfo
 from warren.model.report import Assignment, Assignments, Report, Told
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
@@ -241,7 +242,7 @@ _RECORDS: Mapping[type, type[Record]] = {
     TaskEvent: TaskEventRecord,
     Entry: EntryRecord,
 }
-_SIFTED = (TaskStatus, NodeCondition, CheckPlaces)  # what a node tells when it is asked or renews
+_SIFTED = (TaskStatus, NodeCondition, CheckPlaces, RuntimeInfo)  # what a node tells of itself
 
 
 def _method_codec(method: Method, schema: Any) -> MethodCodec:

@@ -79,15 +79,18 @@ class Connection:
 
 
 class AcceptedConnection(Connection):
-    """One that the far side has made. `principal` is known before anything it says is read."""
+    """One that the far side has made. `principal` is known before anything it says is read; `host`
+    is the address it comes from, empty where it has none."""
 
     def __init__(
         self,
         peer: str,
         principal: Principal,
         *,
+        host: str = "",
         on_closed: Callable[[], None] = lambda: None,
         on_known: Callable[[str | None], str | None] = lambda node: None,
     ) -> None:
         super().__init__(peer, on_closed=on_closed, on_known=on_known)
         self.principal = principal
+        self.host = host

@@ -107,7 +107,7 @@ class _Link:
         if self._faults is not None:
             await self._faults(method.name, "back")
         if fault is not None:
-            raise fault.error()
+            raise fault.error(self.connection.peer)
         return self.carry(method.returns, value) if is_capability(method.returns) else value
 
     def _end(self) -> None:

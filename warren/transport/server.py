@@ -145,14 +145,17 @@ class _Door:
             sock.close()
             return
         guest = _Guest(self._connection_limits, source, self._refuse)
+        host = "" if sock.family == socket.AF_UNIX else source
         try:
-            await self._serve(sock, principal, guest)
+            await self._serve(sock, principal, guest, host)
         finally:
             guest.leave()
 
-    async def _serve(self, sock: socket.socket, principal: Principal, guest: _Guest) -> None:
+    async def _serve(
+        self, sock: socket.socket, principal: Principal, guest: _Guest, host: str
+    ) -> None:
         peer = f"the client at {self._address} ({principal})"
-        connection = AcceptedConnection(peer, principal, on_known=guest.become)
+        connection = AcceptedConnection(peer, principal, host=host, on_known=guest.become)
         try:
             gate = self._gate(connection)
         except Exception as error:  # a bug, or a refusal: of this connection alone

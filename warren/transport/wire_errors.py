@@ -48,19 +48,24 @@ class WireFault(NamedTuple):
     word: str
     message: str
 
-    def error(self) -> WarrenError:
-        """What the caller is to raise."""
+    def error(self, by: str) -> WarrenError:
+        """What the caller is to raise; the fault came from this side."""
         kind = KINDS[self.word]
         if kind is InvalidError:
             return InvalidError(self.message, _field_of(self.message))
-        return kind(self.message)
+        error = kind(self.message)
+        if isinstance(error, DeniedError):
+            error.by = by
+        return error
 
 
 def fault_of(error: Exception, doing: str) -> WireFault:
     """What the caller gets for an error in a handler."""
     if isinstance(error, SpecError):
         return WireFault("invalid", str(error))
-    is_denied = isinstance(error, DeniedError)  # by whom the caller has asked
+    if isinstance(error, DeniedError) and error.by:  # to us, when we asked for the caller
+        return WireFault("unavailable", f"{error.by} denied it to this side: {error}")
+    is_denied = isinstance(error, DeniedError)  # by us, to the caller
     if isinstance(error, LinkLostError) and not is_denied:  # another link than the caller's
         return WireFault("unavailable", str(error))
     for kind in type(error).__mro__:

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from warren.checks import Checker, ConcurrencyCaps
 from warren.manager.program import Manager, open_manager
 from warren.model.errors import WarrenError
 from warren.model.event import TaskEvent
+from warren.model.node_description import NO_LABELS
 from warren.model.task import TaskStatus
 from warren.node.manager_link import Dial
 from warren.node.program import Node, open_node
@@ -29,11 +30,13 @@ from warren.resilience.exception_groups import unwrapped
 from warren.resilience.start_limit import StartLimit
 from warren.runtime.port_allocator import PortAllocator
 from warren.runtime.process import ProcessRuntime
+from warren.runtime.runtimes import Runtimes
 from warren.store.journal import SqliteJournal, known_manager
 from warren.store.lock import locked
 from warren.store.state import StateStore
 from warren.wiring.data_dir import DATABASE, PlatformError
 from warren.wiring.data_dir_watch import serve_keeping
+from warren.wiring.describe import describe
 
 if TYPE_CHECKING:
     import httpx
@@ -55,7 +58,7 @@ class NodeOptions:
     """How this machine is a node. `network_checks` and `exec_checks` may be in flight at once, None
     is two per core; `samples_kept` outcomes are kept of every probe. With `new_manager` it belongs
     to the manager it reaches from now on. `soft_limit` of descriptors is what tasks get; None
-    leaves them this process's own."""
+    leaves them this process's own. `labels` and `address` are announced with what it has."""
 
     node: str = "local"
     network_checks: int = NETWORK_CHECKS
@@ -64,6 +67,8 @@ class NodeOptions:
     samples_kept: int = 20
     new_manager: bool = False
     soft_limit: int | None = None
+    labels: Mapping[str, str] = NO_LABELS
+    address: str = ""
 
 
 @asynccontextmanager
@@ -126,10 +131,10 @@ async def open_node_here(
     publish: Publish | None = None,
 ) -> AsyncGenerator[Node, None]:
     """This machine as a node, its manager reached by `dial`. Raises WarrenError."""
-    async with _open_surroundings(data_dir, options, publish) as (around, runtime):
+    async with _open_surroundings(data_dir, options, publish) as (around, runtimes):
         if options.new_manager:
             around.journal.note_manager("")
-        async with open_node(around, runtime.logs, dial, stops_tasks=stops_tasks) as here:
+        async with open_node(around, runtimes.logs, dial, stops_tasks=stops_tasks) as here:
             yield here
 
 
@@ -148,7 +153,7 @@ def refuse_stranger(data_dir: Path, manager: Manager) -> None:
 @asynccontextmanager
 async def _open_surroundings(
     directory: Path, options: NodeOptions, publish: Publish | None
-) -> AsyncGenerator[tuple[Dependencies, ProcessRuntime], None]:
+) -> AsyncGenerator[tuple[Dependencies, Runtimes], None]:
     """The external parts of a node's tasks on this machine, its data directory locked."""
     if sys.platform != "linux":
         raise PlatformError(f"Warren runs on Linux; this is {sys.platform}")
@@ -165,11 +170,12 @@ async def _open_surroundings(
             conditions=conditions,
             soft_limit=options.soft_limit,
         )
+        runtimes = Runtimes([runtime])
         around = Dependencies(
             node=options.node,
             # The machine's own clock: the next supervisor has the same grids (S7).
             grid_origin=trio.current_time() - time.monotonic(),
-            runtime=runtime,
+            runtime=runtimes,
             check=ConcurrencyCaps(
                 Checker(transport=options.http_transport),
                 network=options.network_checks,
@@ -185,11 +191,12 @@ async def _open_surroundings(
             starts=StartLimit(shortage=descriptors.shortage),
             lacking=descriptors.lacking,
             containment=runtime.trees.containment,
+            description=describe(runtimes, labels=options.labels, address=options.address),
         )
         async with trio.open_nursery() as nursery:
-            await nursery.start(runtime.serve)
+            await nursery.start(runtimes.serve)
             nursery.start_soon(serve_keeping, hold, conditions, journal)
-            yield around, runtime
+            yield around, runtimes
             nursery.cancel_scope.cancel()
 
 

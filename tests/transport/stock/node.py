@@ -1,11 +1,12 @@
 """A node of Warren written from a schema and docs/protocol.md alone.
 
-    python node.py SCHEMA SOCKET NAME
+    python node.py SCHEMA SOCKET NAME [HELLO]
 
-Enrols as NAME, tells how the tasks it is assigned stand, and prints a line of JSON for each that it
-is given. Then every line of its input, a list [METHOD, PARAMETERS] in JSON, is a call of its
-session, and what it is answered with is a line of output, `acknowledged` or `refused: WHY`. With a
-list [`look`, STATUSES] it has these ready for who asks it how its tasks stand.
+Enrols as NAME (HELLO is JSON of further fields of its `NodeHello`), tells how the tasks it is
+assigned stand, and prints a line of JSON for each that it is given. Then every line of its input, a
+list [METHOD, PARAMETERS] in JSON, is a call of its session, and what it is answered with is a line
+of output, `acknowledged` or `refused: WHY`. With a list [`look`, STATUSES] it has these ready for
+who asks it how its tasks stand.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
@@ -33,12 +34,12 @@ def agent_of(warren, statuses):
     return Agent()
 
 
-async def main(schema, socket, name):
+async def main(schema, socket, name, more="{}"):
     warren = capnp.load(schema)
     stream = await capnp.AsyncIoStream.create_unix_connection(socket)
     gate = capnp.TwoPartyClient(stream).bootstrap().cast_as(warren.Gate)
     statuses = []
-    hello = {"name": name, "id": name}
+    hello = {"name": name, "id": name, **json.loads(more)}
     session = (await gate.enroll(hello=hello, agent=agent_of(warren, statuses))).session
     await session.reportTaskHealth(report={"isWhole": True})
     loop = asyncio.get_running_loop()

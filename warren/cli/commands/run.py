@@ -74,6 +74,8 @@ def run_node(
     stop_tasks: Annotated[bool, Flag] = False,
     network_checks: Annotated[int, Parameter(validator=AT_LEAST_ONE)] = 256,
     exec_checks: Annotated[int | None, Parameter(validator=AT_LEAST_ONE)] = None,
+    label: Annotated[list[str] | None, Parameter(negative=(), metavar="NAME=VALUE")] = None,
+    address: str | None = None,
     new_manager: Annotated[bool, Flag] = False,
     log_level: LogLevel = "info",
     json_log: Annotated[bool, Flag] = False,
@@ -97,6 +99,11 @@ def run_node(
         HTTP and TCP checks that may be in flight at once.
     exec_checks
         Exec checks that may be in flight at once [default: two per core].
+    label
+        A label of the node, shown by `node ls` and `node inspect`, may be repeated.
+    address
+        The IP address at which others reach this node [default: the one it comes from, where it
+        connects by TCP].
     new_manager
         Belong to the next manager reached: accept its tasks, and end those here that are not
         its own. Needed once, where the manager this node belonged to is gone for good.
@@ -106,11 +113,14 @@ def run_node(
         One JSON object per log record.
     """
     from warren.model.address import parse_address
+    from warren.model.node_description import parse_labels
     from warren.process.defaults import settle
     from warren.wiring.node_name import node_name
 
     directory, (here, *_) = places(data_dir, None, insecure=False)
-    address = parse_address(manager, field="--manager") if manager else here
+    gate = parse_address(manager, field="--manager") if manager else here
+    labels = parse_labels("--label", label or ())
+    reached_at = _ip_address(address)
     node = node_name(name)
     soft_limit = settle()
     _log_to_stderr(log_level, as_json=json_log)
@@ -125,8 +135,10 @@ def run_node(
             exec_checks=exec_checks,
             new_manager=new_manager,
             soft_limit=soft_limit,
+            labels=labels,
+            address=reached_at,
         )
-        async with open_node_program(directory, address, options, stops_tasks=stop_tasks):
+        async with open_node_program(directory, gate, options, stops_tasks=stop_tasks):
             await stopped()
 
     return until_stopped(program)
@@ -147,6 +159,16 @@ def places(
             wanted = "want --insecure beside it: any client of TCP may start processes"
             raise SpecError("--listen", wanted, value=str(address))
     return directory, [parse_address(f"unix:{directory / SOCKET}"), *further]
+
+
+def _ip_address(given: str | None) -> str:
+    """An address as it was given; empty where none was. Raises SpecError."""
+    from warren.model.check import is_address
+    from warren.model.errors import SpecError
+
+    if given is not None and not is_address(given):
+        raise SpecError("--address", "want an IP address such as 10.0.0.7", value=given)
+    return given or ""
 
 
 def until_stopped(program: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> int:

@@ -129,6 +129,20 @@ def node(view: NodeView) -> Shape:
         "lost_at": None if view.lost_at is None else stamp(view.lost_at),
         "warren": view.warren,
         "tasks": view.tasks,
+        "address": view.description.address,
+        "cpus": view.description.cpus,
+        "memory": view.description.memory,
+        "labels": dict(view.description.labels),
+        "features": list(view.description.features),
+        "runtimes": [
+            {
+                "name": one.name,
+                "version": one.version,
+                "features": list(one.features),
+                "unavailable": one.unavailable or None,
+            }
+            for one in view.description.runtimes
+        ],
         "containment": view.containment,
         "conditions": [
             {"kind": one.kind, "message": one.message, "since": stamp(one.since)}
@@ -197,6 +211,7 @@ def _end(end: End) -> Shape:
 def _instance(instance: Instance) -> Shape:
     return {
         "id": instance.id,
+        "runtime": instance.runtime,
         "pid": instance.pid,
         "started_at": stamp(instance.started_at),
         "ports": dict(instance.ports),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from warren.cli.render.table import aligned, table
 from warren.client import views
@@ -15,6 +15,7 @@ from warren.model.check_kinds import kind_of
 from warren.model.cluster import Entry
 from warren.model.duration import Duration
 from warren.model.event import word_of
+from warren.model.node_description import PROCESS, NodeDescription, RuntimeInfo
 from warren.model.plural import counted
 from warren.model.probe import Probe
 from warren.model.service import LOOPBACK, Condition, Restart, ServiceSpec
@@ -83,7 +84,8 @@ def task(detail: TaskDetail, now: float, *, shows_values: bool = False) -> list[
     if status.instance is not None:
         one = status.instance
         ports = "".join(f", {name} {number}" for name, number in one.ports.items())
-        lines.append(f"Instance: {one.id}, pid {one.pid}, since {when(one.started_at)}{ports}")
+        of = "" if one.runtime == PROCESS else f"{one_line(one.runtime)}, "
+        lines.append(f"Instance: {one.id}, {of}pid {one.pid}, since {when(one.started_at)}{ports}")
     if status.last_end is not None:
         end = status.last_end
         lines.append(f"Last end: {when(end.at)} {end.reason.value}: {one_line(end.message)}")
@@ -101,11 +103,14 @@ def nodes(views: Sequence[NodeView], now: float) -> list[str]:
             node_state(view, now),
             str(view.tasks),
             one_line(view.warren),
+            one_line(" ".join(one.name for one in view.description.runtimes if _is_there(one))),
+            one_line(" ".join(_labels(view.description))),
             one_line(", ".join(one.kind for one in view.conditions)),
         ]
         for view in views
     ]
-    return table(["NODE", "STATE", "TASKS", "WARREN", "CONDITIONS"], rows)
+    heads = ["NODE", "STATE", "TASKS", "WARREN", "RUNTIMES", "LABELS", "CONDITIONS"]
+    return table(heads, rows)
 
 
 def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
@@ -116,6 +121,7 @@ def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
         f"Joined: {when(view.joined_at)}",
         f"Warren: {one_line(view.warren) or 'unknown'}",
         f"Tasks: {view.tasks}{_and_ended(placed)}",
+        *_described(view.description),
         *([f"Containment: {one_line(view.containment)}"] if view.containment else []),
         *(
             f"Condition: {one_line(one.kind)} since {when(one.since)}: {one_line(one.message)}"
@@ -128,6 +134,33 @@ def node(view: NodeView, placed: Sequence[TaskView], now: float) -> list[str]:
         ),
         *aligned([_told(one, now) for one in placed]),
     ]
+
+
+def _described(node: NodeDescription) -> Iterator[str]:
+    """What a node has announced, as far as there is something."""
+    if node.address:
+        yield f"Address: {one_line(node.address)}"
+    if node.cpus:
+        yield f"CPUs: {node.cpus:g}"
+    if node.memory:
+        yield f"Memory: {node.memory / (1 << 30):.1f} GiB"
+    if node.labels:
+        yield f"Labels: {one_line(', '.join(_labels(node)))}"
+    for one in node.runtimes:
+        version = f" {one.version}" if one.version else ""
+        able = f": {', '.join(one.features)}" if one.features else ""
+        gone = "" if _is_there(one) else f", not available: {one.unavailable}"
+        yield one_line(f"Runtime: {one.name}{version}{able}{gone}")
+    if node.features:
+        yield f"Features: {one_line(', '.join(node.features))}"
+
+
+def _labels(node: NodeDescription) -> list[str]:
+    return [f"{name}={value}" for name, value in sorted(node.labels.items())]
+
+
+def _is_there(runtime: RuntimeInfo) -> bool:
+    return not runtime.unavailable
 
 
 def _and_ended(placed: Sequence[TaskView]) -> str:

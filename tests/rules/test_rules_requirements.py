@@ -1,0 +1,87 @@
+"""What a spec needs, and what a node lacks for it (S26)."""
+
+from __future__ import annotations
+
+import pytest
+
+from warren.model.check import Argv
+from warren.model.node_description import PROCESS, UNDESCRIBED, NodeDescription, RuntimeInfo
+from warren.model.service import Resources, ServiceSpec
+from warren.rules import requirements
+from warren.rules.requirements import FEATURES, Feature, Needs, fitting_runtime, lack, needs
+
+WEB = ServiceSpec(name="web", command=Argv(["web"]))
+LIMITED = ServiceSpec(
+    name="web", command=Argv(["web"]), resources=Resources(memory="1G", cpu=0.5, pids=9)
+)
+IMAGE = ServiceSpec(name="web", image="nginx")
+
+
+def node(*runtimes: RuntimeInfo, features: tuple[str, ...] = ()) -> NodeDescription:
+    return NodeDescription(runtimes=runtimes, features=features)
+
+
+def runtime(name: str, *features: str, unavailable: str = "") -> RuntimeInfo:
+    return RuntimeInfo(name=name, features=features, unavailable=unavailable)
+
+
+ALL = ("memory-limit", "cpu-limit", "pids-limit")
+
+
+def test_a_spec_without_an_image_means_a_process_and_needs_nothing_else() -> None:
+    assert needs(WEB) == Needs(PROCESS, frozenset())
+    assert lack(UNDESCRIBED, WEB) is None
+
+
+def test_every_field_that_no_earlier_node_honours_has_its_word() -> None:
+    assert needs(LIMITED) == Needs(PROCESS, frozenset(ALL))
+    assert needs(IMAGE) == Needs(None, frozenset({"images"}))
+    words = [feature.word for feature in FEATURES]
+    assert sorted(set(words)) == sorted(words)
+
+
+@pytest.mark.parametrize(
+    ("there", "spec", "said"),
+    [
+        (UNDESCRIBED, LIMITED, "lacks cpu-limit, memory-limit, pids-limit"),
+        (node(runtime(PROCESS, "memory-limit", "cpu-limit")), LIMITED, "lacks pids-limit"),
+        (node(runtime(PROCESS), features=ALL), LIMITED, None),
+        (node(runtime(PROCESS, *ALL, "teleport")), LIMITED, None),
+        (node(runtime("docker", "images", *ALL)), LIMITED, "lacks runtime process"),
+        (node(), WEB, "lacks runtime process"),
+        (node(), IMAGE, "lacks any runtime"),
+        (node(runtime(PROCESS)), IMAGE, "lacks images"),
+        (
+            node(runtime(PROCESS), runtime("docker", "images", unavailable="no socket")),
+            IMAGE,
+            "runtime docker is not available: no socket",
+        ),
+        (
+            node(runtime("docker", "images", unavailable="no socket"), runtime("podman", "images")),
+            IMAGE,
+            None,
+        ),
+    ],
+)
+def test_what_a_node_lacks_is_said(
+    there: NodeDescription, spec: ServiceSpec, said: str | None
+) -> None:
+    assert lack(there, spec) == said
+    assert (fitting_runtime(there, spec) is None) == (said is not None)
+
+
+def test_the_first_runtime_that_can_is_the_one() -> None:
+    there = node(runtime(PROCESS), runtime("podman", "images"), runtime("docker", "images"))
+    assert fitting_runtime(there, IMAGE) == runtime("podman", "images")
+    assert fitting_runtime(there, WEB) == runtime(PROCESS)
+
+
+def test_a_feature_that_is_made_up_is_asked_like_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_up = Feature("levitation", "user", lambda spec: spec.user)
+    monkeypatch.setattr(requirements, "FEATURES", (*FEATURES, made_up))
+    wanted = ServiceSpec(name="web", command=Argv(["web"]), user="yogi")
+    assert lack(UNDESCRIBED, wanted) == "lacks levitation"
+    assert lack(node(runtime(PROCESS, "levitation")), wanted) is None
+    assert lack(UNDESCRIBED, WEB) is None
