@@ -9,17 +9,23 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
 from support_up import TRAPPING, Command, marked, run, unique, up, wait_until, write_services
 
-from tests.store.staterows import SPEC, service_row, task_row
-from warren.cli.live.up_session import is_over
-from warren.manager.commit_log import CommitLog
-from warren.model.cluster import DropService, PutService, PutTask
+from tests.cli.fake_cluster import FakeCluster
+from tests.store.staterows import SPEC
+from warren.cli.live.watch import is_over
+from warren.manager.program import open_manager
+from warren.model.service import Condition, Restart
 from warren.model.task import Phase
+from warren.node.program import Node
 from warren.store.state import StateStore
+from warren.wiring.callers import Callers
+from warren.wiring.up import Up
+from warren.wiring.up_file import UpFile
 
 APP = Path(__file__).parent.parent.parent / "examples" / "app.py"
 HTTP = {"http": {"path": "/healthz"}, "interval": "200ms", "timeout": "5s"}
@@ -335,17 +341,43 @@ def test_up_ends_when_the_last_of_its_services_is_removed(file: Path, data: Path
     assert not marked(last)
 
 
+def over(cluster: FakeCluster) -> bool:
+    return is_over(cluster.rows, [task for row in cluster.rows.values() for task in row.tasks])
+
+
 def test_up_is_not_over_while_a_service_has_no_replicas() -> None:
-    idle = msgspec.structs.replace(SPEC, name="idle", replicas=0)
-    with closing(StateStore.open(None)) as store:
-        commit_log = CommitLog(store, now=lambda: 1.0)
-        assert is_over(commit_log)
-        commit_log.commit([PutService(service_row()), PutTask(task_row(phase=Phase.COMPLETE))])
-        assert is_over(commit_log)
-        commit_log.commit([PutService(service_row(idle))])
-        assert not is_over(commit_log)
-        commit_log.commit([DropService("idle")])
-        assert is_over(commit_log)
+    cluster = FakeCluster()
+    assert over(cluster)
+    cluster.have(SPEC)
+    cluster.put_task("web", 1, phase=Phase.COMPLETE)
+    assert over(cluster)
+    cluster.have(msgspec.structs.replace(SPEC, name="idle", replicas=0))
+    assert not over(cluster)
+    cluster.drop("idle")
+    assert over(cluster)
+
+
+@pytest.mark.parametrize(
+    ("condition", "state", "is_last"),
+    [
+        ("never", {"phase": Phase.FAILED}, True),
+        ("on-failure", {"phase": Phase.FAILED}, False),  # another follows
+        ("never", {"phase": Phase.FAILED, "is_outdated": True}, False),
+        ("never", {"phase": Phase.COMPLETE, "is_outdated": True}, False),
+        ("never", {"phase": Phase.STOPPED}, False),
+        ("never", {"phase": Phase.RUNNING}, False),
+    ],
+)
+def test_up_is_over_when_no_task_follows(
+    condition: str, state: dict[str, Any], is_last: bool
+) -> None:
+    cluster = FakeCluster()
+    restart = Restart(condition=Condition(condition))
+    cluster.have(msgspec.structs.replace(SPEC, restart=restart, replicas=2))
+    cluster.put_task("web", 1, phase=Phase.COMPLETE)
+    assert not over(cluster)  # a slot is empty
+    cluster.put_task("web", 2, **state)
+    assert over(cluster) is is_last
 
 
 def test_up_goes_on_with_a_service_that_is_scaled_to_0(file: Path, data: Path) -> None:
@@ -378,19 +410,25 @@ def test_up_whose_jobs_are_complete_takes_a_first_ctrl_c_for_no_force(
             assert command.wait() == 0
 
 
-def test_up_is_not_over_while_a_service_is_set_aside_or_being_removed() -> None:
+def test_up_is_not_over_while_a_service_is_being_removed() -> None:
+    cluster = FakeCluster()
+    cluster.have(SPEC)
+    cluster.put_task("web", 1, phase=Phase.COMPLETE)
+    cluster.rows["web"] = msgspec.structs.replace(cluster.rows["web"], is_removing=True)
+    assert not over(cluster)
+    cluster.drop("web")
+    assert over(cluster)
+
+
+async def test_up_has_not_all_while_a_service_is_set_aside(tmp_path: Path) -> None:
     with closing(StateStore.open(None)) as store:
-        commit_log = CommitLog(store, now=lambda: 1.0)
-        commit_log.commit([PutService(service_row()), PutTask(task_row(phase=Phase.COMPLETE))])
-        assert is_over(commit_log)
-        commit_log.quarantine.add_service("web", "OverflowError")
-        assert not is_over(commit_log)
-        commit_log.quarantine.release_service("web")
-        assert is_over(commit_log)
-        commit_log.commit([PutService(service_row(is_removing=True))])
-        assert not is_over(commit_log)
-        commit_log.commit([DropService("web")])
-        assert is_over(commit_log)
+        async with open_manager(store, wall=lambda: 1e9) as manager:
+            up = Up(manager, cast("Node", None), UpFile(manager, None, tmp_path), Callers(manager))
+            assert up.has_all
+            manager.commit_log.quarantine.add_service("web", "OverflowError")
+            assert not up.has_all
+            manager.commit_log.quarantine.release_service("web")
+            assert up.has_all
 
 
 def test_up_says_that_its_data_directory_is_in_use(file: Path, data: Path) -> None:

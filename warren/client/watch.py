@@ -75,12 +75,13 @@ class Watch:
         """By name."""
         return [self._seen.nodes[name] for name in sorted(self._seen.nodes)]
 
-    async def next(self, cluster: ClusterView) -> WatchAnswer:
+    async def next(self, cluster: ClusterView, *, wait: bool = True) -> WatchAnswer:
         """Wait until something has changed, at first for nothing; the change is in the picture
         when this returns. What comes anew in several answers is in it when all of them are here.
-        Raises LinkLostError, and what the manager refuses."""
+        Without `wait` it is what has changed by now, perhaps nothing. Raises LinkLostError, and
+        what the manager refuses."""
         while True:
-            answer = self.take(await cluster.watch(self.wanted, cursor=self._cursor, wait=True))
+            answer = self.take(await cluster.watch(self.wanted, cursor=self._cursor, wait=wait))
             if self._anew is None:
                 return answer
 

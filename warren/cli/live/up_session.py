@@ -6,7 +6,8 @@ running --- Ctrl-C, TERM, HUP, or the output has no reader ---> stopping --- aga
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Literal
 
 import trio
@@ -14,15 +15,7 @@ import trio
 from warren.cli.live.reporter import Reporter
 from warren.cli.live.watch import UpWatch
 from warren.cli.signals import FORCING, STOPPING
-from warren.manager.commit_log import CommitLog
-from warren.manager.program import Manager
-from warren.model.cluster import Change, DropService, PutTask, ServiceRow, TaskRow
 from warren.model.plural import counted
-from warren.model.service import Condition
-from warren.model.task import Phase
-from warren.state.cluster_state import ClusterState, Touched
-from warren.state.slot_index import is_as_wanted
-from warren.wiring.parts import Publish
 from warren.wiring.up import Up, UpOptions, open_up
 
 LAST_WORDS = 1.0  # seconds for what is left to be written at the end
@@ -35,6 +28,7 @@ class UpSession:
     def __init__(self, options: UpOptions, reporter: Reporter) -> None:
         self._options = options
         self._reporter = reporter
+        self._watching = UpWatch(reporter)
         self._over = trio.Event()
         self._asked = trio.Event()  # by the user: the next time forces
         self._cause: Cause | None = None
@@ -61,28 +55,17 @@ class UpSession:
     async def _run(self) -> int:
         status = 1
         with self._killing:
-            async with open_up(self._options, self._report) as up:
+            async with open_up(self._options, self._watching.following) as up:
                 self._reporter.attach(up.node.agent.status)
                 status = await self._watch(up)
         return status
 
-    def _report(self, manager: Manager) -> Publish:
-        """Report the services from here on; returns what to call on every transition."""
-        feed = UpWatch(manager.commit_log, self._reporter)
-        feed.begin()
-        return feed.publish
-
     async def _watch(self, up: Up) -> int:
         """Wait until it is over; returns the exit status as of then."""
-
-        def look(changes: Sequence[Change], _touched: Touched) -> None:
-            if any(map(_may_be_last, changes)):
-                self._end_if_over(up)
-
-        up.manager.commit_log.on_commit.append(look)
+        self._watching.on_change = partial(self._end_if_over, up)
         self._end_if_over(up)
         await self._over.wait()
-        status = self._status(up.manager.commit_log.cluster)
+        status = self._status()
         up.file.note_end()
         if self._cause == "ended":
             async with trio.open_nursery() as nursery:
@@ -95,8 +78,7 @@ class UpSession:
         return status
 
     def _end_if_over(self, up: Up) -> None:
-        is_from_file = self._options.specs is not None and up.file.is_applied
-        if is_from_file and is_over(up.manager.commit_log):
+        if self._options.specs is not None and up.has_all and self._watching.is_over:
             self._end("ended")
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
@@ -116,43 +98,12 @@ class UpSession:
             self._cause = cause
         self._over.set()
 
-    def _status(self, cluster: ClusterState) -> int:
+    def _status(self) -> int:
         if self._cause != "ended":
             return 0 if self._cause == "asked" else 1
-        return 0 if all(row.phase is Phase.COMPLETE for row in _current(cluster)) else 1
+        return 0 if self._watching.is_complete else 1
 
 
 async def _end_with(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
-
-
-def is_over(commit_log: CommitLog) -> bool:
-    """Whether every slot of every service is filled by a task that has ended for good. This is
-    unknown of services set aside; a removed service is over once it is gone, and one of 0
-    replicas waits to be scaled."""
-    cluster, aside = commit_log.cluster, commit_log.quarantine
-    if aside.unread or aside.services:
-        return False
-    for service in cluster.services.values():
-        current = cluster.current(service.name)
-        if service.is_removing or len(current) < max(1, service.spec.replicas):
-            return False
-        if not all(_has_ended_for_good(row, service) for row in current):
-            return False
-    return True
-
-
-def _may_be_last(change: Change) -> bool:
-    is_end = isinstance(change, PutTask) and change.row.has_ended
-    return is_end or isinstance(change, DropService)
-
-
-def _has_ended_for_good(row: TaskRow, service: ServiceRow) -> bool:
-    has_failed = row.phase in (Phase.FAILED, Phase.CRASHED)
-    is_final = has_failed and row.spec.restart.condition is Condition.NEVER
-    return is_as_wanted(row, service) and (is_final or row.phase is Phase.COMPLETE)
-
-
-def _current(cluster: ClusterState) -> list[TaskRow]:
-    return [row for name in cluster.services for row in cluster.current(name)]

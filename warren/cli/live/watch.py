@@ -1,98 +1,185 @@
-"""The manager's commits that a reporter of `warren up` needs: services, and tasks that no node
-reports. Transitions of tasks come from the node itself, even where the disk is full.
+"""What a reporter of `warren up` is told: services and waiting tasks by the manager, as any other
+client watches them; transitions of tasks by the node itself, at once and even where the disk is
+full.
+
+    manager --watch--> services, tasks that no node reports --.
+    node --publish--> transitions ----------------------------+--> reporter
+              `--> held until the watch has their task --look-'
+
+A transition of a task that the watch does not have yet waits for one look, which finds all that was
+committed before it: so a reporter is always told of a service before it is of its tasks. Watched
+alone, tasks would be as of the last report that could be written, and one that fails and is started
+again between two answers would not be seen to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import trio
 
 from warren.cli.live.reporter import Reporter
+from warren.client import views
 from warren.client.phrases import ago, waits_for
-from warren.manager.commit_log import CommitLog
-from warren.model.cluster import (
-    Change,
-    Desired,
-    DropService,
-    DropTask,
-    PutService,
-    PutTask,
-    TaskRow,
-)
+from warren.client.watch import Watch
+from warren.model.cluster import Desired
 from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
+from warren.model.rpc import ClusterView
 from warren.model.task import Phase, TaskStatus
-from warren.state.cluster_state import Touched
-from warren.state.slot_index import is_as_wanted
+from warren.model.view import ServiceView, TaskView, WatchAnswer
+from warren.wiring.parts import Publish
 
 
 class UpWatch:
-    """Reports to a reporter, from `begin` on."""
+    """Tells a reporter. `on_change` is called when it has been told what the watch has found."""
 
-    def __init__(self, commit_log: CommitLog, reporter: Reporter) -> None:
-        self._commit_log = commit_log
+    def __init__(self, reporter: Reporter, *, now: Callable[[], float] = time.time) -> None:
+        self.on_change: Callable[[], None] = lambda: None
         self._reporter = reporter
-        self._ended = set[TaskId]()  # reported by their node
+        self._now = now
+        self._watch = Watch()
+        self._services: dict[str, ServiceView] = {}
+        self._tasks: dict[tuple[str, int], TaskView] = {}
+        self._ended = set[TaskId]()  # the reporter was told
+        self._held: list[tuple[TaskStatus, TaskEvent]] = []
+        self._waiting = trio.CancelScope()
 
-    def begin(self) -> None:
-        """Report the present state, and then changes."""
-        cluster = self._commit_log.cluster
-        for service in cluster.services.values():
-            self._reporter.set_service(service.spec)
-            for row in cluster.current(service.name):
-                if not row.has_ended:
-                    self._tell_waiting(row)
-                elif is_as_wanted(row, service):
-                    self._tell_old(row)
-        self._commit_log.on_commit.append(self._note)
+    def __repr__(self) -> str:
+        return f"<UpWatch {self._watch!r}, {len(self._held)} held>"
+
+    @asynccontextmanager
+    async def following(self, cluster: ClusterView) -> AsyncGenerator[Publish]:
+        """Tell of the present state, and then of changes; what it returns is to be called on every
+        transition."""
+        self._take(await self._watch.next(cluster), is_first=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve, cluster)
+            try:
+                yield self.publish
+            finally:
+                self._release(len(self._held))
+                nursery.cancel_scope.cancel()
+
+    @property
+    def is_over(self) -> bool:
+        """See `is_over`; by what has been watched."""
+        return is_over(self._services, self._tasks.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every slot has a task that is complete."""
+        return all(task.status.phase is Phase.COMPLETE for task in self._tasks.values())
 
     def publish(self, status: TaskStatus, event: TaskEvent) -> None:
         """A transition from the node."""
         if event.kind is EventKind.FINISHED:
             self._ended.add(status.id)
-        self._reporter.note(status, event)
+        known = self._tasks.get((status.id.service, status.id.slot))
+        if not self._held and known is not None and status.id.number <= known.id.number:
+            self._reporter.note(status, event)
+            return
+        self._held.append((status, event))  # and what follows it, so that the order stays
+        self._waiting.cancel()
 
-    def _note(self, changes: Sequence[Change], _touched: Touched) -> None:
-        for change in changes:
-            match change:
-                case PutService(row):
-                    self._reporter.set_service(row.spec)
-                case DropService(name):
-                    self._reporter.drop_service(name)
-                case PutTask(row):
-                    self._note_task(row)
-                case DropTask(task):
-                    self._ended.discard(task)
-                case _:
+    async def _serve(self, cluster: ClusterView) -> NoReturn:
+        while True:
+            count = len(self._held)
+            if count:
+                while self._take(await self._watch.next(cluster, wait=False)).has_more:
                     pass
+                self._release(count)
+            else:
+                with trio.CancelScope() as self._waiting:
+                    self._take(await self._watch.next(cluster))
 
-    def _note_task(self, row: TaskRow) -> None:
-        if row.has_ended and row.desired is Desired.STOP:
-            self._ended.discard(row.id)
-            self._reporter.forget(row.id)
-        elif row.has_ended and row.id not in self._ended:
-            self._tell_old(row)
-        elif not row.has_ended:
-            self._tell_waiting(row)
+    def _release(self, count: int) -> None:
+        held, self._held = self._held[:count], self._held[count:]
+        for status, event in held:
+            self._reporter.note(status, event)
 
-    def _tell_waiting(self, row: TaskRow) -> None:
+    def _take(self, answer: WatchAnswer, *, is_first: bool = False) -> WatchAnswer:
+        for name in answer.gone_services:
+            self._drop(name)
+        for slot in answer.gone_slots:
+            task = self._tasks.pop((slot.service, slot.slot), None)
+            if task is not None:
+                self._forget(task.id)
+        for view in answer.services:
+            known = self._services.get(view.spec.name)
+            if known is not None and known.created_at != view.created_at:
+                self._drop(view.spec.name)  # another one of that name
+            self._services[view.spec.name] = view
+            self._reporter.set_service(view.spec)
+        for task in answer.tasks:
+            self._take_task(task, is_first=is_first)
+        self.on_change()
+        return answer
+
+    def _drop(self, name: str) -> None:
+        if self._services.pop(name, None) is not None:
+            self._reporter.drop_service(name)
+
+    def _take_task(self, task: TaskView, *, is_first: bool) -> None:
+        key = (task.id.service, task.id.slot)
+        known, self._tasks[key] = self._tasks.get(key), task
+        if known is not None and known.id != task.id:
+            self._ended.discard(known.id)
+        if not task.status.phase.is_end:
+            if known is None or (known.id, known.status) != (task.id, task.status):
+                self._tell_waiting(task)
+        elif task.desired is Desired.STOP:
+            self._forget(task.id)
+        elif task.id not in self._ended and not (is_first and task.is_outdated):
+            self._tell_old(task)
+
+    def _forget(self, task: TaskId) -> None:
+        self._ended.discard(task)
+        self._reporter.forget(task)
+
+    def _tell_waiting(self, task: TaskView) -> None:
         """A task that is on no node yet, and why: no node reports it."""
-        waits = waits_for(row.status, self._commit_log.now())
-        if row.node is None and waits:
-            self._tell(row, EventKind.PENDING, f"pending: {waits}")
+        waits = waits_for(task.status, self._now())
+        if task.node is None and waits:
+            self._tell(task, EventKind.PENDING, f"pending: {waits}")
 
-    def _tell_old(self, row: TaskRow) -> None:
+    def _tell_old(self, task: TaskView) -> None:
         """A task that had ended before: nothing else reports it."""
-        self._ended.add(row.id)
-        # See `Operator.run_again`: it had ended before, and was not stopped.
-        is_run_again = row.phase is Phase.STOPPED and row.desired is Desired.RUN
-        message = "ended" if is_run_again else row.phase.name.lower()
-        end = row.status.last_end
+        self._ended.add(task.id)
+        # See `ControlApi.run_again`: it had ended before, and was not stopped.
+        is_run_again = task.status.phase is Phase.STOPPED and task.desired is Desired.RUN
+        message = "ended" if is_run_again else task.status.phase.name.lower()
+        end = task.status.last_end
         if end is not None:
-            message += f" {ago(self._commit_log.now() - end.at)}: {end.message}"
+            message += f" {ago(self._now() - end.at)}: {end.message}"
         if is_run_again:
             message += "; runs again"
-        self._tell(row, EventKind.FINISHED, message)
+        self._tell(task, EventKind.FINISHED, message)
 
-    def _tell(self, row: TaskRow, kind: EventKind, message: str) -> None:
-        event = TaskEvent(at=self._commit_log.now(), task=row.id, kind=kind, message=message)
-        self._reporter.note(row.status, event)
+    def _tell(self, task: TaskView, kind: EventKind, message: str) -> None:
+        event = TaskEvent(at=self._now(), task=task.id, kind=kind, message=message)
+        self._reporter.note(task.status, event)
+
+
+def is_over(services: Mapping[str, ServiceView], tasks: Collection[TaskView]) -> bool:
+    """Whether every slot of every service is filled by a task that has ended for good. A removed
+    service is over once it is gone, and one of 0 replicas waits to be scaled."""
+    filled = Counter[str]()
+    for task in tasks:
+        view = services.get(task.id.service)
+        if view is None or not _has_ended_for_good(view, task):
+            return False
+        filled[task.id.service] += 1
+    return all(
+        not view.is_removing and filled[name] >= max(1, view.spec.replicas)
+        for name, view in services.items()
+    )
+
+
+def _has_ended_for_good(view: ServiceView, task: TaskView) -> bool:
+    is_complete = task.status.phase is Phase.COMPLETE and not task.is_outdated
+    return is_complete or views.has_failed(view, task)
