@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,9 @@ class NodeOptions:
     samples_kept: int = 20
     new_manager: bool = False
     soft_limit: int | None = None
-    labels: Mapping[str, str] = NO_LABELS
+    labels: Mapping[str, str] = field(
+        default_factory=lambda: NO_LABELS
+    )  # 3.11 takes it for mutable
     address: str = ""
 
 
