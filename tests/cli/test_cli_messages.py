@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support_up import PATIENCE, Command, run, wait_until
+from support_up import PATIENCE, Command, run, unique, wait_until
 
 AS_NOBODY = """
 import os, sys
@@ -86,6 +87,37 @@ def test_an_address_is_named_by_its_option() -> None:
         done = run(*words)
         wanted = "want unix:PATH or tcp:HOST:PORT"
         assert (done.returncode, done.stderr) == (2, f"warren: {option}: 'foo': {wanted}\n")
+
+
+def test_what_a_node_is_to_announce_is_refused_by_its_option(tmp_path: Path) -> None:
+    for option, given, said in (
+        ("--label", "zone", "want NAME=VALUE such as zone=a"),
+        ("--address", "my.host", "want an IP address such as 10.0.0.7"),
+    ):
+        done = run("node", "run", option, given, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (2, f"warren: {option}: {given!r}: {said}\n")
+
+
+def test_a_node_shows_what_it_was_told_and_what_the_machine_has(tmp_path: Path) -> None:
+    env = {"WARREN_DATA_DIR": str(tmp_path), "WARREN_ADDR": ""}
+    told = ["--label", "zone=a", "--label", "gpu=", "--address", "10.0.0.7"]
+    name = unique("n")
+    with Command("manager", "run", cwd=tmp_path, env=env) as manager:
+        wait_until(lambda: "listening at" in manager.errors, "it listens")
+        with Command("node", "run", "--name", name, *told, cwd=tmp_path, env=env):
+
+            def is_ready() -> bool:
+                return f"{name}  ready" in run("node", "ls", env=env).stdout
+
+            wait_until(is_ready, "the node has enrolled")
+            shown = run("node", "inspect", name, "--json", env=env).stdout
+        shape = json.loads(shown)
+        wait_until(lambda: not is_ready(), "the node has gone")
+        later = json.loads(run("node", "inspect", name, "--json", env=env).stdout)
+    assert (shape["labels"], shape["address"]) == ({"zone": "a", "gpu": ""}, "10.0.0.7")
+    assert (shape["cpus"] > 0, shape["memory"] > 1 << 20) == (True, True)
+    assert [each["name"] for each in shape["runtimes"]] == ["process"]
+    assert (later["state"] != "ready", later["labels"]) == (True, shape["labels"])
 
 
 def test_a_program_that_is_told_to_stop_says_so(tmp_path: Path) -> None:
