@@ -11,7 +11,7 @@ from warren.model.check import Argv, HttpCheck, TcpCheck
 from warren.model.duration import Duration
 from warren.model.event import EventFacts
 from warren.model.probe import Probe
-from warren.model.service import Restart, ServiceSpec
+from warren.model.service import Resources, Restart, ServiceSpec
 from warren.rules.spec_changes import MOST, edit_facts, in_words
 
 SPEC = ServiceSpec(
@@ -40,7 +40,9 @@ changed = msgspec.structs.replace
          "liveness, readiness"),
         ({"liveness": Probe(http=HttpCheck(headers={"Token": "other"}))},
          ("liveness.http.headers.Token",), "liveness.http.headers.Token"),
-        ({"restart": Restart(max_attempts=9)}, ("restart",), "restart"),
+        ({"restart": Restart(max_attempts=9)}, ("restart.max_attempts",), "restart.max_attempts"),
+        ({"env": {}}, ("env.LEVEL", "env.OLD"), "env.LEVEL, env.OLD"),
+        ({"resources": Resources(pids=9)}, ("resources",), "resources"),
         ({"env": {f"V{i}": "" for i in range(8)}},
          ("env.LEVEL", "env.OLD", *(f"env.V{i}" for i in range(8))),
          "env.LEVEL, env.OLD, env.V0, env.V1, env.V2 and 5 more"),

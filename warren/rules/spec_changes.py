@@ -11,6 +11,7 @@ from warren.model.service import ServiceSpec
 
 MOST = 20  # names, as long as they are `env.LEVEL`; more are told as `env`
 _NAMED = 5  # in words
+_PARTED = ("env", "ports", "restart", "stop")  # of which a spec always has some, or none
 
 
 def edit_facts(old: ServiceSpec, new: ServiceSpec) -> EventFacts:
@@ -36,8 +37,8 @@ def _word(name: str, facts: EventFacts) -> str:
 
 
 def _changed(old: object, new: object, place: str) -> Iterator[str]:
-    """Where two specs as plain data, which leave out defaults, differ: the deepest mappings'
-    keys."""
+    """Where two specs as plain data differ, which leaves defaults out: keys of the deepest
+    mappings that both have."""
     if old == new:
         return
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
@@ -46,4 +47,6 @@ def _changed(old: object, new: object, place: str) -> Iterator[str]:
     before = cast("Mapping[str, object]", old)
     after = cast("Mapping[str, object]", new)
     for name in sorted({*before, *after}):
-        yield from _changed(before.get(name), after.get(name), f"{place}.{name}".lstrip("."))
+        absent = dict[str, object]() if not place and name in _PARTED else None
+        path = f"{place}.{name}" if place else name
+        yield from _changed(before.get(name, absent), after.get(name, absent), path)
