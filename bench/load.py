@@ -51,7 +51,7 @@ def main() -> None:
 async def measure(port: int, seconds: int) -> Section:
     meter = Meter(run_check, interval=INTERVAL)
     async with supervision(meter) as supervisor:
-        services = [supervisor.start(spec(number, port)) for number in range(SERVICES)]
+        services = [await supervisor.start(spec(number, port)) for number in range(SERVICES)]
         for service in services:
             await service.wait_ready()
         await trio.sleep(SETTLING)

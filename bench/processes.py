@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from warren.node.supervisor import Supervisor
 from warren.resilience.collector import spread_collections
-from warren.wiring.parts import Publish, open_supervisor
+from warren.wiring.parts import Publish
+from warren.wiring.supervisor import Supervisor, open_supervisor
 
 
 @asynccontextmanager

@@ -302,7 +302,7 @@ def write_program(file: Path, starts: Starts) -> None:
 async def supervise(port: int, directory: Path) -> None:
     """Be Warren on a node. Prints the time of every probe failure."""
     async with supervising(directory, print_failure) as supervisor:
-        supervisor.start(spec(port, directory))
+        await supervisor.start(spec(port, directory))
         with trio.open_signal_receiver(signal.SIGINT) as signals:
             async for _ in signals:
                 break

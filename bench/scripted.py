@@ -1,27 +1,41 @@
 """A supervisor whose instances are played: what is measured is Warren's own work, no process's.
 
-open_supervision -> task nursery -> probe loop -> Caps -> Meter -> the check under test
+manager -> agent -> task nursery -> probe loop -> Caps -> Meter -> the check under test
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 
 import trio
 
 from warren.checks.concurrency import ConcurrencyCaps
 from warren.model.check import Argv, Check, Outcome, Result
-from warren.model.event import TaskEvent
-from warren.model.interfaces import CommandResult, Launch, Record, RunCheck, RunningInstance, Target
+from warren.model.errors import NotFoundError
+from warren.model.interfaces import (
+    CommandResult,
+    Growing,
+    Launch,
+    Record,
+    RunCheck,
+    RunningInstance,
+    Target,
+)
 from warren.model.probe import ProbeKind
-from warren.model.task import End, Instance, Reason, TaskStatus
-from warren.node.supervisor import Supervisor, open_supervision
+from warren.model.task import End, Instance, Reason
+from warren.model.view import LogPiece, LogWanted, SlotName
+from warren.node.manager_link import Dial
+from warren.node.program import Node, open_node
 from warren.nursery.dependencies import Dependencies
 from warren.rules.probe import SLACK
 from warren.rules.probe_timing import phase
 from warren.store.journal import MemoryJournal
+from warren.wiring.one_process import open_linked
+from warren.wiring.parts import Publish, open_manager_here
+from warren.wiring.supervisor import Supervisor, open_supervision
 
 PORT = "number"  # the port every task asks for; its number tells the meter which task it is
 
@@ -145,19 +159,37 @@ class ScriptedRuntime:
 _END = End(reason=Reason.EXITED, message="exited with code 0", at=0.0, exit_code=0)
 
 
+class NoLogs:
+    """Plays `LogSource` with nothing in it."""
+
+    async def pieces(self, wanted: Sequence[LogWanted], limit: int) -> list[LogPiece]:
+        raise NotFoundError(f"{len(wanted)} slots have written nothing, at most {limit} bytes")
+
+    def watching(self, slots: Sequence[SlotName]) -> AbstractContextManager[Growing]:
+        raise NotFoundError(f"{len(slots)} slots have written nothing")
+
+    def kept(self) -> list[SlotName]:
+        return []
+
+    def services(self) -> set[str]:
+        return set()
+
+    def purge(self, service: str) -> None:
+        """Nothing to purge."""
+
+
 def supervision(meter: Meter) -> AbstractAsyncContextManager[Supervisor]:
     """A supervisor on scripted instances; its checks and ports go through the meter."""
-    return open_supervision(
-        Dependencies(
+
+    def open_scripted(dial: Dial, publish: Publish) -> AbstractAsyncContextManager[Node]:
+        around = Dependencies(
             node="bench",
             runtime=ScriptedRuntime(),
             check=ConcurrencyCaps(meter),
             ports=meter,
             journal=MemoryJournal(),
-            publish=_unheard,
+            publish=publish,
         )
-    )
+        return open_node(around, NoLogs(), dial, stops_tasks=True)
 
-
-def _unheard(_status: TaskStatus, _event: TaskEvent) -> None:
-    pass
+    return open_supervision(partial(open_linked, open_manager_here(None), open_scripted))

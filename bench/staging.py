@@ -5,55 +5,33 @@ all that `warren up` has, but for processes and checks.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import (
     AbstractAsyncContextManager,
-    AbstractContextManager,
     asynccontextmanager,
     closing,
 )
 from pathlib import Path
 
 import trio
-from scripted import ScriptedRuntime
+from scripted import NoLogs, ScriptedRuntime
 
 from warren.checks.concurrency import ConcurrencyCaps
-from warren.manager.program import Manager, open_manager
+from warren.manager.program import Manager
 from warren.model.check import Check, Outcome, Result
-from warren.model.errors import NotFoundError
 from warren.model.event import EventKind, TaskEvent
-from warren.model.interfaces import Growing, Target
-from warren.model.rpc import Gate
+from warren.model.interfaces import Target
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
-from warren.model.view import LogPiece, LogWanted, SlotName
-from warren.node.program import open_node
+from warren.node.manager_link import Dial
+from warren.node.program import Node, open_node
 from warren.nursery.dependencies import Dependencies
 from warren.runtime.port_allocator import PortAllocator
 from warren.store.journal import SqliteJournal
-from warren.store.state import StateStore
-from warren.transport.memory import memory_gate
+from warren.wiring.one_process import open_linked
+from warren.wiring.parts import Publish, open_manager_here
 
 SETTLING = 0.05  # seconds without a commit: nothing more is to come
-
-
-class NoLogs:
-    """Plays `LogSource` with nothing in it."""
-
-    async def pieces(self, wanted: Sequence[LogWanted], limit: int) -> list[LogPiece]:
-        raise NotFoundError(f"{len(wanted)} slots have written nothing, at most {limit} bytes")
-
-    def watching(self, slots: Sequence[SlotName]) -> AbstractContextManager[Growing]:
-        raise NotFoundError(f"{len(slots)} slots have written nothing")
-
-    def kept(self) -> list[SlotName]:
-        return []
-
-    def services(self) -> set[str]:
-        return set()
-
-    def purge(self, service: str) -> None:
-        """Nothing to purge."""
 
 
 class Staged:
@@ -64,6 +42,12 @@ class Staged:
         self._alive: dict[str, int] = {}
         self._started_at = 0.0
         self._changed = trio.Event()
+
+    @asynccontextmanager
+    async def begin(self, manager: Manager) -> AsyncGenerator[Staged]:
+        """The manager is there, and its node comes next."""
+        self.manager = manager
+        yield self
 
     def publish(self, _status: TaskStatus, event: TaskEvent) -> None:
         name = event.task.service
@@ -116,26 +100,22 @@ class Staged:
 async def open_staged(directory: Path) -> AsyncGenerator[Staged]:
     """The cluster, its files in a directory."""
     staged = Staged()
-    with (
-        closing(StateStore.open(directory / "manager.sqlite")) as store,
-        closing(SqliteJournal(directory / "journal.sqlite")) as journal,
-    ):
-        async with open_manager(store, wall=time.time) as manager:
-            staged.manager = manager
+    with closing(SqliteJournal(directory / "journal.sqlite")) as journal:
+
+        def open_scripted(dial: Dial, publish: Publish) -> AbstractAsyncContextManager[Node]:
             around = Dependencies(
                 node="bench",
                 runtime=ScriptedRuntime(),
                 check=ConcurrencyCaps(_pass),
                 ports=PortAllocator(salt="bench"),
                 journal=journal,
-                publish=staged.publish,
+                publish=publish,
             )
+            return open_node(around, NoLogs(), dial, stops_tasks=True)
 
-            def dial() -> AbstractAsyncContextManager[Gate]:
-                return memory_gate(manager.gate)
-
-            async with open_node(around, NoLogs(), dial, stops_tasks=True):
-                yield staged
+        manager = open_manager_here(directory)
+        async with open_linked(manager, open_scripted, staged.begin):
+            yield staged
 
 
 async def _pass(check: Check, target: Target, *, timeout: float) -> Outcome:

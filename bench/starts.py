@@ -76,12 +76,12 @@ async def measure(directory: Path, starts: int, seconds: float) -> list[float]:
     specs = [spec(number) for number in range(1, starts + 1)]
     with closing(Passes()) as passes:
         async with supervising(directory, tell_nobody) as supervisor:
-            await supervisor.start(spec(0)).wait_ready()  # everything is loaded then
+            await (await supervisor.start(spec(0))).wait_ready()  # everything is loaded then
             trio.lowlevel.add_instrument(passes)
             began = trio.current_time()
             for number, each in enumerate(specs, 1):
                 await trio.sleep_until(began + number * seconds / starts)
-                supervisor.start(each)
+                await supervisor.start(each)
             for service in supervisor.services.values():
                 await service.wait_ready()
             trio.lowlevel.remove_instrument(passes)

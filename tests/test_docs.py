@@ -177,7 +177,7 @@ def test_readmes_library_example_runs(tmp_path: Path) -> None:
     lines = said.stdout.splitlines()
     assert lines[0] == "2/2 healthy"
     for task in ("web.1#1", "web.2#1"):
-        for said in ("ready", "stopped: stop asked"):
+        for said in ("ready", "stopped: scaled down to 0"):
             assert lines.count(f"{task} {said}") == 1
 
 

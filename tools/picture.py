@@ -22,7 +22,7 @@ from warren.cli.output_queue import Outlet
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
-from warren.node.supervisor import Supervisor
+from warren.wiring.supervisor import Supervisor
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path("examples/quickstart.yaml")
@@ -67,7 +67,7 @@ async def watch(specs: list[ServiceSpec]) -> list[Text]:
         screen.attach(lambda task: status_of(supervisor, task))
         for spec in specs:
             screen.set_service(spec)
-            supervisor.start(spec)
+            await supervisor.start(spec)
         with trio.fail_after(LONGEST):
             async for _ in changes:
                 if is_worth_seeing(supervisor):

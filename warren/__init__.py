@@ -1,7 +1,7 @@
 """Warren keeps services alive: tasks under probes, restarted when they fail.
 
     async with warren.open_supervisor() as supervisor:
-        web = supervisor.start(ServiceSpec(name="web", command=Argv(["python3", "app.py"])))
+        web = await supervisor.start(ServiceSpec(name="web", command=Argv(["python3", "app.py"])))
         await web.wait_ready()
 
 What is named here is the library's front door. It is loaded when it is first asked for.
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from warren.model.errors import SpecError, WarrenError
     from warren.model.probe import Probe
     from warren.model.service import Restart, ServiceSpec, Stop
-    from warren.wiring.parts import open_supervisor
+    from warren.wiring.service import Service, ServiceEndedError
+    from warren.wiring.supervisor import Supervisor, open_supervisor
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,9 +30,12 @@ __all__ = [
     "HttpCheck",
     "Probe",
     "Restart",
+    "Service",
+    "ServiceEndedError",
     "ServiceSpec",
     "SpecError",
     "Stop",
+    "Supervisor",
     "TcpCheck",
     "WarrenError",
     "__version__",
@@ -40,7 +44,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "open_supervisor": "warren.wiring.parts",
+    "open_supervisor": "warren.wiring.supervisor",
+    "Supervisor": "warren.wiring.supervisor",
+    "Service": "warren.wiring.service",
+    "ServiceEndedError": "warren.wiring.service",
     "Argv": "warren.model.check",
     "ExecCheck": "warren.model.check",
     "HttpCheck": "warren.model.check",

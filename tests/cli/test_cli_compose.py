@@ -31,7 +31,7 @@ async def test_open_supervisor_runs_services_and_leaves_nothing() -> None:
 
     with trio.fail_after(30):
         async with open_supervisor(publish=hear) as supervisor:
-            service = supervisor.start(spec)
+            service = await supervisor.start(spec)
             await service.wait_ready()
             assert str(service.health()) == "2/2 healthy"
             assert len(marked(name)) >= 2
@@ -45,7 +45,9 @@ async def test_open_supervisor_kills_when_cancelled() -> None:
     with trio.fail_after(30):
         with trio.CancelScope() as scope:
             async with open_supervisor() as supervisor:
-                await supervisor.start(ServiceSpec(name=name, command=stubborn)).wait_ready()
+                await (
+                    await supervisor.start(ServiceSpec(name=name, command=stubborn))
+                ).wait_ready()
                 scope.cancel()
                 await trio.sleep_forever()
         assert scope.cancelled_caught
@@ -55,9 +57,9 @@ async def test_open_supervisor_kills_when_cancelled() -> None:
 async def test_open_supervisor_raises_errors_by_themselves(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"services\.web\.image"):
         async with open_supervisor() as supervisor:
-            supervisor.start(ServiceSpec(name="web", image="nginx"))
+            await supervisor.start(ServiceSpec(name="web", image="nginx"))
     async with open_supervisor(data_dir=tmp_path):
-        with pytest.raises(WarrenError, match="is in use by another warren node, pid"):
+        with pytest.raises(WarrenError, match="is in use by another warren manager, pid"):
             async with open_supervisor(data_dir=tmp_path):
                 raise AssertionError("two supervisors on one data directory")
 

@@ -13,7 +13,7 @@ from warren.model.duration import Duration
 from warren.model.service import Restart, ServiceSpec
 from warren.store import wal
 from warren.wiring import data_dir_watch
-from warren.wiring.parts import open_supervisor
+from warren.wiring.supervisor import open_supervisor
 
 
 async def test_journal_stays_short_while_a_service_is_started_again_and_again(
@@ -32,7 +32,7 @@ async def test_journal_stays_short_while_a_service_is_started_again_and_again(
         return sum(after < before for before, after in itertools.pairwise(sizes)) >= 2
 
     async with open_supervisor(data_dir=tmp_path) as supervisor:
-        service = supervisor.start(spec)
+        service = await supervisor.start(spec)
         await wait_until(has_shrunk_twice)
         assert service.statuses()[0].restarts > 1
     assert max(sizes) < 1 << 20

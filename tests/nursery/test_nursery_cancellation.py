@@ -32,11 +32,11 @@ async def test_cancelled_at_every_step_of_a_life_nothing_is_left(
         world.events.clear()
         for record in world.journal.load():
             world.journal.forget(record.id)
-        async with world.open() as supervisor:
+        async with world.open() as node:
             probes = {"startup": HTTP, "liveness": HTTP, "readiness": HTTP}
-            supervisor.start(spec(**probes, replicas=2))
+            await node.start(spec(**probes, replicas=2))
             await world.wait_for(EventKind.STARTED, 3)
-            await supervisor.stop("web")
+            await node.stop("web")
 
     def nothing_is_left(step: int) -> None:
         assert world.runtime.alive == {}, f"cancelled at step {step}"

@@ -7,15 +7,15 @@ import itertools
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from tests.nursery.conftest import World, spec
-from tests.scripted import PASS, Script, ScriptedInstance, ScriptedRuntime
+from tests.scripted import Script, ScriptedInstance, ScriptedRuntime
 from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.interfaces import Launch
 from warren.model.task import Instance, Phase, Reason, TaskRecord
-from warren.node.service import ServiceEndedError
 from warren.nursery.task_runner import TaskRunner
 from warren.resilience.fair_turns import FairTurns
 from warren.store.journal import MemoryJournal
@@ -40,8 +40,8 @@ async def test_clock_that_jumps_changes_no_probe_and_no_backoff(
         return Script(exits_after=5.0, exit_code=1)
 
     world.runtime = runtime = JumpingRuntime(scripts)
-    async with world.open() as supervisor:
-        supervisor.start(spec(health=HTTP, restart={"max_attempts": 100}))
+    async with world.open() as node:
+        await node.start(spec(health=HTTP, restart={"max_attempts": 100}))
         for jump in (-86_400.0, +86_400.0):
             await trio.sleep(1)  # virtual: the instance is ready by then
             runtime.jump += jump
@@ -57,8 +57,8 @@ async def test_instance_that_ended_unseen_is_a_counted_restart(
     world: World, autojump_clock: MockClock
 ) -> None:  # S21: known as ended
     world.journal.save(running_record(world))
-    async with world.open() as supervisor:
-        service = supervisor.start(spec())
+    async with world.open() as node:
+        service = await node.start(spec(), number=4)
         await service.wait_ready()
         status = service.statuses()[0]
         assert str(status.id) == "web.1#4"
@@ -67,27 +67,15 @@ async def test_instance_that_ended_unseen_is_a_counted_restart(
         assert status.last_end.reason is Reason.LOST
 
 
-async def test_task_of_a_changed_spec_is_stopped_and_gets_a_successor(
-    world: World, autojump_clock: MockClock
-) -> None:
-    async with world.open() as supervisor:
-        await supervisor.start(spec(health=HTTP)).wait_ready()
-    async with world.open() as supervisor:
-        service = supervisor.start(spec(health=HTTP, env={"NEW": "1"}))
-        await service.wait_ready()
-        assert str(service.statuses()[0].id) == "web.1#2"
-    assert [record.id.number for record in world.journal.load()] == [2]
-
-
 async def test_what_is_no_longer_wanted_is_stopped_and_forgotten(
     world: World, autojump_clock: MockClock
 ) -> None:
-    async with world.open() as supervisor:
-        await supervisor.start(spec(name="old")).wait_ready()
-        await supervisor.start(spec(replicas=3)).wait_ready()
-    async with world.open() as supervisor:
-        await supervisor.start(spec(replicas=1)).wait_ready()
-        supervisor.dismiss_unclaimed()
+    async with world.open() as node:
+        await (await node.start(spec(name="old"))).wait_ready()
+        await (await node.start(spec(replicas=3))).wait_ready()
+    async with world.open() as node:
+        await (await node.start(spec(replicas=1))).wait_ready()
+        await trio.testing.wait_all_tasks_blocked()
     assert [str(record.id) for record in world.journal.load()] == ["web.1#1"]
 
 
@@ -101,13 +89,13 @@ async def test_instance_to_adopt_is_ended_also_when_the_stop_comes_first(
     survivor = ScriptedInstance(record.instance, Script(), [], world.runtime)
     world.runtime.alive[record.instance.id] = survivor
     with trio.CancelScope() as scope:
-        async with world.open() as supervisor:
+        async with world.open() as node:
             if way == "changed":
-                await supervisor.start(spec(env={"NEW": "1"})).wait_ready()
+                await (await node.start(spec(env={"NEW": "1"}), number=4)).wait_ready()
             elif way == "gone from the file":
-                supervisor.dismiss_unclaimed()
+                await node.assign()
             else:
-                service = supervisor.start(spec())
+                service = await node.start(spec(), number=4)
                 if way == "stopped":
                     await service.stop()
                 else:
@@ -116,50 +104,27 @@ async def test_instance_to_adopt_is_ended_also_when_the_stop_comes_first(
     assert world.runtime.alive == {}
 
 
-async def test_failed_task_found_in_the_journal_gets_its_successor(
-    world: World, autojump_clock: MockClock
-) -> None:
-    failed = TaskRecord(id=TaskId("web", 1, 4), spec=spec(), phase=Phase.FAILED)
-    world.journal.save(failed)
-    async with world.open() as supervisor:
-        service = supervisor.start(spec())
-        await service.wait_ready()
-        assert str(service.statuses()[0].id) == "web.1#5"
-
-
 async def test_completed_task_found_in_the_journal_is_not_run_again(
     world: World, autojump_clock: MockClock
 ) -> None:
     once = spec(restart={"condition": "on-failure"})
     world.journal.save(TaskRecord(id=TaskId("web", 1, 1), spec=once, phase=Phase.COMPLETE))
-    async with world.open() as supervisor:
-        service = supervisor.start(once)
+    async with world.open() as node:
+        service = await node.start(once)
         with trio.move_on_after(100):
-            await service.ended.wait()
+            await service.wait_ended()
         assert world.runtime.starts == []
 
 
 async def test_stray_that_no_record_knows_is_ended(
     world: World, autojump_clock: MockClock
 ) -> None:  # S21
-    async with world.open() as supervisor:
-        await supervisor.start(spec()).wait_ready()
+    async with world.open() as node:
+        await (await node.start(spec())).wait_ready()
         alive = dict(world.runtime.alive)
     world.runtime.alive = alive
     async with world.open():
         assert world.runtime.alive == {}
-
-
-async def test_watcher_that_lies_behind_loses_events_and_stops_nobody(
-    world: World, autojump_clock: MockClock
-) -> None:
-    world.runtime = ScriptedRuntime(Script(exits_after=0.01, exit_code=1))
-    world.check.answer = PASS
-    async with world.open() as supervisor, supervisor.watch() as transitions:
-        restart = {"max_attempts": 1_000_000, "delay": "10ms", "max_delay": "10ms"}
-        supervisor.start(spec(restart=restart))
-        await world.wait_for(EventKind.STARTED, 500)
-        assert transitions.statistics().current_buffer_used == 1000
 
 
 def running_record(world: World) -> TaskRecord:
@@ -178,8 +143,8 @@ async def test_backoff_begun_by_an_earlier_supervisor_is_waited_out(
         restart_at=1_000_020.0,
     )
     world.journal.save(waiting)
-    async with world.open() as supervisor:
-        await supervisor.start(spec()).wait_ready()
+    async with world.open() as node:
+        await (await node.start(spec())).wait_ready()
         assert world.runtime.starts == [20.0]
 
 
@@ -189,8 +154,8 @@ async def test_backoff_of_a_clock_that_was_ahead_is_bounded(
     ahead = 1e15
     record = TaskRecord(id=TaskId("web", 1, 1), spec=spec(), restart_at=ahead)
     world.journal.save(record)
-    async with world.open() as supervisor:
-        await supervisor.start(spec()).wait_ready()
+    async with world.open() as node:
+        await (await node.start(spec())).wait_ready()
         assert world.runtime.starts[0] <= 330
 
 
@@ -202,8 +167,8 @@ async def test_end_and_what_follows_are_one_write(world: World, autojump_clock: 
     journal = NotingJournal()
     world.journal = journal
     world.runtime = ScriptedRuntime(Script(exits_after=1.0, exit_code=1))
-    async with world.open() as supervisor:
-        supervisor.start(spec(restart={"max_attempts": 1}))
+    async with world.open() as node:
+        await node.start(spec(restart={"max_attempts": 1}))
         await world.wait_for(EventKind.FINISHED)
     saved = [record for record in journal.saved if record.id.number == 1]
     pairs = itertools.pairwise(saved)
@@ -212,74 +177,7 @@ async def test_end_and_what_follows_are_one_write(world: World, autojump_clock: 
     assert second.phase is Phase.FAILED
 
 
-async def test_finished_job_runs_again_after_a_shutdown_and_not_after_kill_9(
-    world: World, autojump_clock: MockClock
-) -> None:
-    world.runtime = ScriptedRuntime(Script(exits_after=1.0))
-    job = spec(restart={"condition": "never"})
-    async with world.open() as supervisor:
-        await supervisor.start(job).ended.wait()
-        as_after_kill_9 = world.journal.load()
-    async with world.open() as supervisor:
-        service = supervisor.start(job)
-        await service.ended.wait()
-        assert str(service.statuses()[0].id) == "web.1#2"
-    for record in [*world.journal.load()]:
-        world.journal.forget(record.id)
-    for record in as_after_kill_9:
-        world.journal.save(record)
-    async with world.open() as supervisor:
-        await supervisor.start(job).ended.wait()
-    assert len(world.runtime.starts) == 2
-
-
-async def test_failed_job_is_not_called_restarting(world: World, autojump_clock: MockClock) -> None:
-    world.runtime = ScriptedRuntime(Script(exits_after=1.0, exit_code=1))
-    async with world.open() as supervisor:
-        service = supervisor.start(spec(restart={"condition": "never"}))
-        await service.ended.wait()
-        assert str(service.health()) == "0/1 healthy, 1/1 failed"
-
-
-async def test_waiting_for_a_service_that_has_ended_says_why(
-    world: World, autojump_clock: MockClock
-) -> None:
-    world.runtime = ScriptedRuntime(Script(start_error="nosuch: not found in PATH"))
-    async with world.open() as supervisor:
-        service = supervisor.start(spec(restart={"condition": "never"}))
-        wanted = r"service web has ended: web\.1#1 failed: could not start: nosuch: not found"
-        with pytest.raises(ServiceEndedError, match=wanted):
-            await service.wait_ready()
-        world.runtime = ScriptedRuntime()
-        slow = supervisor.start(spec(name="slow", readiness={**HTTP, "initial_delay": "1h"}))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(supervisor.stop, "slow")
-            with pytest.raises(ServiceEndedError, match="service slow has ended: stop asked"):
-                await slow.wait_ready()
-
-
-async def test_stopping_twice_at_once_and_starting_beside_it_is_harmless(
-    world: World, autojump_clock: MockClock
-) -> None:  # S15
-    async with world.open() as supervisor:
-        service = supervisor.start(spec())
-        await service.wait_ready()
-
-        async def start_again() -> None:
-            await service.ended.wait()
-            supervisor.start(spec())
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(supervisor.stop, "web")
-            nursery.start_soon(supervisor.stop, "web")
-            nursery.start_soon(start_again)
-        await supervisor.services["web"].wait_ready()
-        (record,) = world.journal.load()
-        assert record.instance is not None  # S21: what runs is written down
-    assert world.runtime.alive == {}
-
-
-async def test_block_that_asks_for_nothing_leaves_nothing_running(
+async def test_node_that_nothing_is_asked_of_leaves_nothing_running(
     world: World, autojump_clock: MockClock
 ) -> None:
     record = running_record(world)
@@ -288,10 +186,11 @@ async def test_block_that_asks_for_nothing_leaves_nothing_running(
     world.runtime.alive[record.instance.id] = ScriptedInstance(
         record.instance, Script(), [], world.runtime
     )
-    async with world.open():
-        pass
+    async with world.open() as node:
+        await node.assign()
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.journal.load() == []
     assert world.runtime.alive == {}
-    assert world.journal.load() == []
 
 
 async def test_end_is_on_disk_soon_however_long_the_next_start_takes(
@@ -301,8 +200,8 @@ async def test_end_is_on_disk_soon_however_long_the_next_start_takes(
     world.runtime = ScriptedRuntime(
         lambda _, number: Script(exits_after=1.0, exit_code=3) if number == 1 else again
     )
-    async with world.open() as supervisor:
-        supervisor.start(spec())
+    async with world.open() as node:
+        await node.start(spec())
         await world.wait_for(EventKind.RESTARTING)
         await trio.sleep(0.1)
         (record,) = world.journal.load()
@@ -329,8 +228,8 @@ async def test_start_waits_until_its_record_is_settled(
     world: World, autojump_clock: MockClock
 ) -> None:  # S21
     world.journal = SlowJournal()
-    async with world.open() as supervisor:
-        service = supervisor.start(spec())
+    async with world.open() as node:
+        service = await node.start(spec())
         await trio.sleep(4.9)
         assert [record.phase for record in world.journal.load()] == [Phase.STARTING]
         assert service.statuses()[0].phase is Phase.STARTING

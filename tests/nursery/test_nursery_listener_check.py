@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.nursery.conftest import World, spec
+from tests.nursery.conftest import HeldService, World, spec
 from tests.scripted import FAIL, PASS, Script, ScriptedInstance, ScriptedRuntime
 from warren import open_supervisor
 from warren.model.check import Check, Outcome
@@ -21,7 +21,7 @@ from warren.model.interfaces import Target
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
 from warren.model.task import Instance, Phase, TaskRecord
-from warren.node.service import Service
+from warren.wiring.service import Service
 
 TCP = {"tcp": {"port": "http"}, "interval": "100ms"}
 SAID = "another process, not of this task, answers on port"
@@ -32,7 +32,7 @@ def service_of(*command: str, **fields: object) -> ServiceSpec:
     return spec(command=list(command), ports={"http": 0}, stop={"grace": "50ms"}, **fields)
 
 
-def warning_of(service: Service) -> str | None:
+def warning_of(service: Service | HeldService) -> str | None:
     return service.statuses()[0].probes[ProbeKind.READINESS].warning
 
 
@@ -50,7 +50,7 @@ async def test_another_that_answers_on_its_port_is_warned_of(
     async with open_supervisor(data_dir=tmp_path) as supervisor:
         with trio.fail_after(20):
             async with supervisor.watch() as transitions:
-                service = supervisor.start(service_of("sleep", "1000"))
+                service = await supervisor.start(service_of("sleep", "1000"))
                 started = (await transitions.receive())[0]
                 assert started.instance is not None
                 port = started.instance.ports["http"]
@@ -74,8 +74,8 @@ async def test_look_is_taken_once_and_again_only_while_another_answers(
     world: World, autojump_clock: MockClock
 ) -> None:
     runtime = scripted(world, owns=False)
-    async with world.open() as supervisor:
-        service = supervisor.start(service_of("web", readiness=HTTP, liveness=HTTP))
+    async with world.open() as node:
+        service = await node.start(service_of("web", readiness=HTTP, liveness=HTTP))
         await world.wait_for(EventKind.PROBE_WARNING)
         await trio.sleep(60)  # virtual
         script = runtime.started[0].script
@@ -95,8 +95,8 @@ async def test_own_and_what_cannot_be_known_warn_of_nothing(
     world: World, autojump_clock: MockClock, owns: bool | None
 ) -> None:
     runtime = scripted(world, owns=owns)
-    async with world.open() as supervisor:
-        service = supervisor.start(service_of("web", readiness=HTTP))
+    async with world.open() as node:
+        service = await node.start(service_of("web", readiness=HTTP))
         await service.wait_ready()
         await trio.sleep(60)  # virtual
         assert warning_of(service) is None
@@ -116,8 +116,8 @@ async def test_elsewhere_is_not_looked_at(
     world: World, autojump_clock: MockClock, probe: dict[str, object]
 ) -> None:
     runtime = scripted(world, owns=False)
-    async with world.open() as supervisor:
-        service = supervisor.start(service_of("web", readiness={**probe, "interval": "1s"}))
+    async with world.open() as node:
+        service = await node.start(service_of("web", readiness={**probe, "interval": "1s"}))
         await service.wait_ready()
         await trio.sleep(60)  # virtual
         assert warning_of(service) is None
@@ -129,8 +129,8 @@ async def test_fixed_port_by_its_number_is_the_tasks_own_too(
 ) -> None:
     scripted(world, owns=False)
     probe = {"http": {"port": 8080}, "interval": "1s"}
-    async with world.open() as supervisor:
-        supervisor.start(spec(ports={"http": 8080}, readiness=probe))
+    async with world.open() as node:
+        await node.start(spec(ports={"http": 8080}, readiness=probe))
         await world.wait_for(EventKind.PROBE_WARNING)
     assert world.messages(EventKind.PROBE_WARNING) == [f"{SAID} 8080"]
 
@@ -142,8 +142,8 @@ async def test_probe_that_fails_is_not_looked_at(world: World, autojump_clock: M
     begun = trio.current_time()
     world.check.answer = answer
     runtime = scripted(world, owns=False)
-    async with world.open() as supervisor:
-        supervisor.start(service_of("web", readiness=HTTP))
+    async with world.open() as node:
+        await node.start(service_of("web", readiness=HTTP))
         await trio.sleep(25)  # virtual
         assert runtime.started[0].script.looked == 0
         await world.wait_for(EventKind.PROBE_WARNING)
@@ -168,8 +168,8 @@ async def test_adoption_shows_the_warning_again_and_tells_nobody(
     )
     script = Script(owns_listener=False)
     world.runtime.alive[instance.id] = ScriptedInstance(instance, script, [], world.runtime)
-    async with world.open() as supervisor:
-        service = supervisor.start(wanted)
+    async with world.open() as node:
+        service = await node.start(wanted)
         await trio.sleep(5)  # virtual
         assert warning_of(service) == f"{SAID} 20001"
     assert world.messages(EventKind.PROBE_WARNING) == []

@@ -101,8 +101,8 @@ async def test_shortage_is_told_once_as_what_its_task_waits_for(
     world: World, autojump_clock: MockClock
 ) -> None:  # S26
     runtime = world.runtime = Short("web: no processes left")
-    async with world.open() as supervisor:
-        service = supervisor.start(spec())
+    async with world.open() as node:
+        service = await node.start(spec())
         await world.wait_for(EventKind.PENDING)
         await trio.sleep(20)  # tried again and again
         assert world.messages(EventKind.PENDING) == ["pending: web: no processes left"]
@@ -116,8 +116,8 @@ async def test_shortages_that_take_turns_are_told_once_a_minute(
     world: World, autojump_clock: MockClock
 ) -> None:
     runtime = world.runtime = Short("web: no memory left", "web: no processes left")
-    async with world.open() as supervisor:
-        service = supervisor.start(spec())
+    async with world.open() as node:
+        service = await node.start(spec())
         await trio.sleep(600)  # tried every second
         told = world.messages(EventKind.PENDING)
         assert set(told) == {"pending: web: no memory left", "pending: web: no processes left"}

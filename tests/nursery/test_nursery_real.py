@@ -13,9 +13,9 @@ from tests.nursery.conftest import spec
 from tests.sweep import cancel_at_every_step
 from warren import open_supervisor
 from warren.model.service import ServiceSpec
-from warren.node.supervisor import Supervisor
 from warren.process import procfs
 from warren.resilience.loop_lag import LoopLag
+from warren.wiring.supervisor import Supervisor
 
 NAUGHTY = Path(__file__).parent.parent / "process" / "naughty"
 PROGRAMS = ("ignores", "daemonises", "abandons", "floods", "forks", "exits")
@@ -61,7 +61,7 @@ def opened() -> list[str]:
 async def start_and_stop_all(supervisor: Supervisor, prefix: str) -> None:
     async with supervisor.watch() as transitions:
         for program in PROGRAMS:
-            supervisor.start(naughty(program, f"{prefix}-{program}"))
+            await supervisor.start(naughty(program, f"{prefix}-{program}"))
         started: set[str] = set()
         while len(started) < len(PROGRAMS):
             started.add((await transitions.receive())[1].task.service)
@@ -94,7 +94,7 @@ async def test_cancelled_at_any_step_of_a_real_life_nothing_is_left(tmp_path: Pa
 
     async def a_life() -> None:
         async with open_supervisor(data_dir=tmp_path) as supervisor:
-            service = supervisor.start(naughty("daemonises", "cancelled"))
+            service = await supervisor.start(naughty("daemonises", "cancelled"))
             with trio.fail_after(20):
                 await service.wait_ready()
             await supervisor.stop("cancelled")
@@ -118,7 +118,7 @@ async def test_embedders_own_processes_keep_their_exit_status(tmp_path: Path) ->
 async def test_supervisor_runs_in_a_thread_of_its_own(tmp_path: Path) -> None:
     async def embedded() -> str:
         async with open_supervisor(data_dir=tmp_path) as supervisor:
-            service = supervisor.start(naughty("ignores", "threaded"))
+            service = await supervisor.start(naughty("ignores", "threaded"))
             with trio.fail_after(20):
                 await service.wait_ready()
             return str(service.health())

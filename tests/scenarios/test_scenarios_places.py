@@ -12,30 +12,35 @@ from test_scenarios_servers import PATIENCE, service
 
 from warren import open_supervisor
 from warren.model.probe import ProbeKind
-from warren.node.supervisor import Supervisor
+from warren.wiring.supervisor import Supervisor
 
 QUICK = 10  # attempts
 
 
-def times(supervisor: Supervisor, name: str) -> list[float]:
-    tasks = supervisor.services[name].tasks()
-    return [sample.at for task in tasks for sample in task.samples().get(ProbeKind.LIVENESS, [])]
+async def times(supervisor: Supervisor, name: str) -> list[float]:
+    found = [
+        (await supervisor.cluster.task(status.id)).samples.get(ProbeKind.LIVENESS, ())
+        for status in supervisor.services[name].statuses()
+    ]
+    return [sample.at for samples in found for sample in samples]
 
 
 async def test_hung_exec_checks_of_one_service_do_not_starve_anothers(tmp_path: Path) -> None:
     hung = {"exec": {"command": ["sleep", "1000"]}, "interval": "1s", "timeout": "10s"}
     quick = {"exec": {"command": ["true"]}, "interval": "200ms", "timeout": "10s"}
     async with open_supervisor(data_dir=tmp_path / "data", exec_checks=4) as supervisor:
-        supervisor.start(service("quick", command=["sleep", "1000"], liveness=quick))
+        await supervisor.start(service("quick", command=["sleep", "1000"], liveness=quick))
         with trio.fail_after(PATIENCE):
-            while not times(supervisor, "quick"):  # noqa: ASYNC110
+            while not await times(supervisor, "quick"):  # noqa: ASYNC110
                 await trio.sleep(0.05)  # outcomes wake nobody: only transitions do
-            supervisor.start(service("hung", command=["sleep", "1000"], replicas=8, liveness=hung))
-            before = len(times(supervisor, "quick"))
-            while len(times(supervisor, "quick")) < before + QUICK:  # noqa: ASYNC110
+            await supervisor.start(
+                service("hung", command=["sleep", "1000"], replicas=8, liveness=hung)
+            )
+            before = len(await times(supervisor, "quick"))
+            while len(await times(supervisor, "quick")) < before + QUICK:  # noqa: ASYNC110
                 await trio.sleep(0.05)
-        seen = times(supervisor, "quick")
-        assert not times(supervisor, "hung")  # none is over yet: all this while they hang
+        seen = await times(supervisor, "quick")
+        assert not await times(supervisor, "hung")  # none is over yet: all this while they hang
     assert max(after - before for before, after in itertools.pairwise(seen)) < 5  # S10
 
 
@@ -56,7 +61,7 @@ async def test_a_service_on_ipv6_alone_is_ready(
         **fields,
     )
     async with open_supervisor(data_dir=tmp_path / "data") as supervisor:
-        started = supervisor.start(spec)
+        started = await supervisor.start(spec)
         with trio.fail_after(PATIENCE):
             await started.wait_ready()  # S14
         instance = started.statuses()[0].instance

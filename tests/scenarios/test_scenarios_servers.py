@@ -18,12 +18,12 @@ import yaml
 
 from warren import open_supervisor
 from warren.manifest.service_file import load_text
-from warren.model.check import Result
+from warren.model.check import Result, Sample
 from warren.model.event import EventKind, TaskEvent
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.service import ServiceSpec
 from warren.model.task import Reason, TaskStatus
-from warren.node.supervisor import Supervisor
+from warren.wiring.supervisor import Supervisor
 
 PATIENCE = 20.0
 SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -87,6 +87,13 @@ class Scene:
         """The transitions of a kind."""
         return [(status, event) for status, event in self.told if event.kind is kind]
 
+    async def samples(self, name: str, kind: ProbeKind) -> list[Sample]:
+        """The kept outcomes of a probe of every task of a service."""
+        found = list[Sample]()
+        for status in self.supervisor.services[name].statuses():
+            found += (await self.supervisor.cluster.task(status.id)).samples.get(kind, ())
+        return found
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a transition after which the condition holds."""
         with trio.fail_after(PATIENCE):
@@ -133,7 +140,7 @@ async def test_nginx_three_replicas_stay_healthy_over_twenty_intervals(tmp_path:
         health={"http": {"path": "/", "port": "http"}, "interval": "100ms", "timeout": "1s"},
     )
     async with scene(tmp_path) as stage:
-        nginx = stage.supervisor.start(spec)
+        nginx = await stage.supervisor.start(spec)
         with trio.fail_after(PATIENCE):
             await nginx.wait_ready()
             assert str(nginx.health()) == "3/3 healthy"
@@ -141,7 +148,7 @@ async def test_nginx_three_replicas_stay_healthy_over_twenty_intervals(tmp_path:
                 await trio.sleep(0.05)  # outcomes wake nobody: only transitions do
         assert str(nginx.health()) == "3/3 healthy"
         assert [status.restarts for status in nginx.statuses()] == [0, 0, 0]
-        outcomes = [s.outcome for t in nginx.tasks() for s in t.samples()[ProbeKind.LIVENESS]]
+        outcomes = [one.outcome for one in await stage.samples("nginx", ProbeKind.LIVENESS)]
         assert {outcome.result for outcome in outcomes} == {Result.PASS}
         assert EventKind.UNREADY not in {event.kind for _, event in stage.told}
 
@@ -164,7 +171,7 @@ async def test_app_answering_500_is_restarted_after_exactly_retries_failures(
         restart={"max_attempts": 100},
     )
     async with scene(tmp_path) as stage:
-        app = stage.supervisor.start(spec)
+        app = await stage.supervisor.start(spec)
         await stage.until(lambda: len(stage.of(EventKind.PROBE_FAILED)) >= 2)
         for status, event in stage.of(EventKind.PROBE_FAILED)[:2]:
             probe = status.probes[ProbeKind.LIVENESS]
@@ -185,7 +192,7 @@ async def test_redis_is_ready_by_tcp_and_restarted_when_killed(tmp_path: Path) -
     probe = {"tcp": {"port": "redis"}, "interval": "200ms"}
     spec = service("redis", command=command, ports={"redis": 0}, cwd=str(tmp_path), health=probe)
     async with scene(tmp_path) as stage:
-        redis = stage.supervisor.start(spec)
+        redis = await stage.supervisor.start(spec)
         with trio.fail_after(PATIENCE):
             await redis.wait_ready()
         first = redis.statuses()[0].instance
@@ -226,12 +233,12 @@ async def test_postgres_slow_start_is_never_punished(tmp_path: Path) -> None:
         },
     )
     async with scene(tmp_path) as stage:
-        postgres = stage.supervisor.start(spec)
+        postgres = await stage.supervisor.start(spec)
         with trio.fail_after(PATIENCE):
             await postgres.wait_ready()
         status = postgres.statuses()[0]
         assert status.restarts == 0
-        samples = postgres.tasks()[0].samples()[ProbeKind.LIVENESS]
+        samples = await stage.samples("postgres", ProbeKind.LIVENESS)
         assert Result.FAIL in {sample.outcome.result for sample in samples}
         assert status.instance is not None
         assert os.stat(f"/proc/{status.instance.pid}").st_uid == home.stat().st_uid  # noqa: PTH116
@@ -258,13 +265,13 @@ async def test_startup_probe_holds_back_liveness(tmp_path: Path) -> None:
         liveness={"http": {"port": "http"}, "interval": "100ms", "retries": 1},
     )
     async with scene(tmp_path) as stage:
-        slow = stage.supervisor.start(spec)
+        slow = await stage.supervisor.start(spec)
         with trio.fail_after(PATIENCE):
-            while attempts_of_startup(stage) < 5:  # noqa: ASYNC110
+            while len(await stage.samples("slow", ProbeKind.STARTUP)) < 5:  # noqa: ASYNC110
                 await trio.sleep(0.05)  # outcomes wake nobody: only transitions do
         status = slow.statuses()[0]
         assert status.probes[ProbeKind.STARTUP].verdict is Verdict.UNKNOWN  # S4
-        assert slow.tasks()[0].samples()[ProbeKind.LIVENESS] == []  # S5
+        assert await stage.samples("slow", ProbeKind.LIVENESS) == []  # S5
         assert status.restarts == 0
         answer.write_text("200")
         gate.touch()
@@ -272,11 +279,6 @@ async def test_startup_probe_holds_back_liveness(tmp_path: Path) -> None:
             await slow.wait_ready()
         answer.write_text("500")
         await stage.until(lambda: bool(stage.of(EventKind.PROBE_FAILED)))
-
-
-def attempts_of_startup(stage: Scene) -> int:
-    tasks = stage.supervisor.services["slow"].tasks()
-    return min((len(t.samples()[ProbeKind.STARTUP]) for t in tasks), default=0)
 
 
 async def test_readiness_failure_keeps_the_pid_and_the_task_comes_back(tmp_path: Path) -> None:
@@ -290,7 +292,7 @@ async def test_readiness_failure_keeps_the_pid_and_the_task_comes_back(tmp_path:
         readiness={"http": {"port": "http"}, "interval": "100ms", "retries": 2},
     )
     async with scene(tmp_path) as stage:
-        app = stage.supervisor.start(spec)
+        app = await stage.supervisor.start(spec)
         with trio.fail_after(PATIENCE):
             await app.wait_ready()
         before = app.statuses()[0].instance

@@ -139,6 +139,12 @@ class ControlApi(ReadApi):
         rows = [row for name in services for row in cluster.current(name) if row.has_ended]
         self._commit_log.commit([PutTask(_had_its_life(row)) for row in rows])
 
+    def begin_anew(self, services: Iterable[str]) -> None:
+        """All tasks of these were stopped, unknown to this manager: others follow them."""
+        cluster = self._commit_log.cluster
+        rows = [row for name in services for row in cluster.current(name)]
+        self._commit_log.commit([PutTask(_had_its_life(row)) for row in rows])
+
     def _made_so(self, spec: ServiceSpec) -> tuple[Action, list[Change]]:
         if spec.name not in self._commit_log.cluster.services:
             self._refuse_unread(spec.name)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import trio
 
 from warren import __version__
-from warren.model.interfaces import LogSource
+from warren.model.identity import instance_prefix
+from warren.model.interfaces import Journal, LogSource, Runtime
 from warren.model.report import NodeHello
 from warren.node.agent import NodeAgent
 from warren.node.manager_link import Dial, ManagerLink
 from warren.node.self_monitor import SelfMonitor
-from warren.node.supervisor import sweep
 from warren.nursery.dependencies import Dependencies
 from warren.resilience.boundary import Boundary
 
 RESUME_AFTER = 3.0  # seconds: so long a start waits to hear whether its tasks are still wanted
 LAST_WORDS = 2.0  # seconds for what is left to be reported at the end
+_log = logging.getLogger("warren.supervisor")
 
 
 class Node:
@@ -42,7 +44,7 @@ async def open_node(
     Leaving the block stops every task gently, or with `stops_tasks` false leaves them running for
     the next supervisor to adopt. An exception or a cancellation kills them, and nothing is left.
     """
-    await sweep(dependencies.runtime, dependencies.journal, keep_unreadable=True)
+    await sweep(dependencies.runtime, dependencies.journal)
     async with trio.open_nursery() as nursery:
         agent = NodeAgent(nursery, dependencies, logs)
         agent.take_over()
@@ -82,3 +84,12 @@ async def _resume_in_time(agent: NodeAgent) -> None:
     while agent.is_dormant():
         async with boundary:
             await agent.resume()
+
+
+async def sweep(runtime: Runtime, journal: Journal) -> None:
+    """End instances of this node that are in no record (S21), but for those of a task whose record
+    exists and cannot be read."""
+    known = {r.instance.id for r in journal.load() if r.instance is not None}
+    spare = tuple(instance_prefix(task) for task in journal.set_aside())
+    for stray in await runtime.sweep(frozenset(known), spare=spare):
+        _log.warning("ended %s, which was in no record", stray)

@@ -28,7 +28,7 @@ from warren.model.cluster import (
 from warren.model.identity import TaskId
 from warren.state.node_usage import NodeUsage
 from warren.state.pending import PendingTasks
-from warren.state.slot_index import SlotIndex
+from warren.state.slot_index import SlotIndex, is_as_wanted, is_final
 
 _NO_SLOTS = SlotIndex()  # of a service that has none; never changed
 
@@ -169,6 +169,17 @@ class ClusterState:
         slots."""
         slots = self.slots(service)
         return [slots.chain(slot)[-1] for slot in sorted(slots.shown)]
+
+    def is_over(self, service: str) -> bool:
+        """Whether every slot of a service is filled by a task that has ended for good. Not of one
+        that is being removed: it is over once it is gone; one of 0 replicas waits to be scaled."""
+        row = self._services.get(service)
+        if row is None:
+            return True
+        current = self.current(service)
+        if row.is_removing or len(current) < max(1, row.spec.replicas):
+            return False
+        return all(is_final(task) and is_as_wanted(task, row) for task in current)
 
     def slot(self, service: str, slot: int) -> Sequence[TaskRow]:
         """The kept tasks of a slot, oldest first."""

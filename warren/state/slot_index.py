@@ -13,8 +13,9 @@ import heapq
 from collections.abc import Sequence
 
 from warren.model.cluster import Desired, ServiceRow, TaskRow
-from warren.model.service import Condition, has_same_instances, has_same_tasks
+from warren.model.service import has_same_instances, has_same_tasks
 from warren.model.task import MOST_COUNTED, Phase
+from warren.rules.health import has_failed_for_good
 
 
 class SlotIndex:
@@ -127,9 +128,7 @@ def restarts_in(chain: Sequence[TaskRow]) -> int:
 
 def is_final(row: TaskRow) -> bool:
     """Whether the task has ended and only a new spec leads to another (S17)."""
-    if row.phase in (Phase.FAILED, Phase.CRASHED):
-        return row.spec.restart.condition is Condition.NEVER
-    return row.phase is Phase.COMPLETE
+    return row.phase is Phase.COMPLETE or has_failed_for_good(row.spec, row.status)
 
 
 def is_stuck(chain: Sequence[TaskRow]) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +21,9 @@ from warren.model.node_description import NO_LABELS
 from warren.model.task import TaskStatus
 from warren.node.manager_link import Dial
 from warren.node.program import Node, open_node
-from warren.node.supervisor import Supervisor, open_supervision
 from warren.nursery.dependencies import Dependencies
 from warren.process.descriptors import Descriptors
 from warren.resilience.conditions import Conditions
-from warren.resilience.exception_groups import unwrapped
 from warren.resilience.start_limit import StartLimit
 from warren.runtime.port_allocator import PortAllocator
 from warren.runtime.process import ProcessRuntime
@@ -74,51 +71,17 @@ class NodeOptions:
 
 
 @asynccontextmanager
-async def open_supervisor(
-    *,
-    data_dir: Path | None = None,
-    node: str = "local",
-    publish: Publish | None = None,
-    network_checks: int = NETWORK_CHECKS,
-    exec_checks: int | None = None,
-    http_transport: httpx.AsyncBaseTransport | None = None,
-    samples_kept: int = 20,
-) -> AsyncGenerator[Supervisor, None]:
-    """A supervisor of processes on this machine; leaving the block stops every task, gently.
-
-    `data_dir` keeps what the next supervisor needs to go on with the tasks after a `kill -9`;
-    None is a temporary directory, removed at the end. `publish` is called on every transition,
-    must be quick and must not raise. `network_checks` and `exec_checks` are how many attempts
-    may be in flight at once; None is two per core. Raises WarrenError where it cannot open, and
-    what the block raises, by itself and not in a group.
-    """
-    options = NodeOptions(
-        node=node,
-        network_checks=network_checks,
-        exec_checks=exec_checks,
-        http_transport=http_transport,
-        samples_kept=samples_kept,
-    )
-    with unwrapped(), _directory(data_dir) as directory:
-        async with (
-            _open_surroundings(directory, options, publish) as (around, _),
-            open_supervision(around) as supervisor,
-        ):
-            yield supervisor
-
-
-@asynccontextmanager
-async def open_manager_here(data_dir: Path) -> AsyncGenerator[Manager, None]:
-    """The manager whose state is in this data directory. Raises WarrenError."""
-    with (
-        locked(data_dir, role="manager") as hold,
-        closing(StateStore.open(data_dir / DATABASE)) as store,
-    ):
+async def open_manager_here(data_dir: Path | None) -> AsyncGenerator[Manager, None]:
+    """The manager whose state is in this data directory; None: in memory. Raises WarrenError."""
+    with ExitStack() as held:
+        hold = data_dir and held.enter_context(locked(data_dir, role="manager"))
+        store = held.enter_context(closing(StateStore.open(data_dir and data_dir / DATABASE)))
         async with (
             open_manager(store, wall=time.time, patience=PATIENCE) as manager,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(serve_keeping, hold, manager.conditions)
+            if hold is not None:
+                nursery.start_soon(serve_keeping, hold, manager.conditions)
             yield manager
             nursery.cancel_scope.cancel()
 
@@ -204,12 +167,3 @@ async def _open_surroundings(
 
 def _publish_to_nobody(status: TaskStatus, event: TaskEvent) -> None:
     pass
-
-
-@contextmanager
-def _directory(chosen: Path | None) -> Generator[Path, None, None]:
-    if chosen is not None:
-        yield Path(os.path.realpath(chosen))
-        return
-    with tempfile.TemporaryDirectory(prefix="warren-") as made:
-        yield Path(made)

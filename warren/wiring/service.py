@@ -1,0 +1,164 @@
+"""A handle of one service of a supervisor. What it does is the manager's doing; how its tasks are
+is what the node knows now."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from warren.manager.program import Manager
+from warren.model.cluster import Desired, Entry, ServiceRow, TaskRow
+from warren.model.errors import SpecError, WarrenError
+from warren.model.service import ServiceSpec
+from warren.model.task import TaskStatus
+from warren.model.view import WatchWanted
+from warren.node.agent import NodeAgent
+from warren.rules.health import Health, has_failed_for_good, summarize
+
+_STOPPED, _REMOVED = "stop asked", "it was removed"
+
+
+class ServiceEndedError(WarrenError):
+    """A service that a caller waits for has ended. `str()` says which and why."""
+
+
+class Service:
+    """A service that was started. Made by `Supervisor.start`.
+
+    `update`, `scale` and `restart` return when they are durable, and `wait_ready` when they are
+    done. All raise WarrenError where the manager refuses: SpecError for a bad spec,
+    UnavailableError where its disk is full.
+    """
+
+    def __init__(self, spec: ServiceSpec, manager: Manager, agent: NodeAgent) -> None:
+        self._spec = spec
+        self._manager = manager
+        self._agent = agent
+        self._cluster = manager.commit_log.cluster
+        self._begun = manager.commit_log.store.last_seq
+        self._wanted = WatchWanted(service=spec.name)
+        self._stopped = ""  # why, by this handle
+
+    def __repr__(self) -> str:
+        return f"<Service {self.name}: {self.health()}>"
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self._spec.name
+
+    @property
+    def spec(self) -> ServiceSpec:
+        """What is wanted of it now, or was last."""
+        row = self._row()
+        if row is not None:
+            self._spec = row.spec
+        return self._spec
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs, and nothing will by itself."""
+        if self._stopped:
+            return not self._cluster.slots(self.name).alive
+        return self._cluster.is_over(self.name)
+
+    def statuses(self) -> list[TaskStatus]:
+        """The current tasks as they stand now, in the order of slots."""
+        return [self._status(row) for row in self._cluster.current(self.name)]
+
+    def health(self) -> Health:
+        """How many of the replicas wanted are ready."""
+        rows = self._cluster.current(self.name)
+        tasks = [self._status(row) for row in rows if row.desired is Desired.RUN]
+        failed = sum(has_failed_for_good(self.spec, task) for task in tasks)
+        return summarize(self.spec.replicas, tasks, failed=failed)
+
+    async def wait_ready(self) -> None:
+        """Wait until every replica is ready, of the newest spec. Returns at once where none is
+        wanted.
+
+        Raises ServiceEndedError where it will never be: it was stopped, or ended for good.
+        """
+        while True:
+            row = self._row()
+            if self._stopped or row is None or row.is_removing or self.has_ended:
+                raise ServiceEndedError(f"service {self.name} has ended: {self._why_ended()}")
+            if self._is_done(row) and self.health().healthy >= row.spec.replicas:
+                return
+            await self._wait_change()
+
+    async def wait_ended(self) -> None:
+        """Wait until it was stopped, or has ended for good."""
+        while not self.has_ended:
+            await self._wait_change()
+
+    async def events(self) -> AsyncGenerator[Entry, None]:
+        """What has happened to it since it was started here, and then what happens, without an
+        end."""
+        after = self._begun
+        while True:
+            for entry in await self._manager.operator.events(
+                after=after, about=self.name, wait=True
+            ):
+                after = entry.seq
+                yield entry
+
+    async def update(self, spec: ServiceSpec) -> None:
+        """Change what is wanted of it: its tasks are replaced one slot at a time."""
+        if spec.name != self.name:
+            wanted = f"want {self.name}: a service keeps its name"
+            raise SpecError("name", wanted, value=spec.name)
+        await self._manager.operator.update(spec)
+        self._stopped = ""
+
+    async def scale(self, replicas: int) -> None:
+        """Change the number of replicas."""
+        await self._manager.operator.scale(self.name, replicas)
+        self._stopped = ""
+
+    async def restart(self) -> None:
+        """Replace every task, one slot at a time."""
+        await self._manager.operator.restart(self.name)
+
+    async def stop(self) -> None:
+        """Stop every task, gently, and wait until nothing of them is left. Harmless twice (S15).
+        `scale` starts it again."""
+        row = self._row()
+        if row is not None and not row.is_removing and row.spec.replicas:
+            await self._manager.operator.scale(self.name, 0)
+        self._stopped = self._stopped or _STOPPED
+        await self.wait_ended()
+
+    async def remove(self) -> None:
+        """Stop it, and remove everything of it."""
+        row = self._row()
+        if row is None:
+            return
+        await self._manager.operator.remove(self.name)
+        self._stopped = self._stopped or _STOPPED
+        while (found := self._row()) is not None and found.created_at == row.created_at:
+            await self._wait_change()
+
+    def _is_done(self, row: ServiceRow) -> bool:
+        """Whether the manager has nothing left to wait for. The node may know better by now."""
+        slots = self._cluster.slots(self.name)
+        is_changing = slots.outdated or slots.unsettled
+        return not is_changing and len(slots.ready) >= row.spec.replicas
+
+    def _row(self) -> ServiceRow | None:
+        return self._cluster.services.get(self.name)
+
+    def _status(self, row: TaskRow) -> TaskStatus:
+        return self._agent.status(row.id) or row.status
+
+    async def _wait_change(self) -> None:
+        await self._manager.watchers.wait(self._wanted)
+
+    def _why_ended(self) -> str:
+        if self._stopped:
+            return self._stopped
+        rows = self._cluster.current(self.name)
+        if not rows:
+            return _REMOVED
+        ends = (f"{row.id} {row.phase.name.lower()}" for row in rows)
+        reasons = (row.status.last_end.message for row in rows if row.status.last_end)
+        return f"{', '.join(ends)}: {next(iter(reasons), 'no reason')}"
