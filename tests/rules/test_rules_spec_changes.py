@@ -11,7 +11,7 @@ from warren.model.check import Argv, HttpCheck, TcpCheck
 from warren.model.duration import Duration
 from warren.model.event import EventFacts
 from warren.model.probe import Probe
-from warren.model.service import Resources, Restart, ServiceSpec
+from warren.model.service import Resources, Restart, ServiceSpec, Stop
 from warren.rules.spec_changes import MOST, edit_facts, in_words
 
 SPEC = ServiceSpec(
@@ -42,7 +42,9 @@ changed = msgspec.structs.replace
          ("liveness.http.headers.Token",), "liveness.http.headers.Token"),
         ({"restart": Restart(max_attempts=9)}, ("restart.max_attempts",), "restart.max_attempts"),
         ({"env": {}}, ("env.LEVEL", "env.OLD"), "env.LEVEL, env.OLD"),
-        ({"resources": Resources(pids=9)}, ("resources",), "resources"),
+        ({"resources": Resources(pids=9)}, ("resources.pids",), "resources.pids"),
+        ({"resources": Resources(), "stop": Stop(), "replicas": 4}, ("replicas",),
+         "replicas 3 -> 4"),  # a default that is written is no change
         ({"env": {f"V{i}": "" for i in range(8)}},
          ("env.LEVEL", "env.OLD", *(f"env.V{i}" for i in range(8))),
          "env.LEVEL, env.OLD, env.V0, env.V1, env.V2 and 5 more"),

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from warren.model.decode import plain
+import msgspec
+
 from warren.model.event import EventFacts
 from warren.model.service import ServiceSpec
 
 MOST = 20  # names, as long as they are `env.LEVEL`; more are told as `env`
 _NAMED = 5  # in words
-_PARTED = ("env", "ports", "restart", "stop")  # of which a spec always has some, or none
 
 
 def edit_facts(old: ServiceSpec, new: ServiceSpec) -> EventFacts:
     """What an edit of a service tells. Of a field with parts the parts are named, such as
     `env.LEVEL` and `liveness.interval`, unless they are many."""
-    changed = tuple(_changed(plain(old), plain(new), ""))
+    changed = tuple(_changed(old, new, ""))
     if len(changed) > MOST:
         changed = tuple(sorted({name.partition(".")[0] for name in changed}))
     before = None if old.replicas == new.replicas else old.replicas
@@ -37,16 +37,20 @@ def _word(name: str, facts: EventFacts) -> str:
 
 
 def _changed(old: object, new: object, place: str) -> Iterator[str]:
-    """Where two specs as plain data differ, which leaves defaults out: keys of the deepest
-    mappings that both have."""
+    """Where two values of a spec differ: the fields or keys of the deepest that both have."""
     if old == new:
         return
-    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+    before, after = _parts(old), _parts(new)
+    if before is None or after is None:
         yield place
         return
-    before = cast("Mapping[str, object]", old)
-    after = cast("Mapping[str, object]", new)
     for name in sorted({*before, *after}):
-        absent = dict[str, object]() if not place and name in _PARTED else None
         path = f"{place}.{name}" if place else name
-        yield from _changed(before.get(name, absent), after.get(name, absent), path)
+        yield from _changed(before.get(name), after.get(name), path)
+
+
+def _parts(value: object) -> Mapping[str, object] | None:
+    """A value's parts by their names; None where it is one by itself."""
+    if isinstance(value, msgspec.Struct):
+        return {field: getattr(value, field) for field in value.__struct_fields__}
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
