@@ -37,6 +37,7 @@ from warren.resilience.collector import begin_spreading
 from warren.transport.client import open_gate
 
 SESSIONS, WATCHERS = 200, 50
+WARM_UP = 5  # changes
 OTHER, WATCHED = "s0", "s1"  # services of one task: one that nobody watches, one that is watched
 # Nothing in the path of a change grows with those that it does not concern; where every session
 # looks at every change it is 2 to 5 x.
@@ -179,6 +180,7 @@ async def measure(small: str, large: str, rounds: int, changes: int) -> Mapping[
         async def turn(kind: str, crowd: Crowd, name: str, watchers: int) -> None:
             await crowd.renew()
             await trio.sleep(0.2)  # what that leaves to be done is done
+            await crowd.change(name, WARM_UP, watchers=watchers)
             taken[kind].append(await crowd.change(name, changes, watchers=watchers))
 
         await add([f"s{number}" for number in range(1, WATCHERS + 1)])

@@ -11,14 +11,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import trio
-
+from warren.client.watch import Watch
 from warren.manager.program import Manager
-from warren.model.cluster import Change
 from warren.model.errors import WarrenError
 from warren.model.service import ServiceSpec
 from warren.rules.environment import undefined
-from warren.state.cluster_state import Touched
 from warren.store.up_record import UpRecord, read_note, write_note
 
 _log = logging.getLogger("warren.up")
@@ -36,7 +33,6 @@ class UpFile:
         self._directory = data_dir
         self._late: dict[str, ServiceSpec] = {}
         self._services: tuple[str, ...] = ()
-        self._gone = trio.Event()
 
     def __repr__(self) -> str:
         return f"<UpFile {len(self._late)} late>"
@@ -61,16 +57,10 @@ class UpFile:
 
     async def serve(self) -> None:
         """Make services anew that were being removed, each as soon as it is gone."""
-        if self.is_applied:
-            return
-        self._manager.commit_log.on_commit.append(self._note)
-        try:
-            while self._late:
-                await self._apply_late()
-                await self._gone.wait()
-                self._gone = trio.Event()
-        finally:
-            self._manager.commit_log.on_commit.remove(self._note)
+        watch = Watch()
+        while self._late:
+            await watch.next(self._manager.operator)
+            await self._apply_late()
 
     def note_end(self) -> None:
         """Record that this `up` ends, on request or by itself: not by a `kill -9`. Written before
@@ -108,6 +98,3 @@ class UpFile:
                 _log.warning("service %s cannot be made anew yet: %s", name, error)
             else:
                 del self._late[name]
-
-    def _note(self, changes: Sequence[Change], _touched: Touched) -> None:
-        self._gone.set()
