@@ -65,6 +65,11 @@ class Stop(_Part, frozen=True):
         """The stop signal."""
         return signal.Signals[f"SIG{self.signal}"]
 
+    @property
+    def grace_after_failure(self) -> float:
+        """Seconds of grace of an instance whose probe has failed (S16)."""
+        return self.grace if self.failure_grace is None else self.failure_grace
+
 
 class Resources(_Part, frozen=True):
     """Limits of one instance: bytes, cores, processes."""

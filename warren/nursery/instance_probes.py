@@ -1,5 +1,7 @@
 """The probes of a task's instance, and what follows from them: whether it is ready, and its end.
 
+rules/probe_meaning.py says what an observation means; this file performs it.
+
 Where only the probes of a spec change, the instance is kept and judged by the new ones
 (rules/probe_exchange.py): verdicts that are still valid are kept, and so is its readiness, until
 the new verdict.
@@ -18,9 +20,10 @@ from warren.nursery.dependencies import Dependencies
 from warren.nursery.probe_loops import ProbeLoops
 from warren.nursery.recorder import Recorder
 from warren.nursery.weak_callback import weak_callback
-from warren.rules.health import is_ready, probes
-from warren.rules.probe import Observation, Publish
-from warren.rules.probe_exchange import ProbeExchange, exchange, holds_readiness, still_proving
+from warren.rules.health import probes
+from warren.rules.probe import Observation
+from warren.rules.probe_exchange import ProbeExchange, exchange
+from warren.rules.probe_meaning import Judgement, Meaning, judge, readiness_turn, takes_traffic
 
 _AFRESH = ProbeExchange(frozenset(), {}, ())
 
@@ -49,12 +52,7 @@ class InstanceProbes:
     @property
     def is_ready(self) -> bool:
         """Whether the task takes traffic."""
-        if not self._is_running():
-            return False
-        record = self._recorder.record
-        if record.ready_since is not None and holds_readiness(record.spec, record.proving):
-            return True
-        return is_ready(record.spec, self.probing.records)
+        return self._is_running() and takes_traffic(self._recorder.record, self.probing.records)
 
     def begin(self, proven: Mapping[ProbeKind, Verdict]) -> ProbeLoops:
         """The probes of an instance that starts, or is adopted with what it has proven."""
@@ -76,20 +74,20 @@ class InstanceProbes:
         proved = f"; {kinds} to be proved" if kinds else ""
         facts = EventFacts(probes=change.proving)
         self._recorder.announce(EventKind.PROBES_CHANGED, f"probes changed{proved}", facts=facts)
-        self.note_readiness()
+        if self._is_running() and self._turn() is Meaning.READY:
+            self._recorder.note_ready(proven=self.probing.proven())
 
-    def note_readiness(self, kind: ProbeKind | None = None) -> bool:
-        """Record whether the task is ready where that has changed; `kind` is the probe that caused
-        it."""
-        was_ready = self._recorder.record.ready_since is not None
-        if not was_ready and self.is_ready:
-            self._recorder.note_ready(self.probing.proven())
-            return True
-        if was_ready and kind is not None and not self.is_ready:
-            message = f"not ready: {self.probing.failure(kind)}"
-            self._recorder.note_unready(self.probing.proven(), message, kind)
-            return True
-        return False
+    def note_running(self) -> None:
+        """The instance runs: note whether it is ready by what it has proven before."""
+        proven = self.probing.proven()
+        match self._turn():
+            case Meaning.READY:
+                self._recorder.note_ready(proven=proven)
+            case Meaning.UNREADY:  # killed between a verdict and its record
+                message = "not ready: its probes have not passed"
+                self._recorder.note_unready(message, proven=proven)
+            case _:
+                self._recorder.resume_readiness()
 
     def statuses(self) -> dict[ProbeKind, ProbeStatus]:
         """The present state of every probe."""
@@ -124,18 +122,26 @@ class InstanceProbes:
             message = f"the {kind.value} check cannot run: {sample.outcome.detail}"
             facts = EventFacts(probes=(kind,))
             self._recorder.announce(EventKind.PROBE_WARNING, message, facts=facts)
-        before = self._recorder.record.proving
-        proving = still_proving(before, self.probing.records)
-        if observation.publish is Publish.NOTHING and proving == before:
+        self._perform(kind, judge(observation, self._recorder.record, self.probing.records))
+
+    def _perform(self, kind: ProbeKind, now: Judgement) -> None:
+        if now.meaning is Meaning.NOTHING:
             return
-        if observation.publish is Publish.UNHEALTHY and kind is not ProbeKind.READINESS:
+        if now.meaning is Meaning.FAILED:
             self._fail(kind)
             return
-        if proving != before:
-            self._recorder.write(proven=self.probing.proven(), proving=proving)
-        if self.note_readiness(kind):
-            return
-        if before and not proving:
-            self._recorder.announce(EventKind.PROBES_CHANGED, "probes changed: proved")
-        else:
-            self._recorder.write(proven=self.probing.proven())
+        proven = self.probing.proven()
+        match now.meaning:
+            case Meaning.READY:
+                self._recorder.note_ready(proven=proven, proving=now.proving)
+            case Meaning.UNREADY:
+                message = f"not ready: {self.probing.failure(kind)}"
+                self._recorder.note_unready(message, kind, proven=proven, proving=now.proving)
+            case Meaning.PROVEN:
+                self._recorder.write(proven=proven, proving=now.proving)
+                self._recorder.announce(EventKind.PROBES_CHANGED, "probes changed: proved")
+            case Meaning.VERDICT:
+                self._recorder.write(proven=proven, proving=now.proving)
+
+    def _turn(self) -> Meaning:
+        return readiness_turn(self._recorder.record, self.probing.records)

@@ -81,10 +81,8 @@ class InstanceRunner:
         return True
 
     def abandon_start(self) -> None:
-        """Give up a start under way; the runtime ends what it had made. An adoption goes on: its
-        instance is stopped once adopted."""
-        if not self.is_adopted:
-            self._starting.cancel()
+        """Give up a start under way; the runtime ends what it had made."""
+        self._starting.cancel()
 
     def give_way(self) -> None:
         """Give up an adoption too, where a shortage holds it up: nothing has changed then."""

@@ -12,13 +12,12 @@ from warren.model.check import Argv
 from warren.model.event import NO_FACTS, EventFacts, EventKind, TaskEvent
 from warren.model.identity import instance_id
 from warren.model.interfaces import CommandResult, Launch, RunningInstance, Target
-from warren.model.probe import ProbeKind, Verdict
-from warren.model.task import End, Phase, Reason, TaskRecord, TaskStatus
+from warren.model.probe import ProbeKind
+from warren.model.task import End, Instance, Phase, Reason, TaskRecord, TaskStatus
 from warren.nursery.adoption import left_to_wait
 from warren.nursery.dependencies import Dependencies
 from warren.rules.environment import environment, expand
-
-SETTLED_WITHIN = 0.005  # seconds, where a start takes longer
+from warren.rules.restart import GiveUp, StartAgain
 
 
 class Recorder:
@@ -68,10 +67,10 @@ class Recorder:
         if self.is_due:
             self._save()
 
-    async def settle_soon(self) -> None:
-        """As `settle`, a little later, where nothing else has by then."""
-        await trio.sleep(SETTLED_WITHIN)
-        self.settle()
+    async def record_instance(self, instance: Instance) -> None:
+        """Put on disk that this is the task's instance: its program waits for that."""
+        self.write(instance=instance)
+        await self._around.journal.settle()
 
     def _save(self) -> None:
         self.is_due = False
@@ -101,15 +100,37 @@ class Recorder:
         )
         self._around.publish(self._status(), event)
 
-    def announce_restart(self, message: str, end: End, delay: float) -> None:
-        """Tell that a new instance follows this end, in so many seconds."""
+    def note_running(self, instance: Instance, *, is_adopted: bool) -> None:
+        """The task has an instance that runs."""
+        self.write(phase=max(self.record.phase, Phase.RUNNING), instance=instance)
+        kind = EventKind.ADOPTED if is_adopted else EventKind.STARTED
+        pid = instance.pid
+        message = f"{kind.value}, pid {pid}" if pid else kind.value
+        self.announce(kind, message, facts=EventFacts(pid=pid))
+
+    def note_restart(self, end: End, again: StartAgain) -> None:
+        """The instance has ended, and a new one follows."""
+        delay = again.delay
+        self.note_end(
+            end,
+            history=again.history,
+            restart_at=self._around.wall() + delay if delay else None,
+            restart_delay=delay,
+        )
+        wait = f" in {delay:.1f}s" if delay else ""
         facts = EventFacts(
             exit_code=end.exit_code,
             signal=end.signal,
             restarts=self.record.history.total,
             restart_in=delay or None,
         )
+        message = f"{end.message}; restarting{wait}"
         self.announce(EventKind.RESTARTING, message, end.reason, facts)
+
+    def note_given_up(self, end: End, why: GiveUp) -> None:
+        """The instance has ended, and the task with it."""
+        self.note_end(end, phase=why.phase)
+        self.tell_end(why.phase, why.message, end.reason, end)
 
     def note_end(self, end: End, **changes: object) -> None:
         """The instance is gone, and what follows from it: one write, so that a `kill -9` cannot
@@ -132,24 +153,23 @@ class Recorder:
         self.note_end(end, phase=Phase.CRASHED)
         self.tell_end(Phase.CRASHED, "a bug in Warren; its traceback is in the log", end.reason)
 
-    def note_ready(self, proven: Mapping[ProbeKind, Verdict]) -> None:
-        """The task is ready. One that was ready when it was adopted still is: no news (S3)."""
-        since = self.record.ready_since
-        wall = self._around.wall()
-        if since is not None:
-            self._ready_at = trio.current_time() - max(0.0, wall - since)
-            return
+    def note_ready(self, **changes: object) -> None:
+        """The task is ready from now on; with `changes`, one write."""
         self._ready_at = trio.current_time()
-        self.write(ready_since=wall, proven=proven)
+        self.write(ready_since=self._around.wall(), **changes)
         self.announce(EventKind.READY, "ready")
 
-    def note_unready(
-        self, proven: Mapping[ProbeKind, Verdict], message: str, *probes: ProbeKind
-    ) -> None:
+    def resume_readiness(self) -> None:
+        """A task that was ready when it was adopted still is: no news (S3)."""
+        since = self.record.ready_since
+        if since is not None:
+            self._ready_at = trio.current_time() - max(0.0, self._around.wall() - since)
+
+    def note_unready(self, message: str, *probes: ProbeKind, **changes: object) -> None:
         """The task is no longer ready, by these probes, and still runs."""
         self.ready_for()
         self._ready_at = None
-        self.write(ready_since=None, proven=proven)
+        self.write(ready_since=None, **changes)
         self.announce(EventKind.UNREADY, message, Reason.PROBE_FAILED, EventFacts(probes=probes))
 
     def ready_for(self) -> float:

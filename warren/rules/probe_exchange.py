@@ -34,12 +34,14 @@ def exchange(
     before, after = probes(old), probes(new)
     kept = frozenset(kind for kind, probe in after.items() if before.get(kind) == probe)
     proven = {kind: records[kind].verdict for kind in kept if records[kind].has_passed}
+    settled = {kind for kind in kept if records[kind].state is not ProbeState.UNPROVEN}
     startup = records.get(ProbeKind.STARTUP)
     has_started = startup is None or startup.verdict is Verdict.HEALTHY
     if has_started and ProbeKind.STARTUP in after:
         proven[ProbeKind.STARTUP] = Verdict.HEALTHY
-    settled = {kind for kind in kept if records[kind].state is not ProbeState.UNPROVEN}
-    proving = tuple(kind for kind in after if kind not in settled and kind not in proven)
+        settled.add(ProbeKind.STARTUP)
+    # Readiness that has passed, short of `successes`, has no verdict: it is still being proved.
+    proving = tuple(kind for kind in after if kind not in settled)
     return ProbeExchange(kept, proven, proving)
 
 
