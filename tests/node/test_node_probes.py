@@ -8,7 +8,7 @@ import trio
 from node_kit import Ground, run, spec, told, until, whole
 from trio.testing import MockClock
 
-from tests.scripted import FAIL, PASS, Script, ScriptedRuntime
+from tests.scripted import FAIL, PASS, Script, ScriptedCheck, ScriptedRuntime
 from warren.model.check import Check, Outcome
 from warren.model.event import EventKind
 from warren.model.identity import TaskId
@@ -16,7 +16,7 @@ from warren.model.interfaces import Target
 from warren.model.probe import ProbeKind, Verdict
 from warren.model.report import Assignment
 from warren.model.service import ServiceSpec
-from warren.model.task import TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.node.agent import NodeAgent
 
 WEB = TaskId("web", 1, 1)
@@ -240,3 +240,49 @@ async def test_any_other_change_of_a_known_task_makes_it_anew(autojump_clock: Mo
         await agent.assign(whole(6, at(2, probed(readiness=probe("/a"), env={"A": "b"}))))
         await until(lambda: len(ground.runtime.started) == 2)
         assert EventKind.PROBES_CHANGED.value not in " ".join(ground.news)
+
+
+class LateAnswers(ScriptedCheck):
+    """Liveness fails after half a second; readiness that is asked after that is in `late`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed = set[str]()
+        self.late = list[str]()
+
+    async def __call__(self, check: Check, target: Target, *, timeout: float) -> Outcome:
+        if getattr(check, "path", "") != "/live":
+            if target.service in self.failed:
+                self.late.append(target.service)
+            return await super().__call__(check, target, timeout=timeout)
+        await trio.sleep(0.5)
+        self.failed.add(target.service)
+        return FAIL
+
+
+async def test_probe_that_is_due_at_the_instant_of_a_failed_verdict_asks_no_more(
+    autojump_clock: MockClock,
+) -> None:  # S6
+    # Whether the verdict or the other probe comes first in its pass of the loop is chance.
+    check = LateAnswers()
+    ground = Ground(check=check)
+    live, ready = probe("/live", retries=1), probe("/ready", initial_delay="500ms")
+    tasks = [
+        run(
+            f"s{number}.1#1",
+            spec(
+                name=f"s{number}",
+                ports={"http": 80},
+                liveness={**live, "timeout": "5s"},
+                readiness=ready,
+                restart={"condition": "never"},
+            ),
+        )
+        for number in range(40)
+    ]
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, *tasks))
+        await until(lambda: len(check.failed) == 40)
+        await trio.sleep(5)
+        assert check.late == []
+        assert all(one.phase is Phase.FAILED for one in agent.statuses())

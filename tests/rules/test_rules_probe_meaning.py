@@ -157,6 +157,18 @@ def test_readiness_turns_where_the_record_is_not_what_the_probes_say(
     assert readiness_turn(task(BOTH, *proving, ready=ready), records) is turn
 
 
+def test_exchanged_readiness_that_has_one_of_two_passes_is_still_being_proved() -> None:
+    # Also when the probes are changed once more, and this one is not.
+    old = spec({"readiness": PROBE})
+    passed_once = ProbeRecord(kind=READINESS, has_passed=True, successes=1)
+    records = {READINESS: passed_once, LIVENESS: record(LIVENESS, UNPROVEN)}
+    change = exchange(old, spec({"readiness": PROBE, "liveness": OTHER}), records)
+    assert change.kept == {READINESS}
+    assert change.proving == (LIVENESS, READINESS)
+    held = task({"readiness": PROBE, "liveness": OTHER}, *change.proving, ready=True)
+    assert takes_traffic(held, records)
+
+
 # Whole lives
 
 CHOICES = st.builds(
