@@ -1,5 +1,5 @@
 """The events of a whole cluster's run: each of a known kind, with the facts that docs/protocol.md
-says it has."""
+says it has (S24)."""
 
 from __future__ import annotations
 

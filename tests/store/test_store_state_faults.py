@@ -27,8 +27,9 @@ from tests.store.staterows import (
     service_row,
     task_row,
 )
-from warren.model.cluster import NodeRow, PutNode, PutService, PutTask
+from warren.model.cluster import AddEvent, NodeRow, PutNode, PutService, PutTask
 from warren.model.errors import UnavailableError
+from warren.model.event import EventFacts
 from warren.store.backup import check
 from warren.store.errors import StoreError
 from warren.store.state import StateStore
@@ -201,6 +202,22 @@ def test_state_that_another_program_has_changed_is_not_written_over(
     with pytest.raises(StoreError, match="was changed by another program"):
         store.commit([event("mine")], now=1.0)
     assert [entry.message for entry in store.events()] == ["said"]
+
+
+@pytest.mark.parametrize(
+    "facts", ["{", "[]", '{"pid": "x"}', '{"reason": "evicted"}', "\N{RABBIT}"]
+)
+def test_event_whose_facts_cannot_be_read_is_read_without_them(
+    store: StateStore, facts: str
+) -> None:
+    known = msgspec.structs.replace(event().entry, facts=EventFacts(pid=7))
+    store.commit([AddEvent(known), event("other")], now=1.0)
+    assert [entry.facts for entry in store.events()] == [EventFacts(pid=7), None]
+    database(store).execute("UPDATE events SET facts = ? WHERE seq = 1", (facts,))
+    assert [(entry.message, entry.facts) for entry in store.events()] == [
+        ("said", None),
+        ("other", None),
+    ]
 
 
 def test_bug_in_a_row_changes_nothing_and_leaves_the_store_usable(store: StateStore) -> None:
