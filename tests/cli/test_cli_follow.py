@@ -454,6 +454,28 @@ async def test_following_logs_waits_for_a_node_that_does_not_answer_and_says_so_
     assert web.calls.count("output") < 20
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_following_logs_goes_on_where_a_service_is_made_anew(
+    web: FakeCluster, autojump_clock: trio.testing.MockClock, *, is_away: bool
+) -> None:
+    web.write("web", 1, b"one\n")
+    web.silent["n1"] = 3 if is_away else 0
+    heard: list[str] = []
+    async with trio.open_nursery() as nursery:
+        following = FollowedSlot(web, nursery, lambda said: None)
+        wanted = LogWanted(service="web", slot=1, node="n1")
+        following.add(LogFollower(wanted, lambda chunk: heard.append(chunk.data.decode())))
+        await trio.testing.wait_all_tasks_blocked()
+        row = web.rows.pop("web")
+        web.write("web", 1, b"two\n")
+        await trio.sleep(20)
+        assert "two\n" not in "".join(heard)
+        web.rows["web"] = row
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert "".join(heard) == "one\ntwo\n"
+
+
 async def test_following_many_logs_asks_for_64_in_a_call(
     web: FakeCluster, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -17,8 +17,11 @@ from warren.logs import time_index
 from warren.logs.files import LogFiles
 from warren.model.errors import InvalidError
 from warren.model.identity import TaskId
+from warren.model.view import LogWanted
 
 WEB = TaskId("web", 1, 1)
+# Numbers that no position or time can be.
+BEYOND = b"base 1000000000000000000\ns 3 nan web.1#1 i\ns 3 1e300 web.1#1 i\ns -3 1.0 web.1#1 i\n"
 
 
 def logs(directory: Path, **options: int) -> LogFiles:
@@ -222,6 +225,18 @@ def test_logread_does_without_an_index_that_is_damaged(tmp_path: Path) -> None:
         write(kept, b"line %d of it\n" % number)
         rotate(kept)
     for path in (tmp_path / "index").iterdir():
-        path.write_bytes(b"\xff\x00 base\nt 1\ns x y\nbase z\n")
+        path.write_bytes(b"\xff\x00 base\nt 1\ns x y\nbase z\n" + BEYOND)
     again = logs(tmp_path, limit=10)
     assert read_all(again)[0] == b"line 0 of it\nline 1 of it\nline 2 of it\n"
+    chunk = log_kit.read(again, WEB)
+    assert not [mark for mark in chunk.marks if mark.task]
+    assert log_kit.read(again, WEB, chunk.cursor).lost == 0
+
+
+async def test_logread_of_several_refuses_a_cursor_to_its_asker_alone(tmp_path: Path) -> None:
+    kept = logs(tmp_path)
+    write(kept, b"one\n")
+    wanted = [LogWanted(service="web", slot=1, cursor=cursor) for cursor in ("x", "0")]
+    refused, given = await kept.pieces(wanted, 100)
+    assert "cursor: 'x'" in refused.absent
+    assert given.chunk.data == b"one\n"

@@ -220,6 +220,32 @@ def test_log_that_others_empty_between_the_look_and_the_commit_is_no_loss(
         assert store.commit([event()], now=1.0) == MANY + 2
 
 
+def test_log_that_another_programs_transaction_cuts_at_its_end_is_no_loss(path: Path) -> None:
+    with (
+        closing(StateStore.open(path)) as store,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM events").fetchall()  # so the log grows
+        for _ in range(MANY):
+            store.commit([event("x" * 100_000)], now=1.0)
+        other.execute("COMMIT")
+        other.execute("PRAGMA journal_size_limit = 0")
+        other.execute("PRAGMA cache_size = 5")
+        other.execute("PRAGMA wal_checkpoint(RESTART)")
+        long = beside(path, LOG).stat().st_size
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE events SET reason = 'other'")  # the log has its new head by now
+        store.recheck()
+        other.execute("COMMIT")
+        assert beside(path, LOG).stat().st_size < long
+        for number in range(3):
+            assert store.commit([event()], now=1.0) == MANY + 1 + number
+        size = beside(path, LOG).stat().st_size
+        os.truncate(beside(path, LOG), size // 2)
+        assert presence(store).lost() == CUT  # it is our own again
+
+
 def test_remains_of_a_log_that_sqlite_passes_over_are_no_loss(path: Path) -> None:
     with closing(StateStore.open(path)) as store:
         store.commit([event()], now=1.0)

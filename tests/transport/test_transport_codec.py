@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -25,7 +25,9 @@ from warren.model.probe import Probe, ProbeKind
 from warren.model.report import Assignment, Assignments
 from warren.model.service import Resources, Restart, ServiceSpec, Stop
 from warren.model.task import Phase, TaskStatus
+from warren.model.view import LogChunk, LogMark, WatchWanted
 from warren.transport.codec import record
+from warren.transport.field_codecs import SHOWN_BYTES
 from warren.transport.peer_budget import Budget
 from warren.transport.schema import capnp, schema_path, wire
 
@@ -199,6 +201,20 @@ def test_specs_of_another_order_are_told_apart() -> None:
     tasks = (Assignment(task=first, spec=one), Assignment(task=second, spec=two))
     back = read(written(Assignments(generation=1, tasks=tasks)), Assignments)
     assert [[*task.spec.env] for task in back.tasks] == [["A", "B"], ["B", "A"]]
+
+
+def test_text_that_is_none_is_not_shown_in_full() -> None:
+    message = wire.WatchWanted.new_message()
+    message._set("service", b"\xff" * 1_000_000)
+    with pytest.raises(DecodeError) as refused:
+        read(message.to_bytes(), WatchWanted)
+    assert len(cast("bytes", refused.value.value)) <= SHOWN_BYTES
+
+
+def test_what_was_lost_of_a_log_may_be_more_than_a_count() -> None:
+    marks = (LogMark(offset=2**40, at=1.0),)
+    chunk = LogChunk(data=b"x", cursor="1", lost=2**40, marks=marks)
+    assert read(written(chunk), LogChunk) == chunk
 
 
 def _ids(count: int) -> list[TaskId]:

@@ -124,8 +124,11 @@ class FollowedSlot:
     async def _ask(self, group: _Group, logs: list[LogFollower], *, wait: bool) -> None:
         try:
             pieces = await self._cluster.output([log.wanted for log in logs], wait=wait)
-        except NotFoundError:  # the service is gone, which its watcher will see
-            await trio.sleep_forever()
+        except NotFoundError:  # the service is gone: its watcher will see that, or it is made anew
+            for log in logs:
+                log.note_absent()
+            group.note_changed()
+            return
         said = {piece.index: piece for piece in pieces}
         for index, log in enumerate(logs):
             if index in said:

@@ -27,7 +27,7 @@ from warren.logs import time_index
 from warren.logs.followers import Followers, Growth
 from warren.logs.reading import SlotFiles
 from warren.logs.time_index import LogIndex, Seen
-from warren.model.errors import UnavailableError
+from warren.model.errors import InvalidError, UnavailableError
 from warren.model.identity import TaskId
 from warren.model.view import LOG_AT_ONCE, LogChunk, LogPiece, LogWanted, SlotName
 
@@ -132,7 +132,7 @@ class LogFiles:
         for index, one in enumerate(wanted):
             try:
                 chunk = self.read(one, limit)
-            except UnavailableError as error:
+            except (UnavailableError, InvalidError) as error:  # of this one alone
                 pieces.append(LogPiece(index=index, absent=str(error)))
                 continue
             # Where it begins is news as well: `tail` and `since` are asked once.

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from warren.logs import time_index
-from warren.logs.time_index import LogIndex, Seen
+from warren.logs.time_index import MOST_DIGITS, LogIndex, Seen
 from warren.model.errors import InvalidError
 from warren.model.view import LogChunk, LogMark
 
 _STEP = 1 << 16
-_MOST_DIGITS = 18
 
 
 class LogFilePiece(NamedTuple):
@@ -96,7 +95,7 @@ class SlotFiles:
 
     def read(self, cursor: str, limit: int, *, times: bool) -> LogChunk:
         """What follows a cursor. Raises InvalidError, OSError."""
-        if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _MOST_DIGITS):
+        if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= MOST_DIGITS):
             raise InvalidError(f"cursor: {cursor[:60]!r}: want one that an earlier call gave")
         position = int(cursor)
         pieces = self.pieces()

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 MOST = 4096  # times of one piece; then every second one is dropped
+MOST_DIGITS = 18  # of a position
+_LATEST = 1e11  # seconds since the epoch, some 3,000 years
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in its place is waited for by none
 _MODE = 0o640
 
@@ -90,10 +92,23 @@ def _write(path: Path, how: int, text: str) -> None:
 def _take(index: LogIndex, words: list[str]) -> None:
     match words:
         case ["base", number]:
-            index.base = int(number)
+            index.base = _position(number)
         case ["t", position, at]:
-            index.seen.append(Seen(int(position), float(at)))
+            index.seen.append(Seen(_position(position), _time(at)))
         case ["s", position, at, task, instance]:
-            index.seen.append(Seen(int(position), float(at), task, instance))
+            index.seen.append(Seen(_position(position), _time(at), task, instance))
         case _:
             pass
+
+
+def _position(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS):  # it grows
+        raise ValueError(text)
+    return int(text)
+
+
+def _time(text: str) -> float:
+    at = float(text)
+    if not 0 <= at <= _LATEST:  # which no NaN is
+        raise ValueError(text)
+    return at

@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from warren.manager.dispatcher import Dispatcher
+from warren.manager.session import Session
 from warren.manager.shared_queries import LOOK_WITHIN
 from warren.model.errors import InvalidError, UnavailableError, WarrenError
 from warren.model.rpc import LOGS_AT_ONCE
@@ -36,22 +37,23 @@ async def read_several(
     for one in wanted:
         by_node.setdefault(one.node, []).append(one)
     found = dict[LogWanted, LogPiece]()
-    for node in [node for node in by_node if dispatcher.session(node) is None]:
+    sessions = {node: dispatcher.session(node) for node in by_node}
+    for node in [node for node, session in sessions.items() if session is None]:
         said = f"node {node}, which has the output, does not answer"
         found.update((one, LogPiece(index=0, absent=said)) for one in by_node.pop(node))
     if found and wait:
         by_node.clear()  # that is reported at once
 
-    async def ask(node: str, several: list[LogWanted], scope: trio.CancelScope) -> None:
-        session = dispatcher.session(node)
-        assert session is not None
+    async def ask(session: Session, several: list[LogWanted], scope: trio.CancelScope) -> None:
         found.update(await session.fanout.ask(several, wait=wait))
         if wait:
             scope.cancel()
 
     async with trio.open_nursery() as nursery:
         for node, several in by_node.items():
-            nursery.start_soon(ask, node, several, nursery.cancel_scope)
+            session = sessions[node]
+            assert session is not None, "the others were taken out"
+            nursery.start_soon(ask, session, several, nursery.cancel_scope)
     return [
         msgspec.structs.replace(found[one], index=index)
         for index, one in enumerate(wanted)

@@ -75,7 +75,7 @@ class LogFanout:
         self._is_over = False
 
     def __repr__(self) -> str:
-        return f"<Tap: {len(self._waiting)} lanes, {len(self._reading.asks)} to read>"
+        return f"<LogFanout: {len(self._waiting)} lanes, {len(self._reading.asks)} to read>"
 
     async def ask(self, wanted: Sequence[LogWanted], *, wait: bool) -> dict[LogWanted, LogPiece]:
         """The output for these requests: with `wait` once any has some, without it of all.

@@ -41,7 +41,7 @@ class SharedQueries:
         self._is_over = False
 
     def __repr__(self) -> str:
-        return f"<Looks: {len(self._next.asks)} wait for the next>"
+        return f"<SharedQueries: {len(self._next.asks)} wait for the next>"
 
     async def ask(self, tasks: Sequence[TaskId]) -> dict[TaskId, TaskStatus] | None:
         """Tasks as they stand now; None where the node does not answer within a second. What it

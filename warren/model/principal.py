@@ -22,8 +22,8 @@ class PrincipalKind(enum.Enum):
 class Principal(msgspec.Struct, frozen=True):
     """Who is at the far side of a connection. `name` is empty and `uid` None where none is known.
 
-    Its text is what events keep. It names the kind, but for a local one, so that no name can pass
-    for another kind's: `uid 1000`, `loopback`, `uid 1000 (embedded)`.
+    Its text is what events keep. It names the kind, but for a uid of the socket, so that no name
+    can pass for another kind's: `uid 1000`, `loopback`, `uid 1000 (embedded)`.
     """
 
     kind: PrincipalKind
@@ -34,4 +34,5 @@ class Principal(msgspec.Struct, frozen=True):
         who = self.name or ("" if self.uid is None else f"uid {self.uid}")
         if not who:
             return self.kind.value
-        return who if self.kind is PrincipalKind.LOCAL else f"{who} ({self.kind.value})"
+        is_uid = self.kind is PrincipalKind.LOCAL and not self.name
+        return who if is_uid else f"{who} ({self.kind.value})"

@@ -79,7 +79,7 @@ class Reaper:
                 if not hidden:
                     return count
                 # Look at all children, once.
-                return count + sum(self._reap_if_stray(pid) for pid in self._foreign_nodes())
+                return count + sum(self._reap_if_stray(pid) for pid in self._unheld_children())
             count += 1
         return count
 
@@ -110,7 +110,7 @@ class Reaper:
         # A dying parent of the same tree passes its zombies to us before it is one itself.
         return stat.parent not in left
 
-    def _foreign_nodes(self) -> list[int]:
+    def _unheld_children(self) -> list[int]:
         return [pid for pid in procfs.own_children() if pid not in self._held]
 
     def _reap_if_stray(self, pid: int) -> bool:

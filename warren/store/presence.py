@@ -39,14 +39,14 @@ class Presence:
         file, log = _stat(path), _stat(self._log)
         self._identities = _identity(file), _identity(log)
         self._file_size, self._log_size = _size(file), _size(log)
-        self._head = b""  # unknown
-        self._note_head()  # not: SQLite has skipped what was left there
+        head = self._read_head()
+        self._head = b"" if head == _NO_HEAD else head  # SQLite has skipped what was left there
         self._is_cut = False
 
     def lost(self, *, is_quick: bool = False) -> str | None:
         """REPLACED, CUT or None. Cut stays cut: what SQLite knows of the file is wrong now.
 
-        Quick is without reading: what was cut in the very moment of a commit is seen later.
+        Quick reads only where one is shorter: what was cut in the moment of a commit is seen later.
         """
         file, log = _stat(self._path), _stat(self._log)
         if (_identity(file), _identity(log)) != self._identities:
@@ -54,25 +54,24 @@ class Presence:
         if log and log.st_size and self._head and not is_quick:
             self._is_cut |= self._read_head() == _NO_HEAD  # cut to nothing, written to further on
         self._is_cut = self._is_cut or self._is_short(_size(file), _size(log))
-        if not (self._is_cut or is_quick):
-            self._note_head()
         return CUT if self._is_cut else None
 
     def wrote(self) -> None:
         """A commit is done: it may have lengthened both, and cut the log, but not below
         WAL_KEPT."""
-        if not self._is_cut:
-            size = _size(_stat(self._log))
-            if not self._head:
-                self._note_head()
-            if size >= min(self._log_size, WAL_KEPT) or self._note_head():
-                self._log_size = size
-            self._file_size = max(self._file_size, _size(_stat(self._path)))
+        if self._is_cut:
+            return
+        size, head = _size(_stat(self._log)), self._read_head()
+        is_new = head not in (b"", _NO_HEAD, self._head)
+        if is_new:
+            self._head = head
+        if is_new or size >= min(self._log_size, WAL_KEPT):
+            self._log_size = size
+        self._file_size = max(self._file_size, _size(_stat(self._path)))
 
     def began_anew(self) -> None:
         """The log was emptied by ourselves."""
-        self._log_size = _size(_stat(self._log))
-        self._head = b""
+        self._log_size, self._head = _size(_stat(self._log)), b""
 
     def size(self) -> int:
         """Bytes on disk, of both."""
@@ -93,21 +92,14 @@ class Presence:
     def _is_short(self, file: int, log: int) -> bool:
         if file < _LEAST:
             return True
-        if file < self._file_size or log < self._log_size:
-            is_whole = self._is_whole_on_disk(log)
-            if not is_whole:
-                return is_whole is False  # None is not known yet: asked again
-            self._note_head()  # so that the next to be this short is cut
-        self._file_size, self._log_size = file, log
-        return False
-
-    def _note_head(self) -> bool:
-        """Whether the log has another head than was known: it was begun anew, in order."""
-        head = self._read_head()
-        if head in (b"", _NO_HEAD, self._head):
+        if file >= self._file_size and log >= self._log_size:
             return False
-        self._head = head
-        return True
+        if 0 < log < self._log_size and self._head and self._read_head() == self._head:
+            return True  # who empties it in order begins it with another head
+        is_whole = self._is_whole_on_disk()
+        if is_whole:  # so all of ours is in the file
+            self._file_size, self._log_size = file, 0
+        return is_whole is False  # None is not known yet: asked again
 
     def _read_head(self) -> bytes:
         """The log's head; empty where nothing is known of it: no log, or no descriptors."""
@@ -121,10 +113,8 @@ class Presence:
             return b""
         return head if not head or head[: len(_HEADS[0])] in _HEADS else _NO_HEAD
 
-    def _is_whole_on_disk(self, log: int) -> bool | None:
+    def _is_whole_on_disk(self) -> bool | None:
         """Whether another connection finds all pages; None where it cannot look."""
-        if 0 < log < self._log_size and self._head and self._read_head() == self._head:
-            return False  # a connection that empties it in order begins it with another head
         uri = f"file:{quote(str(self._path.absolute()))}?mode=rw"
         try:
             with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)) as db:

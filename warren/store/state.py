@@ -185,11 +185,16 @@ class StateStore:
             if any(isinstance(change, AddEvent) for change in changes):
                 last_seq = self._one(_LAST_SEQ)
                 self._prune(last_seq, now)
-            db.execute("COMMIT")
+            self._end_transaction()
         except BaseException:
             roll_back(db)
             raise
         return last_seq
+
+    def _end_transaction(self) -> None:
+        self._db.execute("COMMIT")
+        if self._presence:
+            self._presence.wrote()
 
     def _has_room(self) -> bool:
         """One page would suffice for `_touch`, but not for a commit."""
@@ -206,7 +211,7 @@ class StateStore:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("UPDATE meta SET generation = generation")
-            self._db.execute("COMMIT")
+            self._end_transaction()
         except BaseException:
             roll_back(self._db)
             raise
@@ -229,8 +234,6 @@ class StateStore:
                 # Else the commit would succeed, into a file that no process can open again.
                 raise self._unavailable(f"it {lost}; {_WANTED if lost == CUT else _ANEW}")
             yield
-            if self._presence:
-                self._presence.wrote()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise

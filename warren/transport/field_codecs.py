@@ -23,6 +23,7 @@ from warren.transport.schema import capnp
 
 INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 NONE: Mapping[str, object] = MappingProxyType({})
+SHOWN_BYTES = 60  # of text that is not text, in an error
 _MISSING = object()
 
 
@@ -330,7 +331,7 @@ class At:
         if isinstance(error, DecodeError):
             raise type(error)((step, *error.path), error.value, error.wanted) from None
         if isinstance(error, UnicodeDecodeError):
-            raise DecodeError((step,), error.object, "want UTF-8 text") from None
+            raise DecodeError((step,), error.object[:SHOWN_BYTES], "want UTF-8 text") from None
 
 
 def bounded(entries: Any, most: int, budget: Budget) -> int:

@@ -64,7 +64,7 @@ class PeerBudget:
         self._held = 0
 
     def __repr__(self) -> str:
-        return f"<Traffic: {len(self._open)} questions open, {self._held} bytes held>"
+        return f"<PeerBudget: {len(self._open)} questions open, {self._held} bytes held>"
 
     def came(self, frame: Frame) -> None:
         """A message of the far side. Raises UnreadError."""

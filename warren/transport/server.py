@@ -27,7 +27,7 @@ from warren.transport.wire_errors import fault_of
 
 STANDARD = Limits()
 _log = logging.getLogger("warren.transport")
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+_CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
 
 
 async def serve_gate(
