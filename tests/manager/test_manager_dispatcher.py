@@ -33,6 +33,7 @@ from warren.model.condition import (
 )
 from warren.model.errors import (
     ConflictError,
+    DeniedError,
     InvalidError,
     LinkLostError,
     NotFoundError,
@@ -627,6 +628,9 @@ async def test_second_life_of_a_node_is_refused_while_the_first_one_answers(
         for epoch in (0, first.epoch + 1):
             with pytest.raises(ConflictError, match=r"has a session, and answers; .*journal"):
                 await enroll(manager, FakeAgent(), epoch=epoch)
+        original.refusals.append(DeniedError("look: the manager may not"))  # an answer too
+        with pytest.raises(ConflictError, match="has a session, and answers"):
+            await enroll(manager, FakeAgent())
         assert manager.dispatcher.session("n1") is first
         connection.closed.set()
         await trio.testing.wait_all_tasks_blocked()

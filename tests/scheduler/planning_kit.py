@@ -132,11 +132,11 @@ class Planned:
 
     # Nodes
 
-    def join(self, name: str) -> None:
+    def join(self, name: str, **fields: Any) -> None:
         row = self.cluster.nodes.get(name)
         epoch = 1 if row is None else row.epoch + 1
         self.connected.add(name)
-        self.commit([PutNode(node_row(name, epoch=epoch))])
+        self.commit([PutNode(node_row(name, epoch=epoch, **fields))])
 
     def lose(self, name: str) -> None:
         self.connected.discard(name)

@@ -16,8 +16,9 @@ from planning_kit import LEASE, Planned, failure, snapshot_of, spec
 from warren.model.check import TcpCheck
 from warren.model.cluster import Change, Desired, PutTask, TaskRow
 from warren.model.identity import TaskId
+from warren.model.node_description import UNDESCRIBED, NodeDescription, RuntimeInfo
 from warren.model.probe import Probe
-from warren.model.service import Condition, Restart
+from warren.model.service import Condition, Resources, Restart
 from warren.model.task import Instance, Phase, TaskStatus
 from warren.rules.merge import merge
 from warren.scheduler.planner import HISTORY
@@ -27,6 +28,7 @@ from warren.state.slot_index import is_as_wanted
 NAMES = ("api", "db", "web")
 NODES = ("n1", "n2", "n3")
 STEPS = 250
+ABLE = NodeDescription(runtimes=(RuntimeInfo(name="process", features=("memory-limit",)),))
 
 
 class Node:
@@ -113,7 +115,10 @@ class Simulation:
             self.edit_existing(name)
 
     def edit_existing(self, name: str) -> None:
-        match self.chance.randrange(11):
+        match self.chance.randrange(12):
+            case 11:
+                memory = self.chance.choice([None, "1G"])
+                self.planned.update(name, resources=Resources(memory=memory))
             case 9 | 10:
                 probe = Probe(tcp=TcpCheck(80), retries=self.chance.randrange(1, 4))
                 self.planned.update(name, health=probe)
@@ -135,9 +140,13 @@ class Simulation:
     def move_node(self) -> None:
         name = self.chance.choice(NODES)
         if name not in self.planned.connected:
-            self.planned.join(name)
+            self.join(name)
         elif self.chance.random() < 0.7:
             self.planned.lose(name)
+
+    def join(self, name: str) -> None:
+        """Its supervisor may be of another version than before."""
+        self.planned.join(name, description=self.chance.choice([UNDESCRIBED, ABLE]))
 
     def wait(self) -> None:
         wake_at = self.planned.last.wake_at
@@ -197,7 +206,7 @@ class Simulation:
         """All nodes are there, nothing fails any more, and time passes."""
         for name in NODES:
             if name not in self.planned.connected:
-                self.planned.join(name)
+                self.join(name)
         for _ in range(100):
             generation = self.planned.cluster.generation
             for node in self.nodes.values():
@@ -225,7 +234,8 @@ def is_content(row: TaskRow) -> bool:
     if row.has_ended:
         never = row.spec.restart.condition is Condition.NEVER
         return row.phase is Phase.COMPLETE or (row.phase is not Phase.STOPPED and never)
-    return row.status.ready or "is held by" in (row.status.pending_reason or "")
+    why = row.status.pending_reason or ""
+    return row.status.ready or "is held by" in why or "lacks memory-limit" in why
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -248,12 +258,13 @@ def test_planner_keeps_its_promises_and_converges(seed: int) -> None:
 
 def test_planner_simulation_is_not_idle() -> None:
     """What the seeds go through, so that they prove something."""
-    told, phases = set[str](), set[Phase]()
+    told, phases, lacks = set[str](), set[Phase](), 0
     for seed in range(5):
         simulation = Simulation(seed)
         for _ in range(STEPS):
             simulation.step()
             phases |= {row.phase for row in simulation.planned.cluster.tasks.values()}
+        lacks += sum("lacks memory-limit" in e.message for e in simulation.planned.events)
         told |= {f"{e.kind.value} {e.reason}".strip() for e in simulation.planned.events}
     kinds = ["failed", "crashed", "stopped", "lost", "outdated"]
     assert told >= {
@@ -263,4 +274,5 @@ def test_planner_simulation_is_not_idle() -> None:
         "probes changed",
         *(f"replaced {kind}" for kind in kinds),
     }
+    assert lacks
     assert phases == {*Phase} - {Phase.UNKNOWN}  # which no row ever has
