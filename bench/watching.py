@@ -1,6 +1,6 @@
 """What one change costs the manager, by who else has a session or watches.
 
-    python bench/watching.py [--rounds 5] [--changes 40] [--json FILE]
+    python bench/watching.py [--rounds 5] [--changes 30] [--json FILE]
 
     one task becomes ready, or no longer --report--> commit -> wakes the watchers it concerns
 
@@ -48,7 +48,7 @@ ALONE, NONE, ONE, ALL = "alone", "none", "one", "all"
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--changes", type=int, default=40, help="in a round, of each kind")
+    parser.add_argument("--changes", type=int, default=30, help="in a round, of each kind")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
