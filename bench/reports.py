@@ -25,7 +25,7 @@ import trio
 from children import child
 from section import Section, table
 
-from warren.manager.program import Manager, open_manager
+from warren.manager.program import Manager
 from warren.model.address import Address, UnixAddress
 from warren.model.check import Argv, Sample
 from warren.model.event import EventKind, TaskEvent
@@ -37,10 +37,10 @@ from warren.model.service import ServiceSpec
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import LogChunk, LogPiece, LogWanted
 from warren.resilience.collector import begin_spreading
-from warren.store.state import StateStore
 from warren.transport.client import open_gate
 from warren.transport.memory import memory_gate
-from warren.transport.server import serve_gate
+from warren.wiring.parts import open_manager_here
+from warren.wiring.programs import open_manager_program
 
 TASKS = 500
 LOADS = ((1, 1), (64, 1), (1, TASKS))  # reports in flight, tasks in each
@@ -94,20 +94,15 @@ def bare(directory: Path, seconds: float) -> float:
 
 async def serve(directory: Path) -> None:
     path = directory / "bench.sock"
-    with closing(StateStore.open(directory / "manager.sqlite")) as store:
-        async with open_manager(store, wall=time.time) as manager, trio.open_nursery() as nursery:
-
-            async def run(*, task_status: trio.TaskStatus[Address]) -> None:
-                await serve_gate(manager.gate, UnixAddress(str(path)), task_status=task_status)
-
-            await nursery.start(run)
-            print(path, flush=True)
+    addresses = [UnixAddress(str(path))]
+    async with open_manager_program(directory, addresses, insecure=False):
+        print(path, flush=True)
+        await trio.sleep_forever()
 
 
 async def in_process(directory: Path, seconds: float) -> list[Load]:
-    with closing(StateStore.open(directory / "manager.sqlite")) as store:
-        async with open_manager(store, wall=time.time) as manager:
-            return await through_memory(manager, seconds)
+    async with open_manager_here(directory) as manager:
+        return await through_memory(manager, seconds)
 
 
 async def through_memory(manager: Manager, seconds: float) -> list[Load]:

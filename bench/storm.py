@@ -16,7 +16,6 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import trio
@@ -24,11 +23,9 @@ from section import Bound, Section, milliseconds, percentile, table
 from staging import open_staged
 
 from warren.model.check import Argv
-from warren.model.rpc import Gate
 from warren.model.service import ServiceSpec
 from warren.resilience.collector import spread_collections
-from warren.transport.memory import memory_gate
-from warren.wiring.parts import NodeOptions, open_manager_here, open_node_here
+from warren.wiring.supervisor import open_supervisor
 
 STALL_BOUND = 0.1  # seconds
 ANSWER_BOUND = 1.0
@@ -66,20 +63,15 @@ async def storm_of(starts: int, seconds: float) -> list[float]:
     """The passes while so many tasks start, fail and start again."""
     spec = ServiceSpec(name="storm", command=Argv(("false",)), replicas=starts)
     with tempfile.TemporaryDirectory() as directory:
-        async with open_manager_here(Path(directory)) as manager:
-
-            def dial() -> AbstractAsyncContextManager[Gate]:
-                return memory_gate(manager.gate)
-
-            options = NodeOptions(node=f"storm-{os.getpid()}")
-            async with open_node_here(Path(directory), dial, options, stops_tasks=True):
-                print(f"{starts} replicas of false, for {seconds:.0f} s", file=sys.stderr)
-                passes = Passes()
-                trio.lowlevel.add_instrument(passes)
-                await manager.operator.create(spec)
-                await trio.sleep(seconds)
-                await manager.operator.scale("storm", 0)
-                trio.lowlevel.remove_instrument(passes)
+        node = f"storm-{os.getpid()}"
+        async with open_supervisor(data_dir=Path(directory), node=node) as supervisor:
+            print(f"{starts} replicas of false, for {seconds:.0f} s", file=sys.stderr)
+            passes = Passes()
+            trio.lowlevel.add_instrument(passes)
+            await supervisor.cluster.create(spec)
+            await trio.sleep(seconds)
+            await supervisor.cluster.scale("storm", 0)
+            trio.lowlevel.remove_instrument(passes)
     return passes.lengths
 
 

@@ -117,6 +117,16 @@ def violations(folder: Path) -> list[str]:
     return found + _loops(modules) + _cycles(modules)
 
 
+def built(folder: Path) -> dict[str, set[str]]:
+    """The parts that files of a folder beside the package put together, by file."""
+    found: dict[str, set[str]] = {}
+    for module in read_modules(folder):
+        for dotted, _ in _uses(module):
+            if dotted.startswith("warren.") and dotted in HOMES:
+                found.setdefault(module.path.name, set()).add(dotted.rpartition(".")[2])
+    return found
+
+
 def read_modules(folder: Path) -> Iterator[Module]:
     """Every Python file below the folder, parsed."""
     for path in sorted(folder.rglob("*.py")):

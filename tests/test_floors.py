@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from floors import LONGEST, violations
+from floors import LONGEST, built, violations
 
 WARREN = Path(__file__).parent.parent / "warren"
 
@@ -13,6 +13,19 @@ WARREN = Path(__file__).parent.parent / "warren"
 def test_warren_stands_on_its_floors() -> None:
     found = violations(WARREN)
     assert not found, "\n".join(["the floors (see CONTRIBUTING.md):", *found])
+
+
+def test_tools_and_benchmarks_build_only_scripted_nodes_and_what_they_measure() -> None:
+    assert built(WARREN.parent / "tools") == {}
+    assert built(WARREN.parent / "bench") == {
+        "scripted.py": {"Dependencies", "open_node"},
+        "staging.py": {"Dependencies", "PortAllocator", "SqliteJournal", "open_node"},
+        # One part alone is measured.
+        "exec_cpu.py": {"ProcessRuntime"},
+        "reports.py": {"memory_gate"},
+        "restart.py": {"ProcessRuntime"},
+        "rpc.py": {"serve_gate"},
+    }
 
 
 def tree(folder: Path, files: dict[str, str]) -> Path:
