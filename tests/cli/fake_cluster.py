@@ -24,8 +24,8 @@ from warren.model.errors import (
     InvalidError,
     LinkLostError,
     NotFoundError,
-    RefusedError,
     SpecError,
+    WarrenError,
 )
 from warren.model.event import EventFacts, kind_named
 from warren.model.identity import TaskId
@@ -75,7 +75,7 @@ class FakeCluster:
             warren="0.1.0", pid=4321, started_at=BORN, nodes_ready=1, nodes=1
         )
         self.script: deque[Step] = deque()
-        self.refusals: dict[str, deque[RefusedError | LinkLostError]] = {}
+        self.refusals: dict[str, deque[WarrenError]] = {}
         self.calls: list[str] = []
         self.links = 0
         self.closed: deque[LinkLostError] = deque()  # links that cannot be opened, in order

@@ -10,10 +10,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
+import trio.testing
 from fake_cluster import BORN, FakeCluster, Person, Step
 
+from warren.client.wait import wait_health
 from warren.model.check import Argv
-from warren.model.errors import LinkLostError, OverloadedError, UnavailableError
+from warren.model.errors import (
+    LinkLostError,
+    OverloadedError,
+    UnavailableError,
+    UnsupportedError,
+)
 from warren.model.service import Condition, Restart, ServiceSpec
 from warren.model.task import End, Phase, Reason
 from warren.model.view import NodeState, ServiceView
@@ -91,6 +99,31 @@ def test_wait_takes_a_node_that_does_not_answer_by_its_last_word(person: Person)
     assert person.types("service", "scale", "web", "1", "--wait") == 0
     said = f"web: 1/1 healthy (stale: the node does not answer){UNPROVEN}\n"
     assert person.out.endswith(said)
+
+
+async def test_wait_looks_now_and_then_at_a_manager_that_cannot_be_watched(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """One of an earlier version has no such method."""
+    cluster, said = FakeCluster(), list[str]()
+    cluster.have(replace(SPEC, replicas=1))
+    cluster.refusals["watch"] = deque([UnsupportedError("the far side knows no watch")])
+
+    class Progress:
+        def tell(self, line: str, short: str = "") -> None:
+            said.append(line)
+
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            said.extend(await wait_health(cluster, ["web"], Progress(), lambda: BORN))
+
+        nursery.start_soon(wait)
+        await trio.sleep(30)
+        assert said == ["web: 0/1 healthy, waiting for web.1"] * len(said)
+        cluster.run_task("web", 1)
+    assert said[-1] == f"web: 1/1 healthy{UNPROVEN}"
+    assert 10 < len(said) < 20
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from warren.model.event import EventKind
 from warren.model.rpc import Cluster
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import TaskView, WatchAnswer, WatchWanted
+from warren.store.backup import backup, restore
 from warren.store.state import StateStore
 from warren.transport.client import open_gate
 from warren.transport.memory import memory_gate
@@ -229,6 +230,24 @@ async def test_cursor_of_another_run_holds_only_where_nothing_was_committed_sinc
         run = of.rpartition(":")[2]
         foreign = f"{of.removesuffix(run)}{'0' * 8}:{generation}"
         assert (await cluster.watch(WatchWanted(), cursor=foreign, wait=True)).is_whole
+
+
+async def test_cursor_of_a_state_that_a_backup_has_replaced_gets_everything(tmp_path: Path) -> None:
+    state, copy = tmp_path / "manager.sqlite", tmp_path / "copy.sqlite"
+    async with running(tmp_path) as (manager, cluster):
+        commit(manager, PutNode(node_row("n1")))
+        backup(state, copy)
+        for _ in range(9):
+            commit(manager, PutNode(node_row("n2")))
+        cursor = (await cluster.watch(EVERYTHING)).cursor
+    restore(state, copy)
+    async with running(tmp_path) as (manager, cluster):
+        while manager.commit_log.cluster.generation < int(cursor.rpartition(":")[2]):
+            commit(manager, PutNode(node_row("n3")))
+    async with running(tmp_path) as (_, cluster):
+        answer = await cluster.watch(EVERYTHING, cursor=cursor, wait=True)
+        assert answer.is_whole
+        assert {node.name for node in answer.nodes} == {"n1", "n3"}
 
 
 async def test_whole_answer_says_what_of_a_picture_is_gone(tmp_path: Path) -> None:

@@ -95,11 +95,11 @@ def test_check_tells_of_what_is_no_state(path: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     SqliteJournal(journal).close()
     with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 9")
+        db.execute("PRAGMA user_version = 99")
     assert check(text) == [f"{text}: file is not a database"]
     assert check(empty) == [f"{empty}: is empty"]
     assert check(journal) == [f"{journal}: is another program's database"]
-    assert check(path) == [f"{path}: is of version 9; this Warren knows up to {STATE.version}"]
+    assert check(path) == [f"{path}: is of version 99; this Warren knows up to {STATE.version}"]
     assert check(tmp_path / "none") == [f"{tmp_path / 'none'}: there is no such file"]
     assert not (tmp_path / "none").exists()
 

@@ -20,7 +20,7 @@ from warren.client.phrases import last_sample, one_line
 from warren.client.watch import Watch
 from warren.model.check import Result
 from warren.model.cluster import Desired
-from warren.model.errors import NotFoundError, RefusedError
+from warren.model.errors import NotFoundError, RefusedError, UnsupportedError
 from warren.model.service import Condition, ServiceSpec
 from warren.model.task import End, Phase
 from warren.model.view import NodeState, ServiceView, TaskView, WatchWanted
@@ -103,9 +103,9 @@ async def wait_health(
 async def wait_gone(cluster: Cluster, view: ServiceView, progress: ProgressSink) -> None:
     """Wait until this service is gone."""
     name = view.spec.name
-    changes = Watch(WatchWanted(service=name))
+    changes = _Changes(cluster, name)
     while True:
-        await changes.next(cluster)  # the first time at once
+        await changes.next()
         try:
             now = await cluster.service(name)
         except NotFoundError:
@@ -125,8 +125,8 @@ async def next_event(cluster: Cluster, after: int, about: str) -> int:
 async def _wait_one(
     cluster: Cluster, name: str, progress: ProgressSink, now: Callable[[], float]
 ) -> str:
-    changes = Watch(WatchWanted(service=name))
-    await changes.next(cluster)
+    changes = _Changes(cluster, name)
+    await changes.next()
     while True:
         try:
             view = await cluster.service(name)
@@ -141,7 +141,26 @@ async def _wait_one(
             return verdict.said
         progress.tell(verdict.said, verdict.short)
         with trio.move_on_after(LOOK_EVERY):
-            await changes.next(cluster)
+            await changes.next()
+
+
+class _Changes:
+    """Of one service: `next` returns at once the first time, then whenever it has changed; every
+    LOOK_EVERY where the manager is of an earlier version, which cannot be watched."""
+
+    def __init__(self, cluster: Cluster, service: str) -> None:
+        self._cluster = cluster
+        self._watch = Watch(WatchWanted(service=service))
+        self._can_watch = True
+
+    async def next(self) -> None:
+        if not self._can_watch:
+            await trio.sleep(LOOK_EVERY)
+            return
+        try:
+            await self._watch.next(self._cluster)
+        except UnsupportedError:
+            self._can_watch = False
 
 
 async def _away(cluster: Cluster, view: ServiceView) -> dict[str, str]:

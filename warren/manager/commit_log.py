@@ -35,6 +35,8 @@ class Store(Protocol):
     generation: int
     last_seq: int
     manager_id: str
+    run: str
+    last_run: str
 
     def load(self) -> Snapshot: ...
 

@@ -3,14 +3,14 @@
     commit -> index (state/change_index.py) -> wakes the watchers it concerns, and no other
 
 A cursor is the manager's id, its present run with the position that has been told, and where all
-had been told the generation. One of an earlier run holds where nothing was committed since: this
-run does not know what was, and a backup may have been restored. In the middle of a whole answer the
-position has its `base` beside it; such a cursor is of this run alone.
+had been told the generation. One of an earlier run holds where nothing was committed since: where
+that run has made the last commit, and this is its generation. This run does not know what was, and
+a backup may have been restored. In the middle of a whole answer the position has its `base` beside
+it; such a cursor is of this run alone.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -44,7 +44,6 @@ class Watchers:
     def __init__(self, commit_log: CommitLog) -> None:
         self._commit_log = commit_log
         self._index = ChangeIndex(commit_log.cluster)
-        self._run = secrets.token_hex(4)
         self._events: dict[_Subject, set[trio.Event]] = {}
         self.waiting = 0
         commit_log.on_commit.append(self._note)
@@ -64,7 +63,7 @@ class Watchers:
         return News(changed, self._cursor(changed, base), is_whole=True)
 
     def _cursor(self, changed: Changed, base: int) -> str:
-        place = f"{self._run}.{changed.upto}"
+        place = f"{self._commit_log.store.run}.{changed.upto}"
         if changed.upto < base:
             place += f".{base}"
         generation = "" if changed.has_more else self._commit_log.cluster.generation
@@ -77,11 +76,13 @@ class Watchers:
         if manager != self._commit_log.store.manager_id:
             return None
         run, *numbers = place.split(".")
-        if run == self._run:
+        if run == self._commit_log.store.run:
             if not 1 <= len(numbers) <= 2 or not all(map(_is_number, numbers)):
                 return None
             return int(numbers[0]), int(numbers[-1])
-        if not _is_number(generation) or int(generation) != self._index.started_at:
+        if run != self._commit_log.store.last_run or not _is_number(generation):
+            return None
+        if int(generation) != self._index.started_at:
             return None
         return self._index.began, self._index.began
 

@@ -76,6 +76,10 @@ class DeniedError(LinkLostError):
     by = ""
 
 
+class UnsupportedError(WarrenError):
+    """The far side is of another version and has no such method."""
+
+
 class FieldError(ValueError):
     """A field of a value was refused; the decoder puts the place in front (SpecError)."""
 

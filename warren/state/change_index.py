@@ -16,8 +16,11 @@ with a `base`: what was gone by then need not be said.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 from warren.model.view import SlotName, WatchWanted
@@ -26,6 +29,7 @@ from warren.state.cluster_state import ClusterState, Touched
 GONE_KEPT = 10_000  # keys of what is no more
 K = TypeVar("K")
 _SERVICE, _SLOT, _NODE = range(3)
+_SPARE = 100  # places of changes that have changed again
 _Place = tuple[int, int, str, int]  # position, one of these, name, slot: positions never tie
 
 
@@ -56,13 +60,16 @@ class ChangeIndex:
         self.started_at = cluster.generation
         self.floor = self.last = 0
         self._gone = 0  # keys of what is no more
-        # All that exist are in it: with a service its slots go, and each has to be told. Services
-        # are in the order of the last change of a slot of theirs, too.
+        # All that exist are in it: with a service its slots go, and each has to be told.
         self._services = self._begin(cluster.services)
         self._nodes = self._begin(cluster.nodes)
         self._slots = {
             name: self._begin(sorted(cluster.slots(name).shown)) for name in cluster.services
         }
+        self._all_slots = _Keys[tuple[str, int]]((), self.last)  # the same, of all services
+        for name, keys in self._slots.items():
+            for slot, at in keys.at.items():
+                self._all_slots.note((name, slot), at, exists=True)
         self.began = self.last
 
     def __repr__(self) -> str:
@@ -93,8 +100,8 @@ class ChangeIndex:
         base = max(base, position)
         if not (position >= 0 and self.floor <= base <= self.last):
             return None
-        places = self._places(position, base, wanted)
-        first = sorted(places) if most is None else heapq.nsmallest(most + 1, places)
+        places = heapq.merge(*self._places(position, base, wanted))
+        first = list(places if most is None else islice(places, most + 1))
         has_more = most is not None and len(first) > most
         first = first[:most]
         return Changed(
@@ -105,22 +112,23 @@ class ChangeIndex:
             has_more,
         )
 
-    def _places(self, position: int, base: int, wanted: WatchWanted) -> Iterator[_Place]:
+    def _places(self, position: int, base: int, wanted: WatchWanted) -> Iterator[Iterator[_Place]]:
+        """Of each kind that is wanted, the oldest first."""
+        only = wanted.service
         if wanted.services:
-            only = wanted.service
-            places = self._services.one(only, position) if only else self._services.after(position)
-            yield from ((at, _SERVICE, name, 0) for name, at in self._services.told(places, base))
-        if wanted.tasks:
-            names = [wanted.service] if wanted.service else reversed(self._slots)
-            for name in names:
-                slots = self._slots.get(name)
-                if slots is None or slots.newest <= position:
-                    break
-                places = slots.told(slots.after(position), base)
-                yield from ((at, _SLOT, name, slot) for slot, at in places)
+            there = self._services
+            found = there.one(only, position) if only else there.after(position)
+            yield ((at, _SERVICE, name, 0) for name, at in there.told(found, base))
+        if wanted.tasks and only and (keys := self._slots.get(only)) is not None:
+            slots = keys.told(keys.after(position), base)
+            yield ((at, _SLOT, only, slot) for slot, at in slots)
+        if wanted.tasks and not only:
+            every = self._all_slots
+            names = every.told(every.after(position), base)
+            yield ((at, _SLOT, name, slot) for (name, slot), at in names)
         if wanted.nodes:
-            places = self._nodes.told(self._nodes.after(position), base)
-            yield from ((at, _NODE, name, 0) for name, at in places)
+            nodes = self._nodes.told(self._nodes.after(position), base)
+            yield ((at, _NODE, name, 0) for name, at in nodes)
 
     def _begin(self, existing: Collection[K]) -> _Keys[K]:
         keys = _Keys(existing, self.last)
@@ -133,11 +141,11 @@ class ChangeIndex:
 
     def _note_slots(self, service: str, slots: Collection[int] | None) -> None:
         shown = self._cluster.slots(service).shown
-        keys = self._slots.pop(service, None) or _Keys[int]((), self.last)
-        self._slots[service] = keys
-        keys.newest = self._next()
+        keys = self._slots.setdefault(service, _Keys[int]((), self.last))
         for slot in sorted({*keys.existing, *shown}) if slots is None else slots:
-            self._gone += keys.note(slot, self._next(), exists=slot in shown)
+            at, exists = self._next(), slot in shown
+            self._gone += keys.note(slot, at, exists=exists)
+            self._all_slots.note((service, slot), at, exists=exists)
 
     def _prune(self) -> None:
         """Forget the oldest of what is gone."""
@@ -146,18 +154,20 @@ class ChangeIndex:
         self.floor = max(self.floor, gone[-self._gone_kept - 1])
         for keys in everything:
             self._gone -= keys.forget(self.floor)
+        self._all_slots.forget(self.floor)
         for service in [service for service, keys in self._slots.items() if not keys.at]:
             del self._slots[service]
 
 
 class _Keys(Generic[K]):
     """Keys of one kind: `at` has the position of each one's last change, newest last; `existing`
-    those that are there. `newest` is no earlier than any of them."""
+    those that are there."""
 
     def __init__(self, existing: Collection[K], after: int) -> None:
         self.existing = set(existing)
         self.at = {key: after + number for number, key in enumerate(existing, 1)}
-        self.newest = after + len(existing)
+        # By position. Those of keys that have changed since are passed over, and dropped in time.
+        self._order = [*self.at.items()]
 
     def note(self, key: K, at: int, *, exists: bool) -> int:
         """It has changed. What was gone and still is has not. Returns how many more are gone."""
@@ -165,7 +175,10 @@ class _Keys(Generic[K]):
             return 0
         was_gone = key in self.at and key not in self.existing
         self.at.pop(key, None)
-        self.at[key] = self.newest = at
+        self.at[key] = at
+        self._order.append((key, at))
+        if len(self._order) > 2 * len(self.at) + _SPARE:
+            self._order = [*self.at.items()]
         if exists:
             self.existing.add(key)
             return -1 if was_gone else 0
@@ -173,11 +186,12 @@ class _Keys(Generic[K]):
         return 1
 
     def after(self, position: int) -> Iterator[tuple[K, int]]:
-        """Those that have changed since, newest first, each with its position."""
-        for key, at in reversed(self.at.items()):
-            if at <= position:
-                return
-            yield key, at
+        """Those that have changed since, oldest first, each with its position."""
+        begin = bisect_right(self._order, position, key=itemgetter(1))
+        for number in range(begin, len(self._order)):
+            key, at = self._order[number]
+            if self.at.get(key) == at:
+                yield key, at
 
     def one(self, key: K, position: int) -> Iterator[tuple[K, int]]:
         """This one alone, where it has changed since."""

@@ -6,6 +6,7 @@ scaling changes `replicas` without a new revision; so do its tasks, which keep t
 id is used again. Events have no foreign key: they outlive their subjects; `kind` is the word of a
 kind, also of one that only a later version knows, and `facts` is JSON, empty for none.
 `meta.manager` is the manager's id: made with the file, and the same in every copy of it.
+`meta.run` is the run that has made the last commit: with its generation it says which state it is.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ _FACTS = (
     """UPDATE events SET message = 'probes changed: the spec has changed'
         WHERE kind = 'probes changed' AND message LIKE '% goes on by other probes: %'""",
 )
+_RUNS = ("ALTER TABLE meta ADD COLUMN run TEXT NOT NULL DEFAULT ''",)
 _DESCRIPTIONS = ("ALTER TABLE nodes ADD COLUMN description TEXT NOT NULL DEFAULT ''",)
 
 STATE = Schema(
@@ -118,5 +120,6 @@ STATE = Schema(
         _PRINCIPALS,
         _FACTS,
         _DESCRIPTIONS,
+        _RUNS,
     ),
 )

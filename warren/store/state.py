@@ -8,6 +8,7 @@ Synchronous: call it from one thread.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +32,7 @@ KEEP_EVENTS_FOR = 30 * 86400.0  # seconds
 ROOM = 256 * 2**10  # bytes: a disk that has them again is not full
 _ANEW = "start the manager anew"
 _WANTED = "end the manager and put a backup back (`warren db restore FILE`)"
-_NEXT_GENERATION = "UPDATE meta SET generation = generation + 1 WHERE generation = ?"
+_NEXT_GENERATION = "UPDATE meta SET generation = generation + 1, run = ? WHERE generation = ?"
 _EVENTS = f"SELECT seq, {EVENTS} FROM events WHERE seq > ? AND at >= ?"  # noqa: S608
 _ABOUT = " AND (service = ? OR subject = ?)"
 _IN_ORDER = " ORDER BY seq LIMIT ?"
@@ -56,7 +57,8 @@ class StateStore:
     """Open it with `open`, and close it when done.
 
     `generation` is that of the last commit; `last_seq` the greatest number an event ever had;
-    `manager_id` is 32 hex digits, the same in every copy of the file.
+    `manager_id` is 32 hex digits, the same in every copy of the file; `run` is this opening's own
+    word, and `last_run` that of the one that has made the last commit before it.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class StateStore:
         self.generation: int = self._one("SELECT generation FROM meta")
         self.last_seq: int = self._one(_LAST_SEQ)
         self.manager_id: str = self._one("SELECT manager FROM meta")
+        self.run = secrets.token_hex(4)
+        self.last_run: str = self._one("SELECT run FROM meta")
         self._presence = Presence(path) if path else None
 
     def __repr__(self) -> str:
@@ -217,7 +221,7 @@ class StateStore:
             raise
 
     def _count(self) -> None:
-        if self._db.execute(_NEXT_GENERATION, (self.generation,)).rowcount != 1:
+        if self._db.execute(_NEXT_GENERATION, (self.run, self.generation)).rowcount != 1:
             said = "was changed by another program; start the manager anew"
             raise StoreError(f"{named(self._path)} {said}")
 

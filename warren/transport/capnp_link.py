@@ -263,6 +263,6 @@ def _kj_fault(error: Any, codec: MethodCodec) -> WireFault:
         return WireFault("lost", "it was closed or reset")
     if error.type == "UNIMPLEMENTED":
         return WireFault(
-            "failed", f"the far side knows no {codec.wire_name}: it is of another version"
+            "unsupported", f"the far side knows no {codec.wire_name}: it is of another version"
         )
     return parse_fault(error.description)

@@ -21,6 +21,7 @@ from warren.model.errors import (
     RefusedError,
     SpecError,
     UnavailableError,
+    UnsupportedError,
     WarrenError,
 )
 
@@ -32,6 +33,7 @@ KINDS: dict[str, type[WarrenError]] = {
     "unavailable": UnavailableError,
     "overloaded": OverloadedError,
     "refused": RefusedError,
+    "unsupported": UnsupportedError,
     "failed": WarrenError,
     "internal": WarrenError,
     "lost": LinkLostError,  # the connection is gone, or about to be
