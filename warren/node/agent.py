@@ -364,13 +364,13 @@ class NodeAgent:
         if event.task in self._unwanted:
             self.outbox.note_event(status.sequence, told)
         else:
-            self.outbox.note(status if held is None else self._outward(held), told)
+            self.outbox.note(status if held is None else self._outward(held, status), told)
         self._outer_publish(status, event)
 
-    def _outward(self, task: TaskRunner) -> TaskStatus:
+    def _outward(self, task: TaskRunner, status: TaskStatus | None = None) -> TaskStatus:
         """A task's status for the manager: stopped by our own shutdown, it has not ended. The
         runtime's handle of its instance stays here: it contains the environment."""
-        status = task.status()
+        status = status or task.status()
         if status.instance is not None:
             bare = msgspec.structs.replace(status.instance, handle={})
             status = msgspec.structs.replace(status, instance=bare)
