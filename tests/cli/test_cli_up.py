@@ -62,10 +62,15 @@ def test_up_tells_of_every_transition_and_the_health_of_services(file: Path, dat
 
 def test_up_says_why_a_failing_service_restarts(file: Path, data: Path) -> None:
     flaky = unique("flaky")
-    health: dict[str, object] = {"http": {}, "interval": "50ms", "retries": 2, "timeout": "5s"}
-    spec = {**serving(1, "1"), "health": health, "restart": {"delay": "9m", "max_delay": "10m"}}
+    liveness: dict[str, object] = {"http": {}, "interval": "50ms", "retries": 2, "timeout": "5s"}
+    startup: dict[str, object] = {
+        "tcp": {},
+        "interval": "50ms",
+        "retries": 400,
+    }  # however slow the machine is
+    spec: dict[str, object] = {**serving(1, "1"), "startup": startup, "liveness": liveness}
+    spec["restart"] = {"delay": "9m", "max_delay": "10m"}
     del spec["readiness"]
-    spec["startup"] = {"tcp": {}, "interval": "50ms", "retries": 400}  # however slow the machine
     write_services(file, {flaky: spec})
     with up(file, data) as command:
         command.read_until(f"{flaky}: 1/1 healthy")
