@@ -34,6 +34,9 @@ RENEW_EVERY = 5.0  # seconds; a third of the manager's lease
 RENEW_PAUSE = 0.5  # at the least, however often the conditions change
 ANSWER_WITHIN = 10.0  # seconds: a peer that is silent for longer is gone
 UNTOLD = "reports refused"  # a condition, until the node enrols again
+# Seconds that news wait, for more to come. A restart is several; of a manager in the same process
+# the write, which holds up all else, comes after it and not in between.
+GATHERED = 0.02
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0  # with jitter 4: well within the lease, though an attempt or two fail
 _log = logging.getLogger("warren.node")
@@ -168,6 +171,7 @@ class ManagerLink:
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             await outbox.wait()
+            await trio.sleep(GATHERED)
             report = outbox.batch()
             try:
                 await self._tell(session, report)
