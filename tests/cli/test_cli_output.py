@@ -23,7 +23,7 @@ def test_up_writes_json_that_programs_can_read(file: Path, data: Path) -> None:
         assert command.wait() == 0
         rows = [json.loads(line) for line in command.lines]
         logged = [json.loads(line) for line in command.errors.splitlines()]
-    fields = "at task service kind message phase ready restarts pid health"
+    fields = "at task service kind reason message phase ready restarts pid health facts"
     assert all(" ".join(row) == fields for row in rows)
     assert {row["service"] for row in rows} == {web}
     kinds = [row["kind"] for row in rows if row["task"] == f"{web}.1#1"]
