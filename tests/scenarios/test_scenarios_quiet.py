@@ -35,7 +35,7 @@ SLOW_START: dict[str, object] = {
 async def log_after_probing(directory: Path, spec: ServiceSpec) -> str:
     """What the service has written when each of its probes has passed `ASKED` times."""
     async with scene(directory) as stage:
-        started = stage.supervisor.start(spec)
+        started = await stage.supervisor.start(spec)
         with trio.fail_after(2 * PATIENCE):
             await started.wait_ready()
             while least_passes(stage, spec.name) < ASKED:  # noqa: ASYNC110
