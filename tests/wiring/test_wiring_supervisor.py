@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import aclosing, closing
 from pathlib import Path
 
@@ -353,6 +353,110 @@ async def test_what_the_block_raises_kills_what_runs(
         await a_run()
     assert world.runtime.alive == {}
     assert world.runtime.started[0].log == ["kill"]
+
+
+async def test_after_an_exception_the_next_is_ready_when_its_own_tasks_are(
+    world: World, autojump_clock: MockClock, store: StateStore, tmp_path: Path
+) -> None:
+    async def a_run() -> None:
+        async with world.supervise(store, data_dir=tmp_path) as supervisor:
+            await (await supervisor.start(spec(replicas=2, health=HTTP))).wait_ready()
+            await trio.testing.wait_all_tasks_blocked()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), unwrapped():
+        await a_run()
+    async with world.supervise(store, data_dir=tmp_path) as supervisor:
+        service = await supervisor.start(spec(replicas=2, health=HTTP))
+        assert str(service.health()) == "0/2 healthy"
+        await service.wait_ready()
+        assert ids(supervisor) == ["web.1#2", "web.2#2"]
+        assert all(status.instance for status in service.statuses())
+
+
+async def test_handles_say_that_the_supervisor_has_ended(
+    world: World, autojump_clock: MockClock
+) -> None:
+    ended = list[str]()
+
+    async def refused(call: Callable[[], Awaitable[object]]) -> None:
+        with pytest.raises(UnavailableError, match="the supervisor has ended") as refusal:
+            await call()
+        ended.append(str(refusal.value))
+
+    async with trio.open_nursery() as nursery:
+        async with world.supervise() as supervisor:
+            service = await supervisor.start(spec())
+            await service.wait_ready()
+            nursery.start_soon(refused, service.wait_ended)
+            events = service.events()
+            while (await anext(events)).kind is not EventKind.READY:
+                pass
+            nursery.start_soon(refused, lambda: anext(events))
+            await trio.testing.wait_all_tasks_blocked()
+        for call in (service.restart, lambda: service.scale(2), lambda: service.update(spec())):
+            await refused(call)
+        for call in (service.stop, service.remove, lambda: supervisor.start(spec(name="b"))):
+            await refused(call)
+    assert len(ended) == 8
+    assert "has ended" in repr(supervisor)
+
+
+async def test_two_starts_of_one_name_at_once_are_one(
+    world: World, autojump_clock: MockClock
+) -> None:
+    refusals = list[SpecError]()
+
+    async def start(supervisor: Supervisor) -> None:
+        try:
+            await supervisor.start(spec())
+        except SpecError as error:
+            refusals.append(error)
+
+    async with world.supervise() as supervisor:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(start, supervisor)
+        assert [error.field for error in refusals] == ["services.web"] * 2
+        await supervisor.services["web"].wait_ready()
+
+
+async def test_start_that_is_refused_keeps_the_handle_of_what_is_there(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, store: StateStore
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise UnavailableError("the disk is full")
+
+    job = spec(restart={"condition": "never"})
+    world.runtime = ScriptedRuntime(Script(exits_after=1.0, exit_code=0))
+    async with world.supervise(store) as supervisor:
+        service = await supervisor.start(job)
+        await service.wait_ended()
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "commit", full)
+            with pytest.raises(WarrenError, match="the disk is full"):
+                await supervisor.start(job)
+        assert supervisor.services["web"] is service
+        await supervisor.stop("web")
+
+
+async def test_service_stopped_and_scaled_by_a_client_is_waited_for(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async with world.supervise() as supervisor:
+        service = await supervisor.start(spec())
+        await service.stop()
+        await supervisor.cluster.scale("web", 1)
+        await service.wait_ready()
+        assert not service.has_ended
+
+
+async def test_reference_to_no_variable_is_logged_at_the_start(
+    world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.supervise() as supervisor:
+        await supervisor.start(spec(command=["run", "$(NOPE)"]))
+        assert "services.web.command: $(NOPE): there is no such variable" in caplog.text
 
 
 async def test_disk_that_is_full_refuses_a_start_and_keeps_no_service(

@@ -225,7 +225,7 @@ class ControlApi(ReadApi):
 
 def _had_its_life(row: TaskRow) -> TaskRow:
     # Earlier failures do not count for the next one: it starts at once, however often it ran.
-    status = msgspec.structs.replace(row.status, phase=Phase.STOPPED, failed_before=0)
+    status = msgspec.structs.replace(row.status, phase=Phase.STOPPED, ready=False, failed_before=0)
     return msgspec.structs.replace(row, status=status, failed_before=0)
 
 

@@ -3,11 +3,14 @@ is what the node knows now."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+
+import trio
 
 from warren.manager.program import Manager
 from warren.model.cluster import Desired, Entry, ServiceRow, TaskRow
-from warren.model.errors import SpecError, WarrenError
+from warren.model.errors import SpecError, UnavailableError, WarrenError
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
 from warren.model.view import WatchWanted
@@ -21,16 +24,53 @@ class ServiceEndedError(WarrenError):
     """A service that a caller waits for has ended. `str()` says which and why."""
 
 
+class Lifetime:
+    """Of a supervisor: what its handles are asked for ends with it."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._asked = set[trio.CancelScope]()
+
+    def __repr__(self) -> str:
+        return f"<Lifetime {'over' if self.is_over else f'of {len(self._asked)} calls'}>"
+
+    @contextmanager
+    def within(self) -> Generator[None]:
+        """Raises UnavailableError once it is over, also from the middle of the block."""
+        self._refuse_over()
+        with trio.CancelScope() as scope:
+            self._asked.add(scope)
+            try:
+                yield
+            finally:
+                self._asked.discard(scope)
+        if scope.cancelled_caught:
+            self._refuse_over()
+
+    def end(self) -> None:
+        """It is over."""
+        self.is_over = True
+        for scope in self._asked:
+            scope.cancel()
+
+    def _refuse_over(self) -> None:
+        if self.is_over:
+            raise UnavailableError("the supervisor has ended: its block was left")
+
+
 class Service:
     """A service that was started. Made by `Supervisor.start`.
 
     `update`, `scale` and `restart` return when they are durable, and `wait_ready` when they are
     done. All raise WarrenError where the manager refuses: SpecError for a bad spec,
-    UnavailableError where its disk is full.
+    UnavailableError where its disk is full, or where the supervisor has ended.
     """
 
-    def __init__(self, spec: ServiceSpec, manager: Manager, agent: NodeAgent) -> None:
+    def __init__(
+        self, spec: ServiceSpec, manager: Manager, agent: NodeAgent, life: Lifetime
+    ) -> None:
         self._spec = spec
+        self._life = life
         self._manager = manager
         self._agent = agent
         self._cluster = manager.commit_log.cluster
@@ -57,7 +97,7 @@ class Service:
     @property
     def has_ended(self) -> bool:
         """Whether nothing of it runs, and nothing will by itself."""
-        if self._stopped:
+        if self._is_stopped(self._row()):
             return not self._cluster.slots(self.name).alive
         return self._cluster.is_over(self.name)
 
@@ -80,7 +120,7 @@ class Service:
         """
         while True:
             row = self._row()
-            if self._stopped or row is None or row.is_removing or self.has_ended:
+            if self._is_stopped(row) or row is None or row.is_removing or self.has_ended:
                 raise ServiceEndedError(f"service {self.name} has ended: {self._why_ended()}")
             if self._is_done(row) and self.health().healthy >= row.spec.replicas:
                 return
@@ -96,9 +136,11 @@ class Service:
         end."""
         after = self._begun
         while True:
-            for entry in await self._manager.operator.events(
-                after=after, about=self.name, wait=True
-            ):
+            with self._life.within():
+                entries = await self._manager.operator.events(
+                    after=after, about=self.name, wait=True
+                )
+            for entry in entries:
                 after = entry.seq
                 yield entry
 
@@ -107,24 +149,28 @@ class Service:
         if spec.name != self.name:
             wanted = f"want {self.name}: a service keeps its name"
             raise SpecError("name", wanted, value=spec.name)
-        await self._manager.operator.update(spec)
+        with self._life.within():
+            await self._manager.operator.update(spec)
         self._stopped = ""
 
     async def scale(self, replicas: int) -> None:
         """Change the number of replicas."""
-        await self._manager.operator.scale(self.name, replicas)
+        with self._life.within():
+            await self._manager.operator.scale(self.name, replicas)
         self._stopped = ""
 
     async def restart(self) -> None:
         """Replace every task, one slot at a time."""
-        await self._manager.operator.restart(self.name)
+        with self._life.within():
+            await self._manager.operator.restart(self.name)
 
     async def stop(self) -> None:
         """Stop every task, gently, and wait until nothing of them is left. Harmless twice (S15).
         `scale` starts it again."""
         row = self._row()
         if row is not None and not row.is_removing and row.spec.replicas:
-            await self._manager.operator.scale(self.name, 0)
+            with self._life.within():
+                await self._manager.operator.scale(self.name, 0)
         self._stopped = self._stopped or _STOPPED
         await self.wait_ended()
 
@@ -133,7 +179,8 @@ class Service:
         row = self._row()
         if row is None:
             return
-        await self._manager.operator.remove(self.name)
+        with self._life.within():
+            await self._manager.operator.remove(self.name)
         self._stopped = self._stopped or _STOPPED
         while (found := self._row()) is not None and found.created_at == row.created_at:
             await self._wait_change()
@@ -144,6 +191,10 @@ class Service:
         is_changing = slots.outdated or slots.unsettled
         return not is_changing and len(slots.ready) >= row.spec.replicas
 
+    def _is_stopped(self, row: ServiceRow | None) -> bool:
+        """Whether by this handle, and nobody has scaled it up again since."""
+        return bool(self._stopped) and (row is None or row.is_removing or not row.spec.replicas)
+
     def _row(self) -> ServiceRow | None:
         return self._cluster.services.get(self.name)
 
@@ -151,7 +202,8 @@ class Service:
         return self._agent.status(row.id) or row.status
 
     async def _wait_change(self) -> None:
-        await self._manager.watchers.wait(self._wanted)
+        with self._life.within():
+            await self._manager.watchers.wait(self._wanted)
 
     def _why_ended(self) -> str:
         if self._stopped:

@@ -28,10 +28,11 @@ from warren.model.view import WatchWanted
 from warren.node.program import Node
 from warren.resilience.exception_groups import unwrapped
 from warren.rules.admission import admit
+from warren.rules.environment import undefined
 from warren.store.up_record import read_note, write_note
 from warren.wiring.one_process import OpenBetween, open_one_process
 from warren.wiring.parts import NETWORK_CHECKS, NodeOptions, Publish
-from warren.wiring.service import Service
+from warren.wiring.service import Lifetime, Service
 
 if TYPE_CHECKING:
     import httpx
@@ -94,6 +95,7 @@ async def open_supervision(
             yield supervisor
             await supervisor.remove_unclaimed()
         finally:
+            supervisor.life.end()
             run.note_end()
 
 
@@ -104,12 +106,14 @@ class Supervisor:
     def __init__(self, manager: Manager, node: Node, transitions: Transitions) -> None:
         self.services: dict[str, Service] = {}
         self.cluster: Cluster = manager.operator
+        self.life = Lifetime()
+        self._starting = set[str]()
         self._manager = manager
         self._agent = node.agent
         self._transitions = transitions
 
     def __repr__(self) -> str:
-        return f"<Supervisor: {len(self.services)} services>"
+        return f"<Supervisor{' that has ended' * self.life.is_over}: {len(self.services)} services>"
 
     async def start(self, spec: ServiceSpec) -> Service:
         """Start a service, going on with what an earlier supervisor left running of it. Returns
@@ -119,15 +123,18 @@ class Supervisor:
         """
         spec = admit(spec)
         before = self.services.get(spec.name)
-        if before is not None and not before.has_ended:
+        if spec.name in self._starting or (before is not None and not before.has_ended):
             raise SpecError(f"services.{spec.name}", "runs already; stop it first")
-        service = self.services[spec.name] = Service(spec, self._manager, self._agent)
+        for said in undefined(spec):
+            _log.warning("%s", said)
+        service = Service(spec, self._manager, self._agent, self.life)
+        self._starting.add(spec.name)
         try:
-            await self._apply(spec, is_again=before is not None)
-        except BaseException:
-            if self.services.get(spec.name) is service:
-                del self.services[spec.name]
-            raise
+            with self.life.within():
+                await self._apply(spec, is_again=before is not None)
+        finally:
+            self._starting.discard(spec.name)
+        self.services[spec.name] = service
         return service
 
     async def stop(self, name: str) -> None:
