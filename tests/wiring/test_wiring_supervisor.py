@@ -459,6 +459,28 @@ async def test_reference_to_no_variable_is_logged_at_the_start(
         assert "services.web.command: $(NOPE): there is no such variable" in caplog.text
 
 
+async def test_end_of_a_task_is_told_once(
+    world: World, autojump_clock: MockClock, store: StateStore, tmp_path: Path
+) -> None:  # S18
+    for _ in range(3):
+        async with world.supervise(store, data_dir=tmp_path) as supervisor:
+            await (await supervisor.start(spec())).wait_ready()
+    ended = [str(e.task) for _, _, e in world.events if e.kind is EventKind.FINISHED]
+    assert ended == ["web.1#1", "web.1#2", "web.1#3"]
+
+
+async def test_end_in_order_is_noted_on_a_full_disk_too(
+    world: World, autojump_clock: MockClock, store: StateStore, tmp_path: Path
+) -> None:
+    async with world.supervise(store, data_dir=tmp_path) as supervisor:
+        await (await supervisor.start(spec())).wait_ready()
+        (tmp_path / "up.json.new").mkdir()  # as good as a disk that takes nothing
+    (tmp_path / "up.json.new").rmdir()
+    async with world.supervise(store, data_dir=tmp_path):
+        await trio.sleep(100)
+    assert len(world.runtime.started) == 1
+
+
 async def test_disk_that_is_full_refuses_a_start_and_keeps_no_service(
     world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, store: StateStore
 ) -> None:

@@ -260,7 +260,7 @@ class NodeAgent:
             if task in self._aside:
                 self._begin_end_aside(task)
                 continue
-            self._wake(task)
+            self._dormant.pop(task, None)  # nothing of it runs, and how it ended has been told
             held = self._tasks.get(task)
             if held is None or held.ended.is_set():
                 self._forget(task)

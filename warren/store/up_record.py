@@ -8,6 +8,7 @@ after the latter they do not.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -45,3 +46,17 @@ def write_note(directory: Path, note: UpRecord) -> None:
         new.replace(directory / _NAME)
     except OSError as error:
         raise WarrenError(f"{directory / _NAME} cannot be written: {error.strerror}") from None
+
+
+def note_end(directory: Path, note: UpRecord) -> None:
+    """Write that it has ended. Where that needs more than there is (room, descriptors) and the note
+    says nothing else, it is removed, as none means the same. Raises WarrenError."""
+    try:
+        write_note(directory, msgspec.structs.replace(note, has_ended=True))
+    except WarrenError:
+        if note.services:
+            raise
+        with suppress(OSError):
+            (directory / _NAME).unlink(missing_ok=True)
+            return
+        raise

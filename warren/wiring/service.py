@@ -208,6 +208,9 @@ class Service:
     def _why_ended(self) -> str:
         if self._stopped:
             return self._stopped
+        row = self._row()
+        if row is not None and row.is_removing:
+            return "it is being removed"
         rows = self._cluster.current(self.name)
         if not rows:
             return _REMOVED

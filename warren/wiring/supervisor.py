@@ -29,7 +29,7 @@ from warren.node.program import Node
 from warren.resilience.exception_groups import unwrapped
 from warren.rules.admission import admit
 from warren.rules.environment import undefined
-from warren.store.up_record import read_note, write_note
+from warren.store.up_record import UpRecord, note_end, read_note, write_note
 from warren.wiring.one_process import OpenBetween, open_one_process
 from warren.wiring.parts import NETWORK_CHECKS, NodeOptions, Publish
 from warren.wiring.service import Lifetime, Service
@@ -212,28 +212,28 @@ class _Run:
 
     def __init__(self, data_dir: Path | None) -> None:
         self._directory = data_dir
+        self._note = UpRecord()
 
     async def begin(self, manager: Manager) -> None:
         """Before anything is started: only what is asked for runs. Raises WarrenError."""
         if self._directory is None:
             return
-        note = read_note(self._directory)
-        if note.has_ended:
+        self._note = read_note(self._directory)
+        if self._note.has_ended:
             rows = manager.commit_log.cluster.services.values()
             kept = [row.spec for row in rows if not row.is_removing]
             await manager.operator.apply(
                 [msgspec.structs.replace(spec, replicas=0) for spec in kept]
             )
             manager.operator.begin_anew(spec.name for spec in kept)
-        write_note(self._directory, msgspec.structs.replace(note, has_ended=False))
+        write_note(self._directory, msgspec.structs.replace(self._note, has_ended=False))
 
     def note_end(self) -> None:
         """It has ended, and not by a `kill -9`."""
         if self._directory is None:
             return
         try:
-            note = read_note(self._directory)
-            write_note(self._directory, msgspec.structs.replace(note, has_ended=True))
+            note_end(self._directory, self._note)
         except WarrenError as error:  # the disk is full, say: the tasks are still stopped
             _log.error("%s; the next supervisor goes on with all services", error)
 
