@@ -341,7 +341,7 @@ struct EventFacts {
     value @14 :Float64;
   }
   replaces @15 :TaskId;         # the task that had the slot before; null: none
-  changed @16 :List(Text);      # fields of the spec, such as `env.LEVEL`; only `env` if they are many
+  changed @16 :List(Text);      # fields of the spec, such as `env.LEVEL`; `env` if many or long
   replicas :union {             # wanted
     unset @17 :Void;
     value @18 :Int64;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -13,8 +14,9 @@ from warren.manager.commit_log import CommitLog
 from warren.manager.program import open_manager
 from warren.model.check import Argv
 from warren.model.cluster import Entry, PutService, PutTask, ServiceRow, TaskRow
-from warren.model.event import EventKind, TaskEvent
+from warren.model.event import EventFacts, EventKind, TaskEvent
 from warren.model.identity import TaskId
+from warren.model.probe import ProbeKind
 from warren.model.report import Report, Told
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Phase, Reason, TaskStatus
@@ -67,6 +69,74 @@ async def test_every_event_keeps_its_own_reason(autojump_clock: MockClock) -> No
         Report(statuses=(bare,), events=told[:1]), Report(statuses=(late,), events=told[1:])
     )
     assert [entry.reason for entry in entries] == [reason for _, reason in kinds]
+
+
+def of_web(kind: EventKind = EventKind.RESTARTING, **fields: object) -> Report:
+    """A node's report of one event."""
+    event = TaskEvent(at=NOON, task=WEB, kind=kind, message="said")
+    return Report(events=(Told(1, msgspec.structs.replace(event, **fields)),))
+
+
+async def test_what_a_node_tells_is_cut_to_what_it_may_tell(autojump_clock: MockClock) -> None:
+    facts = EventFacts(
+        node="other",
+        pid=7,
+        probes=(ProbeKind.STARTUP,) * 10_000,
+        reason=Reason.EXITED,
+        exit_code=2**40,
+        signal="y" * 900,
+        restarts=2,
+        restart_in=1e308,
+        replaces=WEB,
+        changed=("x" * 1000,) * 10_000,
+        replicas=3,
+        replicas_before=2,
+    )
+    (entry,) = await kept(of_web(facts=facts, message="m" * 16_000, reason="r" * 1000))
+    assert entry.facts == EventFacts(
+        node="n1",
+        pid=7,
+        probes=(ProbeKind.STARTUP,) * 16,
+        reason=Reason.EXITED,
+        signal="y" * 255,
+        restarts=2,
+    )
+    assert (len(entry.message), len(entry.reason)) == (4000, 255)
+
+
+async def test_what_a_node_means_to_tell_is_kept_whole(autojump_clock: MockClock) -> None:
+    facts = EventFacts(
+        pid=7,
+        probes=(ProbeKind.STARTUP, ProbeKind.LIVENESS),
+        reason=Reason.SIGNALED,
+        exit_code=-9,
+        signal="SIGKILL",
+        phase=Phase.FAILED,
+        restarts=2,
+        restart_in=1.5,
+    )
+    (entry,) = await kept(of_web(facts=facts, reason=Reason.SIGNALED.value))
+    assert entry.facts == msgspec.structs.replace(facts, node="n1")
+    assert (entry.kind, entry.reason) == (EventKind.RESTARTING, "signaled")
+
+
+OF_THE_MANAGER = [*EventKind][[*EventKind].index(EventKind.UNKNOWN) + 1 :]
+
+
+@pytest.mark.parametrize("kind", OF_THE_MANAGER)
+async def test_a_node_tells_no_event_of_the_managers(
+    kind: EventKind, autojump_clock: MockClock
+) -> None:
+    (entry,) = await kept(of_web(kind))
+    assert (entry.kind, entry.word) == (EventKind.UNKNOWN, kind.value)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EventKind if kind not in OF_THE_MANAGER])
+async def test_a_node_tells_what_happens_to_its_tasks(
+    kind: EventKind, autojump_clock: MockClock
+) -> None:
+    (entry,) = await kept(of_web(kind))
+    assert (entry.kind, entry.word) == (kind, "")
 
 
 @pytest.mark.parametrize("set_back", [0.0, 5.0, 3600.0])

@@ -49,6 +49,10 @@ changed = msgspec.structs.replace
          ("env.LEVEL", "env.OLD", *(f"env.V{i}" for i in range(8))),
          "env.LEVEL, env.OLD, env.V0, env.V1, env.V2 and 5 more"),
         ({"env": {f"V{i}": "" for i in range(MOST)}, "ports": {}}, ("env", "ports"), "env, ports"),
+        ({"env": {"E" * 2000: "1", "LEVEL": "debug"}, "replicas": 1}, ("env", "replicas"),
+         "env, replicas 3 -> 1"),
+        ({"liveness": Probe(http=HttpCheck(headers={"H" * 2000: "x"}))}, ("liveness",),
+         "liveness"),
     ],
 )  # fmt: skip
 def test_an_edit_names_what_it_changes_and_no_value(

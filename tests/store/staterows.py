@@ -187,18 +187,18 @@ nodes = st.builds(
 facts = st.builds(
     EventFacts,
     node=st.none() | words,
-    pid=st.none() | counts,
+    pid=st.none() | st.integers(0, 2**31 - 1),
     probes=st.lists(st.sampled_from(ProbeKind), max_size=3).map(tuple),
     reason=st.none() | st.sampled_from(Reason),
     exit_code=st.none() | st.integers(-256, 256),
     signal=st.none() | words,
     phase=st.none() | st.sampled_from(Phase),
-    restarts=st.none() | counts,
-    restart_in=_maybe_wall,
+    restarts=st.none() | failures,
+    restart_in=st.none() | st.floats(0, 1e10),
     replaces=st.none() | tasks,
     changed=st.lists(words, max_size=3).map(tuple),
-    replicas=st.none() | counts,
-    replicas_before=st.none() | counts,
+    replicas=st.none() | failures,
+    replicas_before=st.none() | failures,
 )
 entries = st.builds(
     Entry,

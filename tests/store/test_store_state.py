@@ -30,11 +30,11 @@ from warren.model.cluster import (
     Snapshot,
     TaskRow,
 )
-from warren.model.event import EventKind
+from warren.model.event import EventFacts, EventKind
 from warren.model.identity import TaskId
 from warren.model.task import Phase
 from warren.store.errors import StaleError
-from warren.store.state import StateStore
+from warren.store.state import EVENT_BYTES, StateStore
 
 
 @pytest.fixture
@@ -248,6 +248,35 @@ def test_events_are_found_by_number_and_by_time(store: StateStore) -> None:
     assert [entry.seq for entry in store.events(after=3, since=50.0)] == [5, 6, 7]
     assert [entry.seq for entry in store.events(after=3, limit=2)] == [4, 5]
     assert store.events(after=7) == []
+
+
+def test_events_end_where_a_message_would_be_full_and_go_on_from_there(store: StateStore) -> None:
+    long = EventFacts(changed=("\N{RABBIT}" * 200,) * 100)
+    entry = msgspec.structs.replace(event().entry, facts=long)
+    store.commit([AddEvent(entry)] * 300, now=1.0)
+    seen, answers = list[int](), 0
+    while found := store.events(after=seen[-1] if seen else 0):
+        seen += [one.seq for one in found]
+        answers += 1
+        size = sum(len(name.encode()) for one in found if one.facts for name in one.facts.changed)
+        assert size <= EVENT_BYTES
+    assert seen == [*range(1, 301)]
+    assert answers > 1
+
+
+def test_an_event_that_is_large_alone_is_answered_with_alone(store: StateStore) -> None:
+    large = msgspec.structs.replace(event().entry, message="x" * (EVENT_BYTES + 1))
+    store.commit([event("1"), AddEvent(large), event("3")], now=1.0)
+    assert [entry.seq for entry in store.events()] == [1]
+    assert [entry.seq for entry in store.events(after=1)] == [2]
+    assert [entry.seq for entry in store.events(after=2)] == [3]
+
+
+def test_a_kind_that_is_not_to_be_taken_for_one_of_ours_stays_unknown(store: StateStore) -> None:
+    entry = msgspec.structs.replace(event().entry, kind=EventKind.UNKNOWN, word="removed")
+    store.commit([AddEvent(entry)], now=1.0)
+    (found,) = store.events()
+    assert (found.kind, found.word) == (EventKind.UNKNOWN, "removed")
 
 
 def test_events_are_found_by_what_they_are_about(store: StateStore) -> None:

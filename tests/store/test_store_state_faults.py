@@ -205,7 +205,27 @@ def test_state_that_another_program_has_changed_is_not_written_over(
 
 
 @pytest.mark.parametrize(
-    "facts", ["{", "[]", '{"pid": "x"}', '{"reason": "evicted"}', "\N{RABBIT}"]
+    "facts",
+    [
+        "{",
+        "[]",
+        '{"pid": "x"}',
+        '{"reason": "evicted"}',
+        "\N{RABBIT}",
+        '{"pid": 100000000000000}',
+        '{"pid": -1}',
+        '{"restarts": -5}',
+        '{"restarts": 1000000001}',
+        '{"exit_code": 4294967296}',
+        '{"restart_in": 1e300}',
+        '{"replicas": -1}',
+        f'{{"signal": "{"y" * 1001}"}}',
+        f'{{"node": "{"n" * 1001}"}}',
+        f'{{"changed": ["{"E" * 1001}"]}}',
+        f'{{"changed": [{", ".join(["1"] * 5)}]}}'.replace("1", '"env"' + ', "env"' * 2000),
+        f'{{"probes": [{", ".join(["1"] * 17)}]}}'.replace("1", '"startup"'),
+        '{"replaces": {"service": "web", "slot": 10000000000, "number": 1}}',
+    ],
 )
 def test_event_whose_facts_cannot_be_read_is_read_without_them(
     store: StateStore, facts: str

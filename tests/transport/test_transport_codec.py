@@ -23,10 +23,11 @@ from warren.model.event import EventFacts, EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.probe import Probe, ProbeKind
 from warren.model.report import Assignment, Assignments
+from warren.model.rpc import Cluster
 from warren.model.service import Resources, Restart, ServiceSpec, Stop
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import LogChunk, LogMark, WatchWanted
-from warren.transport.codec import record
+from warren.transport.codec import method_codecs, record
 from warren.transport.field_codecs import SHOWN_BYTES
 from warren.transport.peer_budget import Budget
 from warren.transport.schema import capnp, schema_path, wire
@@ -164,6 +165,36 @@ def test_an_event_of_a_later_kind_keeps_its_word_and_one_of_an_earlier_manager_i
     assert read(old, Entry) == placed
     with first.Entry.from_bytes(written(placed)) as reader:
         assert (reader.kind, reader.message) == ("placed", "m")
+
+
+def test_an_event_that_is_not_to_be_taken_for_one_of_the_managers_stays_unknown() -> None:
+    entry = Entry(at=1.0, kind=EventKind.UNKNOWN, word="removed", subject="web.1#1", message="m")
+    assert read(written(entry), Entry) == entry
+
+
+def test_what_cannot_be_read_of_an_event_hides_no_other() -> None:
+    results = wire.Cluster.schema.methods_inherited["events"].result_type
+    codec = method_codecs(Cluster)["events"]
+    good = Entry(at=1.0, kind=EventKind.READY, subject="web.1#1", message="m", seq=3)
+    facts = EventFacts(changed=("E" * 2000,))
+    entries = [
+        msgspec.structs.replace(good, kind=EventKind.UPDATED, facts=facts, seq=1),
+        msgspec.structs.replace(good, subject="s" * 2000, seq=2),
+        good,
+    ]
+    message = capnp._MallocMessageBuilder().init_root(results)
+    codec.write_result(message, entries, _no_object)
+    found = codec.read_result(message.as_reader(), _no_object, Budget(1000))
+    assert isinstance(found, list)
+    first, second, third = cast("list[Entry]", found)
+    assert first == msgspec.structs.replace(entries[0], facts=None)
+    assert (second.seq, second.kind) == (2, EventKind.UNKNOWN)
+    assert second.message.startswith("this event cannot be read: subject")
+    assert third == good
+
+
+def _no_object(*_: object) -> None:
+    raise AssertionError("events are plain data")
 
 
 def test_an_event_of_a_node_goes_to_earlier_managers_and_comes_from_earlier_nodes() -> None:

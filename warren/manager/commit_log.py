@@ -19,6 +19,7 @@ from warren.manager.quarantine import Quarantine, isolate, told
 from warren.model.cluster import AddEvent, Change, Entry, PutTask, Snapshot, TaskRow
 from warren.model.errors import UnavailableError
 from warren.model.event import NO_FACTS, TaskEvent
+from warren.model.event_bounds import told_by_node
 from warren.model.identity import TaskId
 from warren.model.report import Report, Told
 from warren.rules.merge import merge
@@ -239,7 +240,8 @@ class _Draft:
             self._rows[row.id] = msgspec.structs.replace(row, epoch=epoch, status=status)
 
 
-def _entry(event: TaskEvent, node: str) -> Entry:
+def _entry(told: TaskEvent, node: str) -> Entry:
+    event = told_by_node(told)
     return Entry(
         at=event.at,
         kind=event.kind,

@@ -95,14 +95,19 @@ class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def kind_named(word: str) -> tuple[EventKind, str]:
-    """The kind of a word; and the word, where it is of none that is known here."""
+    """The kind of a word; and the word, where it is of none that is known here, or of one that is
+    not to be taken for that (`unknown removed`)."""
+    claimed = word.removeprefix(_NOT_TAKEN)
+    if claimed != word and claimed in _BY_WORD:
+        return EventKind.UNKNOWN, claimed
     kind = _BY_WORD.get(word, EventKind.UNKNOWN)
     return kind, word if kind is EventKind.UNKNOWN and word != kind.value else ""
 
 
 def word_of(kind: EventKind, word: str) -> str:
     """The word of an event's kind, a later version's too."""
-    return word or kind.value
+    return f"{_NOT_TAKEN}{word}" if word in _BY_WORD else word or kind.value
 
 
+_NOT_TAKEN = f"{EventKind.UNKNOWN.value} "
 _BY_WORD = {kind.value: kind for kind in EventKind}

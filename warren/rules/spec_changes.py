@@ -8,6 +8,7 @@ from typing import cast
 import msgspec
 
 from warren.model.event import EventFacts
+from warren.model.event_bounds import LONGEST_NAME
 from warren.model.service import ServiceSpec
 
 MOST = 20  # names, as long as they are `env.LEVEL`; more are told as `env`
@@ -16,10 +17,14 @@ _NAMED = 5  # in words
 
 def edit_facts(old: ServiceSpec, new: ServiceSpec) -> EventFacts:
     """What an edit of a service tells. Of a field with parts the parts are named, such as
-    `env.LEVEL` and `liveness.interval`, unless they are many."""
+    `env.LEVEL` and `liveness.interval`, unless they are many, or one is long."""
     changed = tuple(_changed(old, new, ""))
+    long = {_field(name) for name in changed if len(name) > LONGEST_NAME}
+    if long:
+        alone = (_field(name) if _field(name) in long else name for name in changed)
+        changed = tuple(dict.fromkeys(alone))
     if len(changed) > MOST:
-        changed = tuple(sorted({name.partition(".")[0] for name in changed}))
+        changed = tuple(sorted({_field(name) for name in changed}))
     before = None if old.replicas == new.replicas else old.replicas
     return EventFacts(changed=changed, replicas=new.replicas, replicas_before=before)
 
@@ -29,6 +34,10 @@ def in_words(facts: EventFacts) -> str:
     names = [_word(name, facts) for name in facts.changed[:_NAMED]]
     more = len(facts.changed) - _NAMED
     return f"{', '.join(names)} and {more} more" if more > 0 else ", ".join(names)
+
+
+def _field(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _word(name: str, facts: EventFacts) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from warren.model.cluster import Desired, Entry, NodeRow, RowFault, ServiceRow, Snapshot, TaskRow
 from warren.model.decode import DecodeError, from_json, to_json
 from warren.model.event import EventFacts, kind_named, word_of
+from warren.model.event_bounds import bounded
 from warren.model.identity import TaskId
 from warren.model.node_description import UNDESCRIBED, NodeDescription
 from warren.model.service import ServiceSpec
@@ -264,10 +265,19 @@ def entry_of(row: Columns) -> Entry:
 
 
 def _facts(text: str) -> EventFacts | None:
+    """None where they cannot be read, or are more than a reader takes: the rest of the event can
+    be read."""
     try:
-        return from_json(text, EventFacts) if text else None
-    except DecodeError:  # the rest of the event can be read
+        facts = from_json(text, EventFacts) if text else None
+    except DecodeError:
         return None
+    return facts if facts is None or bounded(facts) == facts else None
+
+
+def cost_of(row: Columns) -> int:
+    """At most how many bytes the text of an event's columns takes."""
+    texts = (value for value in row if isinstance(value, str | bytes))
+    return sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
 
 
 def _service(row: Columns) -> ServiceRow:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from warren.model.errors import UnavailableError
 from warren.store.database import open_database, roll_back
 from warren.store.errors import StaleError, StoreError, explained, named, why
 from warren.store.presence import CUT, Presence
-from warren.store.rows import EVENTS, entry_of, snapshot_of
+from warren.store.rows import EVENTS, Columns, cost_of, entry_of, snapshot_of
 from warren.store.schema import STATE
 from warren.store.text import decoded
 from warren.store.writer import ChangeWriter
 
 KEEP_EVENTS = 100_000
 KEEP_EVENTS_FOR = 30 * 86400.0  # seconds
+EVENT_BYTES = 8 << 20  # of text that events answers with at once: a message takes some times that
 ROOM = 256 * 2**10  # bytes: a disk that has them again is not full
 _ANEW = "start the manager anew"
 _WANTED = "end the manager and put a backup back (`warren db restore FILE`)"
@@ -133,7 +134,8 @@ class StateStore:
         self, *, after: int = 0, since: float = 0.0, about: str = "", limit: int = 1000
     ) -> list[Entry]:
         """Events in order: those numbered above `after`, not older than the wall time `since`,
-        and with `about` of that service, task or node alone.
+        and with `about` of that service, task or node alone. They are fewer than `limit`, but one
+        at least, where more would be too much for a message.
 
         The last hundred are those after `last_seq - 100`. Raises StoreError.
         """
@@ -141,9 +143,9 @@ class StateStore:
         if about:
             query, values = query + _ABOUT, [*values, about, about]
         self._db.text_factory = decoded
-        with explained(self._path):
-            found = self._db.execute(query + _IN_ORDER, (*values, limit)).fetchall()
-        return [entry_of(row) for row in found]
+        values.append(limit)
+        with explained(self._path), closing(self._db.execute(query + _IN_ORDER, values)) as found:
+            return [entry_of(row) for row in _fitting(found)]
 
     def last_number(self, service: str) -> int:
         """The greatest number a task of this name ever had, before a removal too; 0 for none."""
@@ -256,3 +258,14 @@ class StateStore:
         if self._presence is None:
             return self._one("PRAGMA page_count") * self._one("PRAGMA page_size")
         return self._presence.size()
+
+
+def _fitting(rows: Iterable[Columns]) -> Iterator[Columns]:
+    """The first rows, as many as a message has room for; at least one."""
+    room = EVENT_BYTES
+    for row in rows:
+        cost = cost_of(row)
+        if cost > room < EVENT_BYTES:
+            return
+        room -= cost
+        yield row

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from warren.model.decode import DecodeError
 from warren.model.event import EventKind, kind_named, word_of
 from warren.transport.field_codecs import NONE, At, Enumerant, Field, Record, Scalar, Slot
-from warren.transport.peer_budget import Budget
+from warren.transport.peer_budget import Budget, OverdrawnError
 from warren.transport.schema import wire
 
 
@@ -43,12 +44,32 @@ class TaskEventRecord(Record):
         return plain
 
 
+class _Readable:
+    """A field that is left out where it cannot be read."""
+
+    def __init__(self, field: Field) -> None:
+        self._field = field
+
+    def write(self, builder: Any, value: Any) -> None:
+        self._field.write(builder, value)
+
+    def read(self, reader: Any, budget: Budget) -> object:
+        try:
+            return self._field.read(reader, budget)
+        except OverdrawnError:
+            raise
+        except DecodeError:
+            return None
+
+
 class EntryRecord(Record):
     """What a manager keeps: the word says the kind, also where an earlier manager wrote it; the
-    enumerant is for other readers."""
+    enumerant is for other readers. What cannot be read of an event hides no other: facts are left
+    out, and else a line in its place says so, with its number, from which a reader goes on."""
 
     def __init__(self, fields: Mapping[str, Field], defaults: Mapping[str, object] = NONE) -> None:
-        super().__init__(fields, defaults)
+        super().__init__({**fields, "facts": _Readable(fields["facts"])}, defaults)
+        self._seq = fields["seq"]
         self._word = Slot("kind", Scalar("text", "word"), optional=False)
         self._kind = Enumerant(EventKind, wire.EventKind.schema)
 
@@ -58,8 +79,21 @@ class EntryRecord(Record):
         self._kind.write(builder, "what", value.kind)
 
     def read(self, raw: Any, budget: Budget) -> object:
-        plain = cast("dict[str, object]", super().read(raw, budget))
-        return plain | _kind(self._word.read(raw, budget))
+        try:
+            plain = cast("dict[str, object]", super().read(raw, budget))
+            with At("kind"):
+                return plain | _kind(self._word.read(raw, budget))
+        except OverdrawnError:
+            raise
+        except DecodeError as error:
+            return self._unreadable(raw, budget, error)
+
+    def _unreadable(self, raw: Any, budget: Budget, error: DecodeError) -> dict[str, object]:
+        with At("seq"):
+            seq = self._seq.read(raw, budget)
+        said = f"this event cannot be read: {error.named()}"
+        about = {"at": 0.0, "subject": "?", "message": said}
+        return {**about, "seq": seq, "kind": EventKind.UNKNOWN.value}
 
 
 def _kind(word: object) -> dict[str, object]:
