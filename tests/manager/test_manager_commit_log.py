@@ -98,7 +98,7 @@ async def test_what_a_node_tells_is_cut_to_what_it_may_tell(autojump_clock: Mock
         pid=7,
         probes=(ProbeKind.STARTUP,) * 16,
         reason=Reason.EXITED,
-        signal="y" * 255,
+        signal="y" * 63,
         restarts=2,
     )
     assert (len(entry.message), len(entry.reason)) == (4000, 255)

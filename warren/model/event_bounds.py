@@ -17,8 +17,8 @@ N = TypeVar("N", int, float)
 
 LONGEST_MESSAGE = 4000  # characters, of an event that a node tells
 LONGEST_REASON = 255
-LONGEST_WORD = 63
-LONGEST_VALUE = 255  # characters of a fact that is a text
+LONGEST_WORD = 63  # or signal
+LONGEST_VALUE = 1000  # characters of a fact that is a text: what a peer receives
 LONGEST_NAME = 200  # of what an edit has changed: one that is longer is told by its field
 NAMES_KEPT = 100  # of those; an edit tells fewer
 PROBES_KEPT = 16
@@ -51,8 +51,14 @@ def told_by_node(event: TaskEvent) -> TaskEvent:
     kind, word = event.kind, event.word[:LONGEST_WORD]
     if kind not in OF_NODES:
         kind, word = EventKind.UNKNOWN, word_of(kind, "")
+    told = event.facts or NO_FACTS
     facts = msgspec.structs.replace(
-        event.facts or NO_FACTS, replaces=None, changed=(), replicas=None, replicas_before=None
+        told,
+        signal=None if told.signal is None else told.signal[:LONGEST_WORD],
+        replaces=None,
+        changed=(),
+        replicas=None,
+        replicas_before=None,
     )
     return msgspec.structs.replace(
         event,
@@ -77,7 +83,7 @@ def bounded(facts: EventFacts) -> EventFacts:
         restarts=_within(facts.restarts, 0, MOST_COUNTED),
         restart_in=_within(facts.restart_in, 0.0, MOST_SECONDS),
         replaces=facts.replaces if facts.replaces and _is_task(facts.replaces) else None,
-        changed=tuple(name[:LONGEST_NAME] for name in facts.changed[:NAMES_KEPT]),
+        changed=tuple(name[:LONGEST_VALUE] for name in facts.changed[:NAMES_KEPT]),
         replicas=_within(facts.replicas, 0, MOST_COUNTED),
         replicas_before=_within(facts.replicas_before, 0, MOST_COUNTED),
     )
