@@ -43,7 +43,7 @@ def test_every_kind_has_its_word_its_form_and_its_json(kind: EventKind) -> None:
     assert to_json.event(entry)["kind"] == kind.value
 
 
-@pytest.mark.parametrize("kind", [*{*KINDS} - {EventKind.UNKNOWN}])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not EventKind.UNKNOWN])
 def test_what_happens_to_a_node_is_said_in_its_own_sentence(kind: EventKind) -> None:
     entry = Entry(at=0.0, kind=kind, subject="web", message="node web is so")
     assert to_text.event(entry)[20:] == "node web is so"
