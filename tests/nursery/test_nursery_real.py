@@ -22,7 +22,8 @@ NAUGHTY = Path(__file__).parent.parent / "process" / "naughty"
 PROGRAMS = ("ignores", "daemonises", "abandons", "floods", "forks", "exits")
 ROUNDS = 34  # of six programs each: over two hundred starts and stops
 SH = shutil.which("sh") or "/bin/sh"
-NAME = f"naughty{os.getpid()}"  # another run may be on its way on this machine
+# Another run may be on its way on this machine.
+NAME, CANCELLED = f"naughty{os.getpid()}", f"cancelled{os.getpid()}"
 PROBE = {
     "exec": {"command": [SH, "-c", "sleep 0 & exit 0"]},
     "interval": "20ms",
@@ -97,13 +98,13 @@ async def test_cancelled_at_any_step_of_a_real_life_nothing_is_left(tmp_path: Pa
 
     async def a_life() -> None:
         async with open_supervisor(data_dir=tmp_path) as supervisor:
-            service = await supervisor.start(naughty("daemonises", "cancelled"))
+            service = await supervisor.start(naughty("daemonises", CANCELLED))
             with trio.fail_after(20):
                 await service.wait_ready()
-            await supervisor.stop("cancelled")
+            await supervisor.stop(CANCELLED)
 
     def nothing_is_left(step: int) -> None:
-        assert left_of("cancelled") == [], f"cancelled at step {step}"
+        assert left_of(CANCELLED) == [], f"cancelled at step {step}"
         assert handles() == before, f"cancelled at step {step}: {opened()}"
 
     cancelled = await cancel_at_every_step(a_life, check=nothing_is_left, stride=3)
