@@ -435,7 +435,8 @@ struct Assignments {
   removed @4 :List(TaskId);     # no longer the node's
   services @5 :List(Text);      # with `base` 0: every service there is
   purged @6 :List(Text);        # services that are gone
-  kept @7 :List(Text);          # with `base` 0: services to be left as they are, tasks and logs
+  kept @7 :List(Text);          # with `base` 0: services to be left as they are, tasks and logs; where
+                                # a message has no room for all of their tasks, differences follow
 }
 
 # ---- What an operator is shown ----

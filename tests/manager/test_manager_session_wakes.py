@@ -44,11 +44,12 @@ class Node(FakeAgent):
         """Take it, unless it is refused."""
         await super().assign(assignments)
         if not assignments.base:
-            self.held.clear()
+            kept = assignments.kept
+            self.held = {task: held for task, held in self.held.items() if task.service in kept}
             self.written &= {*assignments.services, *assignments.kept}
         self.held.update({one.task: (one.desired, one.revision) for one in assignments.tasks})
         for task in assignments.removed:
-            del self.held[task]
+            self.held.pop(task, None)  # not there, where what brought it was refused
         self.written -= set(assignments.purged)
         self.written |= {one.task.service for one in assignments.tasks}
 

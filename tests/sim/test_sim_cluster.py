@@ -11,6 +11,8 @@ import trio
 from sim_world import Faults, Sim, open_sim, spec
 from trio.testing import MockClock
 
+from warren.manager import message_room
+from warren.manager.message_room import ROOM
 from warren.model.cluster import Change
 from warren.model.errors import ConflictError, NotFoundError
 from warren.model.service import ServiceSpec
@@ -20,6 +22,7 @@ NAMES = ["a", "b", "c", "d"]
 STEPS = 60
 REST = 400.0  # virtual seconds without a change: backoffs are up to 330
 LONGEST = 10_000.0
+NARROW = 600  # bytes of assignments in a message: one task or two
 
 
 class Story:
@@ -172,10 +175,13 @@ def unrest(story: Story) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize(
+    ("seed", "room"), [*((s, ROOM) for s in range(25)), *((s, NARROW) for s in range(6))]
+)
 async def test_cluster_keeps_its_promises_and_comes_to_rest(
-    autojump_clock: MockClock, seed: int
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, seed: int, room: int
 ) -> None:
+    monkeypatch.setattr(message_room, "ROOM", room)
     async with open_sim(seed, nodes=1 + seed % 3) as sim:
         story = Story(sim)
         for _ in range(STEPS):

@@ -9,6 +9,7 @@ import trio
 from sim_world import FarAgent, Link, Sim, open_sim, spec
 from trio.testing import MockClock
 
+from warren.manager import message_room
 from warren.manager.program import LEASE
 from warren.model.errors import ConflictError, WarrenError
 from warren.model.identity import TaskId
@@ -53,6 +54,29 @@ async def test_node_with_a_bug_is_asked_again_and_ends_no_manager(
         (task,) = (await sim.operator.service("web")).tasks
         assert task.status.ready
         assert task.is_stale  # who does not answer in order has not answered
+
+
+async def test_assignments_in_pieces_end_nothing_that_runs(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:  # S19
+    """A manager that comes back has no room for all in its whole; what runs is not disturbed."""
+    monkeypatch.setattr(message_room, "ROOM", 1)
+    async with open_sim(1, nodes=1) as sim:
+        for name in ("a", "b", "c"):
+            await sim.operator.create(spec(name, replicas=2))
+        await trio.sleep(60)
+        (machine,) = sim.machines
+        before = dict(machine.runtime.alive)
+        assert len(before) == 6
+        await sim.kill_manager()
+        await trio.sleep(1)
+        await sim.start_manager()
+        await trio.sleep(60)
+        assert machine.runtime.alive == before
+        await sim.operator.scale("c", 1)
+        await sim.operator.remove("b")
+        await trio.sleep(60)
+        assert [task.service for task in machine.alive()] == ["a", "a", "c"]
 
 
 async def test_name_of_a_node_is_another_ones_only_when_that_is_down(

@@ -2,6 +2,9 @@
 
 enrolled -> whole report -> whole assignment -> differences, each on the one accepted before
                                  ^----------------- not accepted ---'
+
+A message has room for so much. A whole that is larger keeps the services of the tasks that are not
+in it as they are on the node, and differences bring those tasks, or their removal.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import trio
 
 from warren.manager.commit_log import CommitLog
 from warren.manager.log_fanout import LogFanout
+from warren.manager.message_room import MessageRoom
 from warren.manager.shared_queries import LOOK_WITHIN, SharedQueries
 from warren.model.check_places import CheckPlaces
 from warren.model.check_places import bounded as bounded_places
@@ -31,6 +35,8 @@ LONGEST_PAUSE = 5.0
 AT_ONCE = 200  # tasks of one difference
 GIVES_WAY_AFTER = 500  # tasks of a whole assignment
 ASSIGN_WITHIN = 30.0
+TRIES = 5  # in a row without success, then it is a condition
+REPORTED_KEPT = 100_000  # tasks that a node says it has before its first assignment
 _log = logging.getLogger("warren.manager")
 
 
@@ -62,7 +68,10 @@ class Session:
         self._commit_log = commit_log
         self._is_synced = trio.Event()
         self._accepted = 0
-        self._sent: dict[TaskId, tuple[Desired, int]] = {}
+        # What the node may have: as it was sent, or None where it is not known of which state.
+        self._sent: dict[TaskId, tuple[Desired, int] | None] = {}
+        self._failing = 0  # tries in a row
+        self._untaken: NodeCondition | None = None
         self._dirty = set[TaskId]()
         self._purged = set[str]()
         self._had = set[str]()  # services that were sent, or left on the node, since the whole
@@ -87,6 +96,8 @@ class Session:
         self.heard_at = trio.current_time()
         self._commit_log.follow_clock()  # before the node's times are compared with it
         report, off = mend_report(report, born=self._born, now=self._commit_log.now())
+        if not self._is_synced.is_set():
+            self._note_reported(report)
         if report.events or report.is_whole or off:
             self._note_clock(off)
         await self._commit_log.report(self.name, self._epoch, report)
@@ -114,7 +125,13 @@ class Session:
     @property
     def conditions(self) -> tuple[NodeCondition, ...]:
         """What is not well with the node: as it reports, and as the manager observes."""
-        return (*self._told, *(one for one in (self._skew, self._unread) if one is not None))
+        observed = (self._skew, self._unread, self._untaken)
+        return (*self._told, *(one for one in observed if one is not None))
+
+    def _note_reported(self, report: Report) -> None:
+        for status in report.statuses:
+            if len(self._sent) < REPORTED_KEPT:
+                self._sent.setdefault(status.id, None)
 
     def _note_dropped(self, report: Report) -> None:
         """What could not be read is not told again, so it is said for as long as the session is."""
@@ -189,13 +206,33 @@ class Session:
             except WarrenError as error:  # also a bug of the node: it must not end the manager
                 if isinstance(error, ConflictError) or not isinstance(error, RefusedError):
                     self._accepted = 0
-                _log.info("node %s does not take its assignments: %s", self.name, error)
+                self._note_untaken(error)
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            pause = FIRST_PAUSE
+            if not self._dirty:  # a whole may be taken, and what it had no room for may not
+                pause = FIRST_PAUSE
+                self._note_taken()
             await self._wake.wait()
             self._wake = trio.Event()
+
+    def _note_untaken(self, error: WarrenError) -> None:
+        """Once is nothing: a node that is at another generation is sent the whole."""
+        _log.debug("node %s does not take its assignments: %s", self.name, error)
+        self._failing += 1
+        if self._failing < TRIES:
+            return
+        now = self._commit_log.now()
+        said = f"it did not take them in {TRIES} tries or more, so changes do not reach it: {error}"
+        if self._untaken is None:
+            _log.warning("node %s: assignments not taken: %s", self.name, said)
+        since = now if self._untaken is None else self._untaken.since
+        (self._untaken,) = bounded([NodeCondition("assignments not taken", said, since)], now=now)
+
+    def _note_taken(self) -> None:
+        if self._untaken is not None:
+            _log.info("node %s takes its assignments again", self.name)
+        self._failing, self._untaken = 0, None
 
     async def _push_once(self) -> None:
         self.pushes += 1
@@ -204,6 +241,8 @@ class Session:
         assignments = self._difference(dirty, purged) if self._accepted else await self._whole()
         if assignments is None:
             return
+        for one in assignments.tasks:  # whether it is taken or not
+            self._sent.setdefault(one.task, None)
         try:
             with trio.move_on_after(ASSIGN_WITHIN) as scope:
                 await self.agent.assign(assignments)
@@ -218,38 +257,69 @@ class Session:
 
     def _note_accepted(self, assignments: Assignments) -> None:
         if not assignments.base:
-            self._sent.clear()
+            kept = {*assignments.kept} - self._commit_log.quarantine.unread.keys()
+            self._sent = {task: None for task in self._sent if task.service in kept}
         self._accepted = assignments.generation
         self._sent.update({a.task: (a.desired, a.revision) for a in assignments.tasks})
         for task in assignments.removed:
             self._sent.pop(task, None)
 
     async def _whole(self) -> Assignments:
-        """All assignments of this node. Changes while it is built are sent again."""
+        """All assignments of this node, or as many as a message has room for. Changes while it is
+        built are sent again."""
         cluster = self._commit_log.cluster
         generation = cluster.generation
-        tasks = list[Assignment]()
+        tasks, rest, room = list[Assignment](), set[TaskId](), MessageRoom()
         for number, task in enumerate(sorted(cluster.on_node(self.name)), 1):
             row = self._commit_log.cluster.tasks.get(task)
             if row is not None and row.node == self.name:
-                tasks.append(_assignment(row))
+                if room.is_full or not room.take(_assignment(row)):
+                    rest.add(task)
+                else:
+                    tasks.append(_assignment(row))
             if number % GIVES_WAY_AFTER == 0:
                 await trio.lowlevel.checkpoint()
+        unread = self._commit_log.quarantine.unread
+        later = {task.service for task in rest}
+        self._send_later(rest, later - unread.keys(), {one.task for one in tasks})
         self._whole_at = cluster.generation
         self._had.clear()
         return Assignments(
             generation=generation,
             tasks=tuple(tasks),
             services=tuple(self._commit_log.cluster.services),
-            kept=tuple(self._commit_log.quarantine.unread),
+            kept=tuple(sorted({*unread, *later})),
         )
 
+    def _send_later(self, rest: set[TaskId], services: set[str], sent: set[TaskId]) -> None:
+        """What a whole has no room for goes with differences, and so does the removal of what else
+        the node may have of their services, as the whole keeps all of them."""
+        for task in rest:
+            self._sent.setdefault(task, None)
+        kept = {task for task in self._sent if task.service in services and task not in sent}
+        if rest or kept:
+            self.note(rest | kept)
+
     def _difference(self, dirty: set[TaskId], purged: set[str]) -> Assignments | None:
-        """What has changed for this node; None where nothing has."""
+        """What has changed for this node, as much as a message has room for; None where nothing
+        has."""
         cluster = self._commit_log.cluster
-        tasks, removed = list[Assignment](), list[TaskId]()
-        later = sorted(dirty)[AT_ONCE:]
-        if later:  # thousands at once would stall a node; logs go when nothing writes them any more
+        tasks, removed, room = list[Assignment](), list[TaskId](), MessageRoom()
+        ordered = sorted(dirty)
+        later = ordered[AT_ONCE:]  # thousands at once would stall a node
+        for place, task in enumerate(ordered[:AT_ONCE]):
+            row = cluster.tasks.get(task)
+            if row is None or row.node != self.name or row.has_ended:
+                if task in self._sent:
+                    removed.append(task)
+            elif self._sent.get(task) != (row.desired, row.revision):
+                one = _assignment(row)
+                if not room.take(one):
+                    later = ordered[place:]
+                    break
+                self._had.add(task.service)
+                tasks.append(one)
+        if later:  # logs go when nothing writes them any more
             dirty.difference_update(later)
             self._dirty.update(later)
             self._purged |= purged
@@ -258,14 +328,6 @@ class Session:
         remade = purged & cluster.services.keys()  # it writes, after what the old one has left
         self._had |= remade
         purged = purged - remade
-        for task in sorted(dirty):
-            row = cluster.tasks.get(task)
-            if row is None or row.node != self.name or row.has_ended:
-                if task in self._sent:
-                    removed.append(task)
-            elif self._sent.get(task) != (row.desired, row.revision):
-                self._had.add(task.service)
-                tasks.append(_assignment(row))
         if not (tasks or removed or purged):
             return None
         return Assignments(

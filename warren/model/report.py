@@ -53,7 +53,8 @@ class Assignments(msgspec.Struct, frozen=True, kw_only=True):
     difference to what the node accepted at that generation: `tasks` are new or changed, `removed`
     are no longer the node's (those that have ended are forgotten, others ended first), and
     `purged` are services that are gone. Tasks and logs of the services in `kept` do not change,
-    whether they are named or not: the manager cannot read its rows of them.
+    whether they are named or not: the manager cannot read its rows of them, or has no room for all
+    their tasks in this message, and differences follow.
     """
 
     generation: int
