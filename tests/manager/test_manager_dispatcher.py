@@ -415,6 +415,7 @@ async def test_watchers_of_nodes_are_told_when_a_lease_runs_out(  # S20
             assert await told(manager) == [NodeState.UNREACHABLE]
         # Its lease runs out while there is no manager.
         async with open_manager(store, wall=lambda: 1_001_000.0) as manager:
+            await trio.testing.wait_all_tasks_blocked()  # it has looked at what is down already
             assert await told(manager) == [NodeState.DOWN]
             with trio.move_on_after(100) as scope:  # and that once
                 await watch.next(manager.operator)
