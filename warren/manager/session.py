@@ -273,10 +273,11 @@ class Session:
         for number, task in enumerate(sorted(cluster.on_node(self.name)), 1):
             row = self._commit_log.cluster.tasks.get(task)
             if row is not None and row.node == self.name:
-                if room.is_full or not room.take(_assignment(row)):
-                    rest.add(task)
+                one = _assignment(row)
+                if room.take(one):
+                    tasks.append(one)
                 else:
-                    tasks.append(_assignment(row))
+                    rest.add(task)
             if number % GIVES_WAY_AFTER == 0:
                 await trio.lowlevel.checkpoint()
         unread = self._commit_log.quarantine.unread
