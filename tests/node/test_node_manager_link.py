@@ -520,3 +520,14 @@ async def test_link_that_cannot_be_dialled_for_a_shortage_says_so_until_it_is_up
         assert not left
         assert not agent.conditions.current()
         nursery.cancel_scope.cancel()
+
+
+async def test_news_waits_for_more_and_the_end_of_a_task_does_not(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    outbox, task = Outbox(), run("web.1#1").task
+    for phase, waited in ((Phase.RUNNING, 0.02), (Phase.FAILED, 0.0), (Phase.RUNNING, 0.02)):
+        outbox.note(TaskStatus(id=task, phase=phase, sequence=1))
+        begun = trio.current_time()
+        await outbox.gather(0.02)
+        assert trio.current_time() - begun == pytest.approx(waited)

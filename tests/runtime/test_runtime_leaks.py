@@ -130,9 +130,7 @@ async def test_kill_cancelled_at_any_step_still_leaves_nothing(
         await victims[-1].kill()
         assert left(runtime) == []
 
-    steps = await cancel_at_every_step(kill, prepare=prepare)
-    # One that has ended, or is dead at once, is killed in one step.
-    assert steps > 1 or program != "forks"
+    await cancel_at_every_step(kill, prepare=prepare)  # one step, where it is dead at once
     assert all(victim.is_gone for victim in victims)
     assert zombies() <= before
     assert open_handles() == handles

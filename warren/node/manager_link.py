@@ -171,7 +171,7 @@ class ManagerLink:
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             await outbox.wait()
-            await trio.sleep(GATHERED)
+            await outbox.gather(GATHERED)
             report = outbox.batch()
             try:
                 await self._tell(session, report)

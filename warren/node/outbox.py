@@ -49,6 +49,7 @@ class Outbox:
         self._wake = trio.Event()
         self._empty = trio.Event()
         self._empty.set()
+        self._has_end = False  # a task's, not in a batch yet
         self.lost = 0
 
     def __repr__(self) -> str:
@@ -57,6 +58,7 @@ class Outbox:
     def note(self, status: TaskStatus, event: TaskEvent | None = None) -> None:
         """A task has changed."""
         self._statuses[status.id] = status
+        self._has_end |= status.phase.is_end
         if event is not None:
             self._add(status.sequence, event)
         self._note_more()
@@ -108,6 +110,15 @@ class Outbox:
         while not (self._statuses or self._events):
             self._wake = trio.Event()
             await self._wake.wait()
+
+    async def gather(self, seconds: float) -> None:
+        """Wait for so long for more to report, but not once a task has ended: what comes after its
+        end is up to the manager."""
+        with trio.move_on_after(seconds):
+            while not self._has_end:
+                self._wake = trio.Event()
+                await self._wake.wait()
+        self._has_end = False
 
     async def wait_empty(self) -> None:
         """Wait until everything has been acknowledged."""

@@ -109,7 +109,7 @@ class UpWatch:
             task = self._tasks.pop((slot.service, slot.slot), None)
             if task is not None:
                 self._forget(task.id)
-        for view in answer.services:
+        for view in sorted(answer.services, key=lambda view: view.created_at):
             known = self._services.get(view.spec.name)
             if known is not None and known.created_at != view.created_at:
                 self._drop(view.spec.name)  # another one of that name
