@@ -100,10 +100,16 @@ def test_up_with_a_file_makes_anew_what_was_being_removed(place: Place) -> None:
     with place.up(str(file)) as up:
         assert f"service {name} is made anew once its removal is over" in up.errors
         place.wait_ready(other)
-        wait_until(lambda: place.ask("service", "ls").count(name) == 1, "it is there")
-        (after,) = place.wait_tasks(
-            name, lambda tasks: len(tasks) == 1 and tasks[0]["id"] != before["id"], "made anew"
-        )
+
+        def is_made_anew() -> bool:
+            try:
+                tasks = place.tasks(name)
+            except AssertionError:  # it is gone, and not there again yet
+                return False
+            return len(tasks) == 1 and tasks[0]["id"] != before["id"]
+
+        wait_until(is_made_anew, "it is made anew")
+        (after,) = place.tasks(name)
         place.wait_ready(name)
         assert place.pids(name) != {}
         up.send(signal.SIGTERM)
