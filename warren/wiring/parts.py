@@ -64,9 +64,8 @@ class NodeOptions:
     samples_kept: int = 20
     new_manager: bool = False
     soft_limit: int | None = None
-    labels: Mapping[str, str] = field(
-        default_factory=lambda: NO_LABELS
-    )  # 3.11 takes it for mutable
+    # 3.11 takes the value itself for mutable.
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     address: str = ""
 
 
