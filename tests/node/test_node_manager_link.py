@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from node_kit import Ground, run, until, whole
@@ -36,7 +37,7 @@ from warren.node.manager_link import (
     RENEW_PAUSE,
     ManagerLink,
 )
-from warren.node.outbox import AT_ONCE, Outbox, halves
+from warren.node.outbox import AT_ONCE, LONGER, MUCH, Outbox, halves
 from warren.store.journal import MemoryJournal
 
 SHORTAGES = ("EMFILE", "ENFILE", "ENOMEM", "EIO", "EAGAIN", "ENOSPC")
@@ -520,6 +521,27 @@ async def test_link_that_cannot_be_dialled_for_a_shortage_says_so_until_it_is_up
         assert not left
         assert not agent.conditions.current()
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "phase", "waited"),
+    [
+        (1, Phase.RUNNING, 0.02),
+        (MUCH, Phase.RUNNING, 0.02 * LONGER),
+        (AT_ONCE, Phase.RUNNING, 0.0),
+        (MUCH, Phase.FAILED, 0.0),
+    ],
+)
+async def test_much_news_waits_for_longer_and_no_more_than_a_report_has_room_for(
+    autojump_clock: trio.testing.MockClock, tasks: int, phase: Phase, waited: float
+) -> None:
+    outbox, task = Outbox(), run("web.1#1").task
+    for slot in range(tasks):
+        one = msgspec.structs.replace(task, slot=slot + 1)
+        outbox.note(TaskStatus(id=one, phase=phase, sequence=1))
+    begun = trio.current_time()
+    await outbox.gather(0.02)
+    assert trio.current_time() - begun == pytest.approx(waited)
 
 
 async def test_news_waits_for_more_and_the_end_of_a_task_does_not(

@@ -170,6 +170,16 @@ def test_spec_goes_with_the_last_task_of_its_revision(store: StateStore, path: P
     store.commit([DropTask(TaskId("web", 2, 1))], now=1.0)
     assert count(path, "specs") == 1
     assert [task.spec for task in store.load().tasks] == [other]
+    store.commit([PutTask(task_row(4))], now=1.0)
+    assert [task.spec for task in store.load().tasks] == [other, SPEC]
+
+
+def test_spec_of_a_commit_that_failed_is_written_with_the_next(store: StateStore) -> None:
+    wrong = PutTask(task_row(2, spec=msgspec.structs.replace(SPEC, user="me")))
+    with pytest.raises(ValueError, match="its spec is not that of revision 1"):
+        store.commit([PutTask(task_row(1)), wrong], now=1.0)
+    store.commit([PutTask(task_row(1))], now=1.0)
+    assert [task.spec for task in store.load().tasks] == [SPEC]
 
 
 def test_another_spec_for_the_same_revision_is_a_bug_and_changes_nothing(

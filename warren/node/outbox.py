@@ -21,6 +21,10 @@ from warren.model.task import TaskStatus
 
 EVENTS_KEPT = 50_000
 AT_ONCE = 400  # statuses, and events, of one report
+# Tasks with news at once, from which on a report waits longer: each costs the manager a transaction
+# and a plan, and by then most of these tasks have further news, which makes the first needless.
+MUCH = 8
+LONGER = 5
 _log = logging.getLogger("warren.node")
 
 
@@ -112,13 +116,18 @@ class Outbox:
             await self._wake.wait()
 
     async def gather(self, seconds: float) -> None:
-        """Wait for so long for more to report, but not once a task has ended: what comes after its
-        end is up to the manager."""
+        """Wait for so long for more to report, and for `LONGER` times as long where there is much;
+        but not once a task has ended: what comes after its end is up to the manager."""
+        await self._gather(seconds)
+        if len(self._statuses) >= MUCH:
+            await self._gather((LONGER - 1) * seconds)
+        self._has_end = False
+
+    async def _gather(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
-            while not self._has_end:
+            while not self._has_end and len(self._statuses) < AT_ONCE:
                 self._wake = trio.Event()
                 await self._wake.wait()
-        self._has_end = False
 
     async def wait_empty(self) -> None:
         """Wait until everything has been acknowledged."""

@@ -211,9 +211,11 @@ class Recorder:
     def target(self, running: RunningInstance) -> Target:
         """The target of a running instance's checks; `$(NAME)` works in their commands too."""
         instance = running.instance
-        env = self._environment(instance.id, instance.ports)
+        env: dict[str, str] = {}  # made for the first command: most checks are none
 
         async def run(argv: Argv, *, timeout: float, output_limit: int) -> CommandResult:
+            if not env:
+                env.update(self._environment(instance.id, instance.ports))
             command = expand(argv, env)
             return await running.run(command, timeout=timeout, output_limit=output_limit)
 

@@ -24,7 +24,10 @@ def merge(row: TaskRow, status: TaskStatus, *, epoch: int) -> TaskRow | None:
     new = msgspec.structs.replace(
         row, status=status, epoch=epoch, failed_before=status.failed_before
     )
-    return None if _material(new) == _material(row) else new
+    is_like = (status.phase, status.ready) == (row.phase, row.status.ready)
+    if is_like and _material(new) == _material(row):
+        return None
+    return new
 
 
 def _material(row: TaskRow) -> tuple[object, ...]:

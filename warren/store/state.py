@@ -19,6 +19,7 @@ import msgspec
 
 from warren.model.cluster import AddEvent, Change, Entry, Snapshot
 from warren.model.errors import UnavailableError
+from warren.model.service import ServiceSpec
 from warren.store.database import open_database, roll_back
 from warren.store.errors import StaleError, StoreError, explained, named, why
 from warren.store.presence import CUT, Presence
@@ -71,6 +72,7 @@ class StateStore:
         self._keep_events_for = keep_events_for
         self._commits = 0
         self._rows_written = 0
+        self._specs_written: dict[tuple[str, int], ServiceSpec] = {}
         self._trouble: str | None = None
         self.generation: int = self._one("SELECT generation FROM meta")
         self.last_seq: int = self._one(_LAST_SEQ)
@@ -186,13 +188,14 @@ class StateStore:
         try:
             db.execute("BEGIN IMMEDIATE")
             self._count()
-            ChangeWriter(db).write(changes)
+            ChangeWriter(db, self._specs_written).write(changes)
             last_seq = self.last_seq
             if any(isinstance(change, AddEvent) for change in changes):
                 last_seq = self._one(_LAST_SEQ)
                 self._prune(last_seq, now)
             self._end_transaction()
         except BaseException:
+            self._specs_written.clear()
             roll_back(db)
             raise
         return last_seq

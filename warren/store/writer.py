@@ -55,18 +55,22 @@ DROP_UNUSED_SPECS = """
 
 
 class ChangeWriter:
-    """Writes the changes of one transaction."""
+    """Writes the changes of one transaction. `written` has the specs that are known to stand in the
+    file, by service and revision; it is kept from one to the next, and is emptied by the caller
+    where a transaction was not committed."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, written: dict[tuple[str, int], ServiceSpec]) -> None:
         self._db = db
-        self._written: dict[tuple[str, int], ServiceSpec] = {}  # specs known to stand in the file
+        self._written = written
         self._services: set[str] = set()  # those whose tasks have changed
 
     def write(self, changes: Sequence[Change]) -> None:
         """Write all of them. Raises ValueError for a task whose spec is not its revision's."""
         for kind, run in itertools.groupby(changes, key=type):
             self._write_run(kind, list(run))
-        self._db.executemany(DROP_UNUSED_SPECS, [(name,) for name in self._services])
+        names = [(name,) for name in self._services]
+        if self._db.executemany(DROP_UNUSED_SPECS, names).rowcount > 0:
+            self._written.clear()
 
     def _write_run(self, kind: type[Change], run: list[Change]) -> None:
         many = self._db.executemany
