@@ -102,6 +102,8 @@ async def test_instance_to_adopt_is_ended_also_when_the_stop_comes_first(
                     scope.cancel()
     assert "kill" in survivor.log
     assert world.runtime.alive == {}
+    ended = {"changed": 2, "cancelled": 0}.get(way, 1)  # what has taken its place is ended, too
+    assert world.kinds(EventKind.STOPPING) == [EventKind.STOPPING] * ended
 
 
 async def test_completed_task_found_in_the_journal_is_not_run_again(

@@ -45,7 +45,7 @@ failing   stop          stopping
 deciding  again         waiting   record the restart, wait for its time
 deciding  give up       ended     record the end
 deciding  stop          ended     record the stop
-stopping  started       stopping  publish the stop, stop the instance
+stopping  started       stopping  stop the instance
 stopping  start failed  ended     record the stop
 stopping  blocked       ended     record the stop
 stopping  gone          ended     record the stop
@@ -129,11 +129,28 @@ def test_lifecycle_stops_an_instance_by_one_effect_and_gives_up_no_adoption() ->
         stops = [e for e in effects if e in (Effect.STOP_INSTANCE, Effect.STOP_FAILED)]
         assert len(stops) <= 1
         assert (Effect.STOP_FAILED in effects) is (Effect.TELL_FAILURE in effects)  # S16
-        assert Effect.STOP_INSTANCE not in effects or Effect.TELL_STOP in effects
         assert Effect.ABANDON_START not in effects or (before, event) == (
             State.STARTING,
             Event.STOP,
         )
+
+
+def test_lifecycle_publishes_a_stop_once_and_before_its_instance_is_stopped() -> None:
+    seen = {(state, 0, False) for state in INITIAL}  # with how often it was told, and if it runs
+    new = list(seen)
+    while new:
+        state, told, runs = new.pop()
+        for event in set(Event) - ({Event.STARTED} if runs else {Event.EXITED, Event.GONE}):
+            after, effects = step(state, event)
+            if (after, effects) == (state, ()):
+                continue
+            now = told + effects.count(Effect.TELL_STOP)
+            assert now <= 1
+            assert now == 1 or Effect.STOP_INSTANCE not in effects
+            found = after, now, event is Event.STARTED or (runs and event is not Event.GONE)
+            if found not in seen:
+                seen.add(found)
+                new.append(found)
 
 
 def test_lifecycle_stop_is_heeded_in_every_state() -> None:

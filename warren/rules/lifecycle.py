@@ -108,7 +108,7 @@ _NAMED: dict[State, dict[Event, Step]] = {
         _E.STOP: (_S.ENDED, (_F.RECORD_STOP,)),
     },
     _S.STOPPING: {
-        _E.STARTED: (_S.STOPPING, (_F.TELL_STOP, _F.STOP_INSTANCE)),
+        _E.STARTED: (_S.STOPPING, (_F.STOP_INSTANCE,)),  # the stop is published already
         _E.START_FAILED: (_S.ENDED, (_F.RECORD_STOP,)),
         _E.BLOCKED: (_S.ENDED, (_F.RECORD_STOP,)),
         _E.GONE: (_S.ENDED, (_F.RECORD_STOP,)),
