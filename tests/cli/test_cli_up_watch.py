@@ -28,6 +28,7 @@ from warren.model.event import EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Phase, Reason, TaskStatus
+from warren.state.slot_index import RUN_AGAIN
 from warren.store.state import StateStore
 from warren.wiring.parts import Publish
 
@@ -194,6 +195,14 @@ async def test_task_that_had_ended_is_told_of_and_one_whose_node_told_is_not(
         ground.tell("web.2#1", EventKind.FINISHED)
         ground.commit(ended("web.2#1", phase))
         assert await ground.told() == ["web.2#1 finished"]
+
+
+async def test_ended_task_that_is_followed_by_another_is_told_of_as_that() -> None:
+    before = ended("web.1#1", Phase.COMPLETE).row
+    again = msgspec.structs.replace(before, stop_reason=RUN_AGAIN)
+    async with watched(PutService(service_row(spec())), PutTask(again)) as ground:
+        said = "web.1#1 complete 5s ago: exited with code 0; runs again"
+        assert ground.listener.take() == ["web x 1", said]
 
 
 async def test_task_that_was_to_go_and_slot_that_is_gone_are_forgotten() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from warren.model.check import Argv, TcpCheck
 from warren.model.identity import TaskId
 from warren.model.probe import Probe, ProbeKind, Verdict
-from warren.model.service import ServiceSpec
+from warren.model.service import Condition, Restart, ServiceSpec
 from warren.model.task import End, Phase, Reason, TaskStatus
-from warren.rules.health import is_ready, probes, summarize
+from warren.rules.health import has_ended_for_good, is_over, is_ready, probes, summarize
 from warren.rules.probe import ProbeRecord, ProbeState
 
 STARTUP, LIVENESS, READINESS = ProbeKind.STARTUP, ProbeKind.LIVENESS, ProbeKind.READINESS
@@ -136,3 +136,36 @@ def test_health_never_counts_a_task_as_ready_and_restarting(
     health = summarize(len(tasks), (status(1, ready=ready, last_end=last) for ready, last in tasks))
     assert health.healthy + health.restarting <= health.total == len(tasks)
     assert health.healthy == sum(ready for ready, _ in tasks)
+
+
+def job(condition: Condition, replicas: int = 2) -> ServiceSpec:
+    restart = Restart(condition=condition)
+    return ServiceSpec(name="web", command=Argv(["true"]), restart=restart, replicas=replicas)
+
+
+@pytest.mark.parametrize(
+    ("condition", "phase", "is_last"),
+    [
+        (Condition.NEVER, Phase.COMPLETE, True),
+        (Condition.NEVER, Phase.FAILED, True),
+        (Condition.NEVER, Phase.CRASHED, True),
+        (Condition.NEVER, Phase.STOPPED, False),
+        (Condition.NEVER, Phase.RUNNING, False),
+        (Condition.ON_FAILURE, Phase.COMPLETE, True),
+        (Condition.ON_FAILURE, Phase.FAILED, False),  # another follows
+        (Condition.ALWAYS, Phase.FAILED, False),
+    ],
+)
+def test_service_is_over_when_every_slot_has_ended_for_good(
+    condition: Condition, phase: Phase, is_last: bool
+) -> None:
+    spec = job(condition)
+    done, other = status(1, phase=Phase.COMPLETE), status(2, phase=phase)
+    assert has_ended_for_good(spec, other) is is_last
+    assert is_over(spec, [done, other], is_changing=False) is is_last
+    assert not is_over(spec, [done, other], is_changing=True)
+    assert not is_over(spec, [done], is_changing=False)  # a slot is empty
+
+
+def test_service_of_no_replicas_is_not_over() -> None:
+    assert not is_over(job(Condition.NEVER, replicas=0), [], is_changing=False)

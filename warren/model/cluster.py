@@ -60,6 +60,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     (S17).
     `failed_before` counts the tasks that failed in this slot before, without good running between;
     `restarts_before` the restarts of all that had it before, as far as they were known by then.
+    `stop_reason` is why it is to stop, or is followed by another though it has ended as wanted.
     `epoch` is that of the session `status` came by: (epoch, status.sequence), the greater wins.
     """
 

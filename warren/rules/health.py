@@ -6,7 +6,7 @@ for its first pass. This is the one place that says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -48,6 +48,19 @@ def has_failed_for_good(spec: ServiceSpec, status: TaskStatus) -> bool:
     """Whether a task has failed and only a new spec leads to another (S17)."""
     has_failed = status.phase in (Phase.FAILED, Phase.CRASHED)
     return has_failed and spec.restart.condition is Condition.NEVER
+
+
+def has_ended_for_good(spec: ServiceSpec, status: TaskStatus) -> bool:
+    """Whether a task has ended and only a new spec leads to another (S17)."""
+    return status.phase is Phase.COMPLETE or has_failed_for_good(spec, status)
+
+
+def is_over(spec: ServiceSpec, current: Collection[TaskStatus], *, is_changing: bool) -> bool:
+    """Whether every slot of a service is filled by a task that has ended for good; `current` has
+    the task of each slot. Not where it is changing, by an edit that some of these do not have yet
+    or by being removed, which is over once it is gone; one of 0 replicas waits to be scaled."""
+    is_filled = len(current) >= max(1, spec.replicas)
+    return is_filled and not is_changing and all(has_ended_for_good(spec, one) for one in current)
 
 
 class Health(msgspec.Struct, frozen=True):

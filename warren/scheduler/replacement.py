@@ -32,6 +32,7 @@ from warren.rules.restart import replacement_delay
 from warren.scheduler.plan_builder import PlanBuilder
 from warren.state.node_usage import fixed_ports
 from warren.state.slot_index import (
+    RUN_AGAIN,
     SlotIndex,
     can_keep,
     is_as_wanted,
@@ -120,6 +121,8 @@ def _change(builder: PlanBuilder, service: ServiceRow, old: TaskRow) -> TaskRow:
 def _renew(builder: PlanBuilder, service: ServiceRow, old: TaskRow) -> TaskRow:
     """A task of the new revision, without earlier failures."""
     why = ASKED if has_same_tasks(old.spec, service.spec) else CHANGED
+    if old.stop_reason == RUN_AGAIN:
+        why = RUN_AGAIN
     if not old.has_ended:
         builder.stop(old, why)
     new = builder.create(service, old.id.slot)

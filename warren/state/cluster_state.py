@@ -26,9 +26,10 @@ from warren.model.cluster import (
     TaskRow,
 )
 from warren.model.identity import TaskId
+from warren.rules.health import is_over
 from warren.state.node_usage import NodeUsage
 from warren.state.pending import PendingTasks
-from warren.state.slot_index import SlotIndex, is_as_wanted, is_final
+from warren.state.slot_index import SlotIndex
 
 _NO_SLOTS = SlotIndex()  # of a service that has none; never changed
 
@@ -171,15 +172,13 @@ class ClusterState:
         return [slots.chain(slot)[-1] for slot in sorted(slots.shown)]
 
     def is_over(self, service: str) -> bool:
-        """Whether every slot of a service is filled by a task that has ended for good. Not of one
-        that is being removed: it is over once it is gone; one of 0 replicas waits to be scaled."""
+        """Whether it is gone, or nothing follows the tasks that it has; see `rules.health`."""
         row = self._services.get(service)
         if row is None:
             return True
-        current = self.current(service)
-        if row.is_removing or len(current) < max(1, row.spec.replicas):
-            return False
-        return all(is_final(task) and is_as_wanted(task, row) for task in current)
+        is_changing = row.is_removing or bool(self.slots(service).outdated)
+        current = [task.status for task in self.current(service)]
+        return is_over(row.spec, current, is_changing=is_changing)
 
     def slot(self, service: str, slot: int) -> Sequence[TaskRow]:
         """The kept tasks of a slot, oldest first."""

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 
 from warren.model.cluster import Desired, ServiceRow, TaskRow
 from warren.model.service import has_same_instances, has_same_tasks
-from warren.model.task import MOST_COUNTED, Phase
-from warren.rules.health import has_failed_for_good
+from warren.model.task import MOST_COUNTED
+from warren.rules.health import has_ended_for_good
+
+RUN_AGAIN = "it runs again"  # the `stop_reason` of a task that has ended and is to be followed
 
 
 class SlotIndex:
@@ -114,7 +116,9 @@ class SlotIndex:
 
 def is_as_wanted(row: TaskRow, service: ServiceRow) -> bool:
     """Whether a task is of the spec that is wanted, and has had the restarts that were asked for;
-    of whichever revision it is."""
+    of whichever revision it is. One that has ended and is to run again is not."""
+    if row.stop_reason == RUN_AGAIN:
+        return False
     if row.revision == service.revision:
         return True
     return row.restarts_asked == service.restarts_asked and has_same_tasks(row.spec, service.spec)
@@ -128,7 +132,7 @@ def restarts_in(chain: Sequence[TaskRow]) -> int:
 
 def is_final(row: TaskRow) -> bool:
     """Whether the task has ended and only a new spec leads to another (S17)."""
-    return row.phase is Phase.COMPLETE or has_failed_for_good(row.spec, row.status)
+    return has_ended_for_good(row.spec, row.status)
 
 
 def is_stuck(chain: Sequence[TaskRow]) -> bool:

@@ -15,7 +15,6 @@ again between two answers would not be seen to.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -23,7 +22,6 @@ from typing import NoReturn
 import trio
 
 from warren.cli.live.reporter import Reporter
-from warren.client import views
 from warren.client.phrases import ago, waits_for
 from warren.client.watch import Watch
 from warren.model.cluster import Desired
@@ -32,6 +30,7 @@ from warren.model.identity import TaskId
 from warren.model.rpc import ClusterView
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import ServiceView, TaskView, WatchAnswer
+from warren.rules import health
 from warren.wiring.parts import Publish
 
 
@@ -56,7 +55,7 @@ class UpWatch:
     async def following(self, cluster: ClusterView) -> AsyncGenerator[Publish]:
         """Tell of the present state, and then of changes; what it returns is to be called on every
         transition."""
-        self._take(await self._watch.next(cluster), is_first=True)
+        self._take(await self._watch.next(cluster))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve, cluster)
             try:
@@ -73,7 +72,10 @@ class UpWatch:
     @property
     def is_complete(self) -> bool:
         """Whether every slot has a task that is complete."""
-        return all(task.status.phase is Phase.COMPLETE for task in self._tasks.values())
+        return all(
+            task.status.phase is Phase.COMPLETE and not task.is_outdated
+            for task in self._tasks.values()
+        )
 
     def publish(self, status: TaskStatus, event: TaskEvent) -> None:
         """A transition from the node."""
@@ -102,7 +104,7 @@ class UpWatch:
         for status, event in held:
             self._reporter.note(status, event)
 
-    def _take(self, answer: WatchAnswer, *, is_first: bool = False) -> WatchAnswer:
+    def _take(self, answer: WatchAnswer) -> WatchAnswer:
         for name in answer.gone_services:
             self._drop(name)
         for slot in answer.gone_slots:
@@ -116,7 +118,7 @@ class UpWatch:
             self._services[view.spec.name] = view
             self._reporter.set_service(view.spec)
         for task in answer.tasks:
-            self._take_task(task, is_first=is_first)
+            self._take_task(task)
         self.on_change()
         return answer
 
@@ -124,7 +126,7 @@ class UpWatch:
         if self._services.pop(name, None) is not None:
             self._reporter.drop_service(name)
 
-    def _take_task(self, task: TaskView, *, is_first: bool) -> None:
+    def _take_task(self, task: TaskView) -> None:
         key = (task.id.service, task.id.slot)
         known, self._tasks[key] = self._tasks.get(key), task
         if known is not None and known.id != task.id:
@@ -134,7 +136,7 @@ class UpWatch:
                 self._tell_waiting(task)
         elif task.desired is Desired.STOP:
             self._forget(task.id)
-        elif task.id not in self._ended and not (is_first and task.is_outdated):
+        elif task.id not in self._ended:
             self._tell_old(task)
 
     def _forget(self, task: TaskId) -> None:
@@ -150,13 +152,13 @@ class UpWatch:
     def _tell_old(self, task: TaskView) -> None:
         """A task that had ended before: nothing else reports it."""
         self._ended.add(task.id)
-        # See `ControlApi.run_again`: it had ended before, and was not stopped.
-        is_run_again = task.status.phase is Phase.STOPPED and task.desired is Desired.RUN
-        message = "ended" if is_run_again else task.status.phase.name.lower()
+        # It was to run: so it ended with its supervisor, and nobody has stopped it.
+        was_to_run = task.status.phase is Phase.STOPPED and task.desired is Desired.RUN
+        message = "ended" if was_to_run else task.status.phase.name.lower()
         end = task.status.last_end
         if end is not None:
             message += f" {ago(self._now() - end.at)}: {end.message}"
-        if is_run_again:
+        if was_to_run or task.is_outdated:
             message += "; runs again"
         self._tell(task, EventKind.FINISHED, message)
 
@@ -166,20 +168,18 @@ class UpWatch:
 
 
 def is_over(services: Mapping[str, ServiceView], tasks: Collection[TaskView]) -> bool:
-    """Whether every slot of every service is filled by a task that has ended for good. A removed
-    service is over once it is gone, and one of 0 replicas waits to be scaled."""
-    filled = Counter[str]()
+    """Whether all of these services are over; see `rules.health`. A task whose service is not
+    known yet may be of another one that is not."""
+    by_service: dict[str, list[TaskView]] = {name: [] for name in services}
     for task in tasks:
-        view = services.get(task.id.service)
-        if view is None or not _has_ended_for_good(view, task):
-            return False
-        filled[task.id.service] += 1
+        by_service.setdefault(task.id.service, []).append(task)
     return all(
-        not view.is_removing and filled[name] >= max(1, view.spec.replicas)
-        for name, view in services.items()
+        name in services and _is_over(services[name], current)
+        for name, current in by_service.items()
     )
 
 
-def _has_ended_for_good(view: ServiceView, task: TaskView) -> bool:
-    is_complete = task.status.phase is Phase.COMPLETE and not task.is_outdated
-    return is_complete or views.has_failed(view, task)
+def _is_over(view: ServiceView, current: Collection[TaskView]) -> bool:
+    is_changing = view.is_removing or any(task.is_outdated for task in current)
+    statuses = [task.status for task in current]
+    return health.is_over(view.spec, statuses, is_changing=is_changing)
