@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import inspect
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import warren
 from warren.cli import main
 from warren.manifest.service_file import FIELDS, load_file, load_text
 from warren.model.check_kinds import CHECK_KINDS
@@ -179,6 +181,32 @@ def test_readmes_library_example_runs(tmp_path: Path) -> None:
     for task in ("web.1#1", "web.2#1"):
         for said in ("ready", "stopped: scaled down to 0"):
             assert lines.count(f"{task} {said}") == 1
+
+
+LIBRARY = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("block", fenced(LIBRARY, "python"), ids=["all methods", "signals"])
+def test_librarys_examples_run_and_print_what_they_say(tmp_path: Path, block: str) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(block, encoding="utf-8")
+    said = subprocess.run(
+        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, timeout=90
+    )
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines() == re.findall(r"^ *print\(.*\)  # (.*)$", block, re.M)
+
+
+def test_librarys_page_names_every_method_option_and_error() -> None:
+    options = inspect.signature(warren.open_supervisor).parameters
+    public = [
+        name
+        for kind in (warren.Supervisor, warren.Service)
+        for name in dir(kind)
+        if not name.startswith("_")
+    ]
+    words = [*options, *public, *(name for name in warren.__all__ if not name.startswith("_"))]
+    assert not [word for word in words if not re.search(rf"`[^`\n]*\b{word}\b[^`\n]*`", LIBRARY)]
 
 
 def test_diagram_of_a_tasks_life_is_the_tables() -> None:

@@ -14,29 +14,39 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from warren.manifest.service_file import load_file
-    from warren.model.check import Argv, ExecCheck, HttpCheck, TcpCheck
+    from warren.model.check import Argv, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
     from warren.model.duration import Duration
-    from warren.model.errors import SpecError, WarrenError
+    from warren.model.errors import FieldError, SpecError, UnavailableError, WarrenError
+    from warren.model.event import EventKind
     from warren.model.probe import Probe
-    from warren.model.service import Restart, ServiceSpec, Stop
-    from warren.wiring.service import Service, ServiceEndedError
+    from warren.model.service import Condition, Restart, ServiceSpec, Stop
+    from warren.model.task import Phase
+    from warren.wiring.service import Service, ServiceEndedError, ServiceFailedError
     from warren.wiring.supervisor import Supervisor, open_supervisor
 
 __version__ = "0.1.0"
 __all__ = [
     "Argv",
+    "Condition",
     "Duration",
+    "EventKind",
     "ExecCheck",
+    "FieldError",
     "HttpCheck",
+    "Phase",
     "Probe",
     "Restart",
+    "Scheme",
     "Service",
     "ServiceEndedError",
+    "ServiceFailedError",
     "ServiceSpec",
     "SpecError",
+    "StatusRange",
     "Stop",
     "Supervisor",
     "TcpCheck",
+    "UnavailableError",
     "WarrenError",
     "__version__",
     "load_file",
@@ -48,14 +58,22 @@ _HOMES = {
     "Supervisor": "warren.wiring.supervisor",
     "Service": "warren.wiring.service",
     "ServiceEndedError": "warren.wiring.service",
+    "ServiceFailedError": "warren.wiring.service",
     "Argv": "warren.model.check",
     "ExecCheck": "warren.model.check",
     "HttpCheck": "warren.model.check",
+    "Scheme": "warren.model.check",
+    "StatusRange": "warren.model.check",
     "TcpCheck": "warren.model.check",
     "Duration": "warren.model.duration",
+    "FieldError": "warren.model.errors",
     "SpecError": "warren.model.errors",
+    "UnavailableError": "warren.model.errors",
     "WarrenError": "warren.model.errors",
+    "EventKind": "warren.model.event",
+    "Phase": "warren.model.task",
     "Probe": "warren.model.probe",
+    "Condition": "warren.model.service",
     "Restart": "warren.model.service",
     "ServiceSpec": "warren.model.service",
     "Stop": "warren.model.service",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import aclosing, closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,7 +15,14 @@ from trio.testing import MockClock
 
 from tests.nursery.conftest import World, spec
 from tests.scripted import FAIL, PASS, Script, ScriptedInstance, ScriptedRuntime
-from warren import ServiceEndedError, SpecError, WarrenError
+from warren import (
+    FieldError,
+    ServiceEndedError,
+    ServiceFailedError,
+    SpecError,
+    WarrenError,
+    open_supervisor,
+)
 from warren.model.check import Check, Outcome
 from warren.model.errors import UnavailableError
 from warren.model.event import EventKind
@@ -223,6 +231,59 @@ async def test_waiting_for_a_service_that_has_ended_says_why(
             nursery.start_soon(supervisor.cluster.remove, "removed")  # by another client
             with pytest.raises(ServiceEndedError, match="service removed has ended"):
                 await removed.wait_ready()
+
+
+async def test_program_that_cannot_start_is_told_of_and_ends_the_wait_when_it_is_given_up(
+    world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    why = "could not start: sleeep: not found in PATH"
+    broken = Script(start_error="sleeep: not found in PATH")
+    world.runtime = ScriptedRuntime(lambda _, number: broken if number <= 12 else Script())
+    async with world.supervise() as supervisor:
+        service = await supervisor.start(spec())
+        for number in (1, 2):  # another task follows the first, and may be waited for
+            with pytest.raises(ServiceFailedError) as failure:
+                await service.wait_ready()
+            assert str(failure.value) == f"service web is not ready: web.1 has failed: {why}"
+            assert len(world.messages(EventKind.FINISHED)) == number
+        await service.wait_ready()
+        assert not service.has_ended
+    said = [record.getMessage() for record in caplog.records if record.name == "warren.supervisor"]
+    assert said[0] == f"web.1#1 restarting: {why}"
+    assert said[5] == f"web.1#1 failed: {why}; 5 restarts within 5m"
+
+
+async def test_what_is_no_spec_and_no_number_is_refused(
+    world: World, autojump_clock: MockClock
+) -> None:
+    wrong: Any = {"name": "web"}
+    async with world.supervise() as supervisor:
+        with pytest.raises(FieldError, match=r"spec: {'name': 'web'}: want ServiceSpec\(...\)"):
+            await supervisor.start(wrong)
+        service = await supervisor.start(spec())
+        with pytest.raises(FieldError, match="spec: "):
+            await service.update(wrong)
+        with pytest.raises(FieldError, match=r"replicas: .*: want a whole number"):
+            await service.scale(wrong)
+        assert service.spec.replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"network_checks": 0}, "network_checks: 0: want at least 1"),
+        ({"network_checks": "3"}, "network_checks: '3': want a whole number"),
+        ({"exec_checks": 0}, "exec_checks: 0: want at least 1"),
+        ({"samples_kept": 1.5}, "samples_kept: 1.5: want a whole number"),
+        ({"data_dir": 7}, r"data_dir: 7: want Path\(...\) or a string or None"),
+    ],
+)
+async def test_supervisor_refuses_options_of_the_wrong_type(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(FieldError, match=f"^{said}$"):
+        async with open_supervisor(**options):
+            raise AssertionError
 
 
 async def test_job_that_has_ended_runs_again_when_it_is_started_again(

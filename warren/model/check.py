@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import msgspec
 
 from warren.model.errors import FieldError
+from warren.model.field_types import COMMAND, check_type, settle_types
 
 HIDDEN = "\0hidden"  # stands for a value that is not shown; no program or server can receive it
 DETAIL_LIMIT = 4096  # bytes of an outcome's detail (S13)
@@ -83,6 +84,7 @@ class HttpCheck(Check, frozen=True):
     host: str | None = None
 
     def __post_init__(self) -> None:
+        settle_types(self)
         if not self.path.startswith("/") or not _is_printable(self.path) or " " in self.path:
             raise FieldError("path", self.path, "want a path such as /healthz, without spaces")
         if not self.path.isascii():
@@ -92,6 +94,11 @@ class HttpCheck(Check, frozen=True):
         self._check_headers()
 
     def _check_headers(self) -> None:
+        for name, given in self.headers.items():
+            check_type("headers", name, str)
+            check_type(f"headers.{name}", given, str, tuple)
+            for one in _values(given):
+                check_type(f"headers.{name}", one, str)
         for name, value in self.header_lines():
             if not _TOKEN.match(name):
                 raise FieldError("headers", name, "want a header name such as X-Probe")
@@ -124,6 +131,7 @@ class TcpCheck(Check, frozen=True):
     host: str | None = None
 
     def __post_init__(self) -> None:
+        settle_types(self)
         check_port(self.port)
         check_host(self.host)
 
@@ -133,6 +141,11 @@ class Argv(tuple[str, ...]):
 
     __slots__ = ()
 
+    def __new__(cls, words: Iterable[str] = ()) -> Argv:
+        if isinstance(words, str):  # its letters are no words
+            raise FieldError("command", words, f"want {COMMAND}")
+        return super().__new__(cls, words)
+
 
 class ExecCheck(Check, frozen=True):
     """Run `command` in the task's own context; exit 0 passes (S13)."""
@@ -140,6 +153,7 @@ class ExecCheck(Check, frozen=True):
     command: Argv
 
     def __post_init__(self) -> None:
+        settle_types(self)
         for word in self.command:
             check_text("command", word)
 
@@ -194,6 +208,7 @@ def is_address(text: str) -> bool:
 
 def check_text(field: str, text: str) -> None:
     """Refuse what can neither be passed to a program nor be stored. Raises FieldError."""
+    check_type(field, text, str)
     if "\0" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
         raise FieldError(field, text, "want UTF-8 text without a NUL character")
 

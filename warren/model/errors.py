@@ -80,14 +80,11 @@ class UnsupportedError(WarrenError):
     """The far side is of another version and has no such method."""
 
 
-class FieldError(ValueError):
-    """A field of a value was refused; the decoder puts the place in front (SpecError)."""
+class FieldError(SpecError, ValueError):
+    """A field of a value was refused as it was made; the decoder puts the place in front."""
 
     def __init__(self, field: str, value: object, wanted: str) -> None:
-        self.field = field
-        self.value = value
-        self.wanted = wanted
-        super().__init__(f"{field}: {shown(value)}: {wanted}")
+        super().__init__(field, wanted, value=value)
 
 
 def shown(value: object) -> str:

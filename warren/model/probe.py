@@ -11,6 +11,7 @@ from warren.model.check import Check, ExecCheck, HttpCheck, TcpCheck
 from warren.model.check_kinds import NAMES
 from warren.model.duration import Duration
 from warren.model.errors import FieldError
+from warren.model.field_types import settle_types
 
 SHORTEST_INTERVAL = 0.010  # seconds
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -52,6 +53,7 @@ class Probe(
     fast_interval: Duration | None = None
 
     def __post_init__(self) -> None:
+        settle_types(self)
         checks = [name for name in NAMES if getattr(self, name) is not None]
         if len(checks) != 1:
             got = " and ".join(checks) or "none"

@@ -14,6 +14,7 @@ import msgspec
 from warren.model.check import HIDDEN, Argv, check_text, is_address
 from warren.model.duration import Duration
 from warren.model.errors import FieldError
+from warren.model.field_types import check_type, settle_types
 from warren.model.identity import NAME_WANTED, ServiceName, is_name
 from warren.model.probe import Count, Probe
 
@@ -37,6 +38,9 @@ class _Part(
 ):
     """How every part of a spec is decoded: strictly, and encoded without its defaults."""
 
+    def __post_init__(self) -> None:
+        settle_types(self)
+
 
 class Restart(_Part, frozen=True):
     """When and how fast a task's instance is started again (S17). Durations are seconds."""
@@ -57,6 +61,7 @@ class Stop(_Part, frozen=True):
     failure_grace: Duration | None = None
 
     def __post_init__(self) -> None:
+        settle_types(self)
         if f"SIG{self.signal}" not in signal.Signals.__members__:
             raise FieldError("signal", self.signal, "want a signal such as TERM, INT or QUIT")
 
@@ -79,6 +84,7 @@ class Resources(_Part, frozen=True):
     pids: int | None = None
 
     def __post_init__(self) -> None:
+        settle_types(self)
         if self.cpu is not None and not 0 < self.cpu < math.inf:
             raise FieldError("cpu", self.cpu, "want a number of cores above 0, such as 1.5")
         if isinstance(self.memory, str):
@@ -113,6 +119,7 @@ class ServiceSpec(_Part, frozen=True):
     address: str = LOOPBACK
 
     def __post_init__(self) -> None:
+        settle_types(self)
         if self.command is None and self.image is None:
             raise FieldError("command", None, "want the command to run, such as [redis-server]")
         for word in self.command or ():
@@ -124,12 +131,15 @@ class ServiceSpec(_Part, frozen=True):
             check_text(field, text or "")
         check_user("user", self.user)
         for name, value in self.env.items():
+            check_type("env", name, str)
             if not name or "=" in name:
                 raise FieldError("env", name, "want a variable's name, without '='")
             check_text("env", name)
             if value != HIDDEN:
                 check_text(f"env.{name}", value)
         for name, number in self.ports.items():
+            check_type("ports", name, str)
+            check_type(f"ports.{name}", number, int)
             if not is_name(name):
                 raise FieldError("ports", name, NAME_WANTED)
             if not 0 <= number <= 65535:

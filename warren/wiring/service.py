@@ -11,8 +11,9 @@ import trio
 from warren.manager.program import Manager
 from warren.model.cluster import Desired, Entry, ServiceRow, TaskRow
 from warren.model.errors import SpecError, UnavailableError, WarrenError
+from warren.model.field_types import check_type
 from warren.model.service import ServiceSpec
-from warren.model.task import TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.model.view import WatchWanted
 from warren.node.agent import NodeAgent
 from warren.rules.health import Health, has_failed_for_good, summarize
@@ -22,6 +23,11 @@ _STOPPED, _REMOVED = "stop asked", "it was removed"
 
 class ServiceEndedError(WarrenError):
     """A service that a caller waits for has ended. `str()` says which and why."""
+
+
+class ServiceFailedError(WarrenError):
+    """A task of a service that a caller waits for was given up. `str()` says why. Another follows
+    it, at once or after a while: who wants to may wait on."""
 
 
 class Lifetime:
@@ -116,14 +122,17 @@ class Service:
         """Wait until every replica is ready, of the newest spec. Returns at once where none is
         wanted.
 
-        Raises ServiceEndedError where it will never be: it was stopped, or ended for good.
+        Raises ServiceEndedError where it will never be: it was stopped, or ended for good; and
+        ServiceFailedError when a task is given up meanwhile, after all its restarts.
         """
+        known = self._failures()
         while True:
             row = self._row()
             if self._is_stopped(row) or row is None or row.is_removing or self.has_ended:
                 raise ServiceEndedError(f"service {self.name} has ended: {self._why_ended()}")
             if self._is_done(row) and self.health().healthy >= row.spec.replicas:
                 return
+            self._refuse_failed(known)
             await self._wait_change()
 
     async def wait_ended(self) -> None:
@@ -146,6 +155,7 @@ class Service:
 
     async def update(self, spec: ServiceSpec) -> None:
         """Change what is wanted of it: its tasks are replaced one slot at a time."""
+        check_type("spec", spec, ServiceSpec)
         if spec.name != self.name:
             wanted = f"want {self.name}: a service keeps its name"
             raise SpecError("name", wanted, value=spec.name)
@@ -184,6 +194,24 @@ class Service:
         self._stopped = self._stopped or _STOPPED
         while (found := self._row()) is not None and found.created_at == row.created_at:
             await self._wait_change()
+
+    def _refuse_failed(self, known: dict[int, int]) -> None:
+        """Raises ServiceFailedError where a task has failed that is not among those known."""
+        failures = self._failures()
+        for slot, count in failures.items():
+            end = self._cluster.slot(self.name, slot)[-1].status.last_end
+            if count > known.get(slot, 0) and end is not None and end.is_failure:
+                said = f"{self.name}.{slot} has failed: {end.message}"
+                raise ServiceFailedError(f"service {self.name} is not ready: {said}")
+        known.update(failures)  # they begin anew with a new spec, and with good running
+
+    def _failures(self) -> dict[int, int]:
+        """How many tasks in a row have ended, by slot: those that failed, and also some that were
+        stopped with their node."""
+        return {
+            row.id.slot: row.status.failed_before + (row.phase is Phase.FAILED)
+            for row in self._cluster.current(self.name)
+        }
 
     def _is_done(self, row: ServiceRow) -> bool:
         """Whether the manager has nothing left to wait for. The node may know better by now."""

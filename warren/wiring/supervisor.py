@@ -13,17 +13,20 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
+from warren.client.phrases import sentence
 from warren.manager.program import Manager
-from warren.model.errors import SpecError, WarrenError
-from warren.model.event import TaskEvent
+from warren.model.errors import FieldError, SpecError, WarrenError
+from warren.model.event import EventKind, TaskEvent
+from warren.model.field_types import check_type
 from warren.model.rpc import Cluster
 from warren.model.service import ServiceSpec
-from warren.model.task import TaskStatus
+from warren.model.task import Phase, TaskStatus
 from warren.model.view import WatchWanted
 from warren.node.program import Node
 from warren.resilience.exception_groups import unwrapped
@@ -62,6 +65,11 @@ async def open_supervisor(
     may be in flight at once; None is two per core. Raises WarrenError where it cannot open, and
     what the block raises, by itself and not in a group.
     """
+    check_type("data_dir", data_dir, Path, str, NoneType)
+    for name, count in (("network_checks", network_checks), ("samples_kept", samples_kept)):
+        _check_count(name, count)
+    if exec_checks is not None:
+        _check_count("exec_checks", exec_checks)
     options = NodeOptions(
         node=node,
         network_checks=network_checks,
@@ -121,6 +129,7 @@ class Supervisor:
 
         Raises SpecError where the spec cannot be run here or the name is taken.
         """
+        check_type("spec", spec, ServiceSpec)
         spec = admit(spec)
         before = self.services.get(spec.name)
         if spec.name in self._starting or (before is not None and not before.has_ended):
@@ -186,6 +195,8 @@ class Transitions:
 
     def publish(self, status: TaskStatus, event: TaskEvent) -> None:
         """From the node."""
+        if _is_failure(status, event):
+            _log.warning("%s %s", event.task, sentence(status, event))
         if self._outer is not None:
             self._outer(status, event)
         for watcher in self._watchers:
@@ -204,6 +215,13 @@ class Transitions:
                 yield receive
         finally:
             self._watchers.discard(send)
+
+
+def _is_failure(status: TaskStatus, event: TaskEvent) -> bool:
+    """Whether a caller who watches nothing should read of it."""
+    if event.kind is EventKind.RESTARTING:
+        return status.last_end is not None and status.last_end.is_failure
+    return event.kind is EventKind.FINISHED and status.phase in (Phase.FAILED, Phase.CRASHED)
 
 
 class _Run:
@@ -244,6 +262,12 @@ async def _between(
 ) -> AsyncGenerator[Transitions, None]:
     await run.begin(manager)
     yield Transitions(publish)
+
+
+def _check_count(field: str, count: int) -> None:
+    check_type(field, count, int)
+    if count < 1:
+        raise FieldError(field, count, "want at least 1")
 
 
 @contextmanager
