@@ -192,6 +192,23 @@ def test_logread_tells_where_instances_began_and_by_when_it_was_written(tmp_path
     assert read(again, WEB) == chunk
 
 
+def test_logread_tells_by_when_an_instance_wrote_its_last_and_not_when_the_next_wrote(
+    tmp_path: Path,
+) -> None:
+    kept = logs(tmp_path, limit=1000)
+    ended = time.time() - 30
+    os.close(kept.open(WEB, "first"))
+    write(kept, b"last words\n")
+    os.utime(kept.path(WEB), (ended, ended))  # no watcher has noted it when the next one begins
+    os.close(kept.open(WEB, "second"))
+    os.close(kept.open(WEB, "third"))  # the second has written nothing
+    write(kept, b"first words\n")
+    times = [(m.offset, m.at) for m in read(kept, WEB).marks if not m.task]
+    assert times[0] == (11, pytest.approx(ended))
+    assert len(times) == 2
+    assert times[1][1] > ended + 20
+
+
 def test_logread_keeps_instances_and_times_across_rotations(tmp_path: Path) -> None:
     kept = logs(tmp_path, limit=10)
     for number in (1, 2, 3):

@@ -61,7 +61,18 @@ def file_for_the_directory(directory: Path, _log: Path) -> Harm:
 def dangling_link_for_the_directory(directory: Path, _log: Path) -> Harm:
     directory.rename(directory.with_name("logs.was"))
     directory.symlink_to(directory.with_name("nowhere"))
-    return f"{directory}: is no directory", directory.unlink
+    return f"{directory}: is a symbolic link, which is not followed", directory.unlink
+
+
+def link_for_the_directory(directory: Path, log: Path) -> Harm:
+    aim = directory.rename(directory.with_name("logs.was"))
+    directory.symlink_to(aim)
+
+    def undo() -> None:
+        assert not (aim / log.name).exists()  # nobody has followed it
+        directory.unlink()
+
+    return f"{directory}: is a symbolic link, which is not followed", undo
 
 
 def directory_for_the_file(_directory: Path, log: Path) -> Harm:
@@ -101,6 +112,7 @@ def pipe_that_is_read(_directory: Path, log: Path) -> Harm:
 HARMS = (
     file_for_the_directory,
     dangling_link_for_the_directory,
+    link_for_the_directory,
     directory_for_the_file,
     link_for_the_file,
     pipe_for_the_file,

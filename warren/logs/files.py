@@ -68,6 +68,7 @@ class LogFiles:
     def prepare(self) -> None:
         """Make the directories. Raises OSError."""
         for directory in (self.directory, self.directory / "index"):
+            _refuse_link(directory)
             os.makedirs(directory, 0o750, exist_ok=True)  # noqa: PTH103
         self._is_prepared = True
 
@@ -83,7 +84,9 @@ class LogFiles:
         Raises OSError."""
         path = self.path(task)
         try:
-            if not self._is_prepared:
+            if self._is_prepared:
+                _refuse_link(self.directory)
+            else:
                 self.prepare()
             handle = _opened(path)
         except (FileNotFoundError, NotADirectoryError):  # removed or replaced meanwhile
@@ -101,7 +104,10 @@ class LogFiles:
         if not slot.lock.acquire(timeout=PATIENCE):  # no reason to stall it either
             return
         try:
-            place = slot.base + os.fstat(handle).st_size
+            found = os.fstat(handle)
+            place = slot.base + found.st_size
+            if found.st_size and not slot.index.reaches(place):  # as the next one writes over it
+                self.note(slot, Seen(place, found.st_mtime))
             self.note(slot, Seen(place, time.time(), str(task), instance))
         finally:
             slot.lock.release()
@@ -113,6 +119,7 @@ class LogFiles:
         path = self.directory / file_name(wanted.service, wanted.slot)
         said = f"the output of {wanted.service}.{wanted.slot}"
         try:
+            _refuse_link(self.directory)
             slot = self.slot(path.name)
             with slot.lock:
                 cursor = wanted.cursor
@@ -179,6 +186,7 @@ class LogFiles:
 
     def names(self) -> list[str]:
         """The files that are written to. Raises OSError."""
+        _refuse_link(self.directory)
         with os.scandir(self.directory) as entries:
             return [entry.name for entry in entries if entry.name.endswith(_SUFFIX)]
 
@@ -232,6 +240,7 @@ class LogFiles:
 
     def _names(self) -> list[str]:
         try:
+            _refuse_link(self.directory)
             with os.scandir(self.directory) as entries:
                 return [entry.name for entry in entries if _SUFFIX in entry.name]
         except FileNotFoundError:
@@ -250,6 +259,17 @@ def _opened(path: Path) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def _refuse_link(directory: Path) -> None:
+    """Refuse a link in a directory's place, wherever it leads: what is there is not ours to write,
+    cut and remove. Raises OSError."""
+    try:
+        found = os.lstat(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, "is a symbolic link, which is not followed", str(directory))
 
 
 def check_regular(path: Path, found: os.stat_result) -> None:

@@ -45,6 +45,10 @@ class LogIndex:
         self.base = base
         self.seen: list[Seen] = [] if seen is None else seen
 
+    def reaches(self, position: int) -> bool:
+        """Whether it is known by when all up to there was written."""
+        return bool(self.seen) and self.seen[-1].position >= position
+
     def thinned(self) -> LogIndex:
         """With every second time only; instances stay, up to as many."""
         times = [one for one in self.seen if not one.task][::2]

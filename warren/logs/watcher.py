@@ -223,7 +223,7 @@ class LogWatcher:
         slot = self._logs.slot(name)
         with slot.lock:
             place = slot.base + stat.st_size
-            if not slot.index.seen or slot.index.seen[-1].position < place:
+            if not slot.index.reaches(place):
                 self._logs.note(slot, Seen(place, stat.st_mtime))
 
     # Rotation: in threads, as a writer that never pauses makes it wait for its file

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from warren.model.view import LogChunk, LogMark
 
@@ -28,6 +30,11 @@ class Lines:
         self._at: float | None = None  # by when the rest was written
         self._has_begun = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing."""
+        return not self._has_begun
+
     def take(self, chunk: LogChunk) -> None:
         """Put the lines that are complete, and where another instance begins."""
         if chunk.lost and self._has_begun:
@@ -36,8 +43,10 @@ class Lines:
         times = [mark for mark in chunk.marks if not mark.task]
         begin = 0
         for offset, start in sorted(starts.items()):
-            self._take(chunk.data, begin, offset, times)
+            # It ended before the next one began, whatever was noted since.
+            self._take(chunk.data, begin, offset, [_before(mark, start.at) for mark in times])
             if self._has_begun:
+                self._at = self._at and min(self._at, start.at)
                 self._say(f"{start.task} began at {_moment(start.at)}")
             begin = offset
         self._take(chunk.data, begin, len(chunk.data), times)
@@ -69,6 +78,10 @@ class Lines:
     def _say(self, what: str) -> None:
         self.end()
         self._put(f"{self._name} --- {what}\n".lstrip().encode())
+
+
+def _before(mark: LogMark, at: float) -> LogMark:
+    return mark if mark.at <= at else msgspec.structs.replace(mark, at=at)
 
 
 def _time_at(times: list[LogMark], offset: int) -> float | None:
