@@ -305,6 +305,8 @@ class FakeCluster:
         spec, row = self._admitted(spec), self._row(spec.name)
         if base and base != row.version:
             raise ConflictError(f"service {spec.name!r}: was changed meanwhile")
+        if spec == row.spec:
+            return row
         tasks = tuple(replace(task, is_outdated=True) for task in row.tasks)
         self.rows[spec.name] = replace(row, spec=spec, version=row.version + 1, tasks=tasks)
         self.say("updated", spec.name, "updated")

@@ -224,6 +224,27 @@ def updated(person: Person, *arguments: str) -> ServiceSpec:
     return person.cluster.rows["web"].spec
 
 
+def test_update_that_changes_nothing_says_so(person: Person, old: ServiceSpec) -> None:
+    assert person.types("service", "update", "web", f"--replicas={old.replicas}") == 0
+    assert person.out == "web: unchanged\n"
+    assert person.cluster.rows["web"].spec == old
+
+
+def test_update_shows_no_defaults_as_it_sets_none(person: Person) -> None:
+    assert person.types("service", "create", "--help") == 0
+    assert person.out.count("[default: ") > 20
+    assert person.types("service", "update", "--help") == 0
+    of_service = person.out.partition("Where the manager is")[0]
+    assert "[default" not in of_service
+    assert "Restarts in five minutes before the task has failed. Another" in squeezed(of_service)
+    assert "Between attempts." in of_service
+
+
+def squeezed(text: str) -> str:
+    """As one line, without frames."""
+    return " ".join(text.replace("\N{BOX DRAWINGS LIGHT VERTICAL}", " ").split())
+
+
 def test_update_changes_what_is_given_and_nothing_else(person: Person, old: ServiceSpec) -> None:
     new = updated(
         person, "--env=A=9", "--env-rm=B", "--port=admin=81", "--replicas=4", "--", "new", "-x"

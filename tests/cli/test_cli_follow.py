@@ -13,6 +13,7 @@ from fake_cluster import BORN, FakeCluster, Person, Step
 
 from warren.client.follow_logs import FollowedSlot, LogFollower
 from warren.model.check import Argv
+from warren.model.condition import NodeCondition
 from warren.model.errors import LinkLostError
 from warren.model.event import EventFacts
 from warren.model.identity import TaskId
@@ -306,6 +307,38 @@ def test_service_logs_say_which_slot_cannot_be_had(person: Person, web: FakeClus
     assert person.types("service", "logs", "web") == 1
     assert person.out == "web.1 | one\n"
     assert person.err == "warren: node n2 does not answer; what it has of web is left out\n"
+
+
+def test_logs_say_why_there_is_no_output_where_it_is_lost(person: Person, web: FakeCluster) -> None:
+    why = "/data/logs: is read-only; what web.1 and web.2 writes is lost, until it is started anew"
+    told = (NodeCondition("disk", "is full", BORN), NodeCondition("output is lost", why, BORN))
+    web.known_nodes[0] = msgspec.structs.replace(web.known_nodes[0], conditions=told)
+    said = f"warren: node n1: output is lost: {why}\n"
+    web.put_task("web", 3)
+    for words in (["service", "logs", "web"], ["task", "logs", "web.1"]):
+        assert person.types(*words) == 1
+        assert (person.out, person.err) == ("", said)
+    web.write("web", 3, b"an empty file is no output, either\n")
+    web.logs["web", 1, "n1"] = web.logs["web", 2, "n1"] = b""
+    assert person.types("service", "logs", "web") == 1
+    assert person.err == said
+    assert person.types("service", "logs", "web", "-n", "0") == 0  # nothing was asked for
+    assert person.err == ""
+    for slot in (1, 2):
+        web.write("web", slot, b"x\n")
+    assert person.types("service", "logs", "web") == 0
+    assert person.err == ""
+
+
+def test_following_logs_says_why_there_is_no_output_where_it_is_lost(
+    person: Person, web: FakeCluster
+) -> None:
+    told = (NodeCondition("output is lost", "/data/logs: is read-only", BORN),)
+    web.known_nodes[0] = msgspec.structs.replace(web.known_nodes[0], conditions=told)
+    web.script.extend([writes(1, b"later\n")])
+    assert person.types("service", "logs", "web", "-f") == INTERRUPTED
+    assert person.out == "web.1 | later\n"
+    assert "warren: node n1: output is lost: /data/logs: is read-only\n" in person.err
 
 
 def test_service_logs_have_every_slot_that_is_kept(person: Person, web: FakeCluster) -> None:

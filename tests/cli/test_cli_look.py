@@ -289,6 +289,42 @@ def test_ps_says_first_that_a_task_is_outdated_and_why_it_ended(
     assert person.out.splitlines()[1].endswith("  outdated; killed by SIGKILL (ended 1m00s ago)")
 
 
+def test_ps_and_task_ls_show_the_ports_that_tasks_got(person: Person, web: FakeCluster) -> None:
+    instance = web.rows["web"].tasks[0].status.instance
+    assert instance is not None
+    many = {f"port-{number}": 30000 + number for number in range(9)}
+    web.put_task("web", 3, phase=Phase.RUNNING, instance=replace(instance, ports=many))
+    for words in (["service", "ps", "web"], ["task", "ls"]):
+        assert person.types(*words) == 0
+        heads, *rows = [squeezed(line).split("  ") for line in person.out.splitlines()]
+        assert heads == ["TASK", "NODE", "STATE", "READY", "RESTARTS", "PORTS", "WHY"]
+        assert [row[5] for row in rows] == [
+            "http=20001", "-", "port-0=30000 port-1=30001 port-2=30002 …",
+        ]  # fmt: skip
+        assert person.types(*words, "--json") == 0
+        assert json.loads(person.out)[0]["instance"]["ports"] == {"http": 20001}
+
+
+@pytest.mark.parametrize("words", [["node", "ls"], ["node", "inspect", "n1"]])
+def test_json_has_nothing_raw_that_a_terminal_acts_on(
+    person: Person, cluster: FakeCluster, words: list[str]
+) -> None:
+    nasty = "a\u202eb\x1b[31m\x7f\x9b1m\u200b\U000e0001\u2028 h\u00e9 \N{RABBIT}"
+    told = (NodeCondition("disk", nasty, BORN),)
+    cluster.known_nodes[0] = replace(cluster.known_nodes[0], conditions=told)
+    assert person.types(*words, "--json") == 0
+    assert person.out.replace("\n", "").isprintable()
+    assert (
+        r"a\u202eb\u001b[31m\u007f\u009b1m\u200b\udb40\udc01\u2028 h\u00e9 ".replace(
+            r"\u00e9", "\u00e9"
+        )
+        in person.out
+    )
+    shown: Any = json.loads(person.out)
+    node = shown[0] if words[1] == "ls" else shown
+    assert node["conditions"][0]["message"] == nasty
+
+
 def test_ps_and_task_ls_show_tasks_and_with_all_those_that_have_ended(
     person: Person, web: FakeCluster
 ) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-import msgspec
-
 from warren.client.event_forms import facts_json, form_of, in_form
+from warren.client.json_text import json_text
 from warren.model.check import Result, Sample
 from warren.model.event import EventKind, TaskEvent, word_of
 from warren.model.probe import ProbeKind
@@ -118,7 +117,7 @@ def event_json(status: TaskStatus, event: TaskEvent, health: Health | None) -> s
         "health": None if health is None else str(health),
         "facts": facts_json(event.facts),
     }
-    return msgspec.json.encode(fields).decode()
+    return json_text(fields)
 
 
 def clock(at: float) -> str:

@@ -109,7 +109,7 @@ def task_logs(
             await _follow_to_end(cluster, detail.task, log)
         await log.read(cluster)
         reading.end()
-        return 0
+        return 1 if reading.is_silent and await _is_lost(cluster, {log.wanted.node}) else 0
 
     return ask(where, question, follows=follow)
 
@@ -134,6 +134,7 @@ class _Task:
         self._wanted = wanted
         self._lines = Lines("", _put, times=True) if wanted.times else None
         self._log: LogFollower | None = None
+        self._has_output = False
 
     def log(self, task: TaskView) -> LogFollower:
         """Its output. Raises NotFoundError where it is nowhere yet."""
@@ -145,12 +146,18 @@ class _Task:
             self._log = LogFollower(_at(self._wanted, self._wanted.slot, task.node), self._take)
         return self._log
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is nothing, of all that there may be."""
+        return not self._has_output and _is_all(self._wanted)
+
     def end(self) -> None:
         """Nothing more comes."""
         if self._lines is not None:
             self._lines.end()
 
     def _take(self, chunk: LogChunk) -> None:
+        self._has_output |= bool(chunk.data)
         if self._lines is not None:
             self._lines.take(chunk)
         else:
@@ -164,7 +171,8 @@ class _Service:
         self._name = name
         self._wanted = wanted
         self._logs: dict[tuple[int, str], LogFollower] = {}
-        self._lines: list[Lines] = []
+        self._lines: dict[tuple[int, str], Lines] = {}
+        self._now = set[tuple[int, str]]()  # the slots' present places
         self._silent: tuple[str, ...] = ()
         self._after: int | None = None
 
@@ -178,8 +186,9 @@ class _Service:
             except UnavailableError as error:
                 say(f"warren: {error}")
                 status = 1
-            self._lines[-1].end()
-        return status if not self._silent else 1
+            self._lines[slot, node].end()
+        has_lost = await _is_lost(cluster, self._unwritten())
+        return 1 if self._silent or has_lost else status
 
     async def follow(self, cluster: Cluster) -> int:
         """Print present and new output, until the service is removed."""
@@ -196,7 +205,7 @@ class _Service:
                     raise
                 say(f"warren: {self._name} was removed")
             nursery.cancel_scope.cancel()
-        for lines in self._lines:
+        for lines in self._lines.values():
             lines.end()
         return 0
 
@@ -206,7 +215,10 @@ class _Service:
 
         for log in self._logs.values():  # of an earlier link
             following.add(log)
-        found = await self._kept(cluster) if self._after is None else []
+        found = list[tuple[int, str]]()
+        if self._after is None:
+            found = await self._kept(cluster)
+            await _is_lost(cluster, {node for _, node in self._now - {*found}})
         while True:
             after = await cluster.last_event()
             tasks = (await cluster.service(self._name)).tasks
@@ -226,18 +238,48 @@ class _Service:
         self._silent = kept.silent
         for node in kept.silent:
             say(f"warren: node {node} does not answer; what it has of {self._name} is left out")
-        now = {(t.id.slot, t.node) for t in (await cluster.service(self._name)).tasks}
+        tasks = (await cluster.service(self._name)).tasks
+        self._now = {(task.id.slot, task.node) for task in tasks if task.node is not None}
         places = [(log.slot, log.node) for log in kept.logs]
-        return sorted(places, key=lambda place: (place[0], place in now, place[1]))
+        return sorted(places, key=lambda place: (place[0], place in self._now, place[1]))
+
+    def _unwritten(self) -> set[str]:
+        """The nodes of slots that have no output, of all that there may be."""
+        bare = {place for place in self._now if place not in self._lines}
+        if _is_all(self._wanted):
+            bare |= {place for place, lines in self._lines.items() if lines.is_empty}
+        return {node for _, node in bare}
 
     def _log(self, slot: int, node: str) -> LogFollower:
         from warren.cli.render.log_lines import Lines
         from warren.client.follow_logs import LogFollower
 
         lines = Lines(f"{self._name}.{slot}", _put, times=self._wanted.times)
-        self._lines.append(lines)
+        self._lines[slot, node] = lines
         log = self._logs[slot, node] = LogFollower(_at(self._wanted, slot, node), lines.take)
         return log
+
+
+def _is_all(wanted: LogWanted) -> bool:
+    """Whether all output is asked for."""
+    return wanted.tail is None and not wanted.since
+
+
+async def _is_lost(cluster: Cluster, nodes: set[str]) -> bool:
+    """Whether one of these nodes says that output is lost; its reason goes to standard error."""
+    from warren.client.phrases import one_line
+    from warren.logs.lost_output import CONDITION
+
+    views = [view for view in await cluster.nodes() if view.name in nodes] if nodes else []
+    said = [
+        f"warren: node {view.name}: {CONDITION}: {one_line(one.message)}"
+        for view in views
+        for one in view.conditions
+        if one.kind == CONDITION
+    ]
+    for line in said:
+        say(line)
+    return bool(said)
 
 
 async def _follow_to_end(cluster: Cluster, task: TaskView, log: LogFollower) -> None:

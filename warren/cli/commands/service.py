@@ -18,7 +18,7 @@ from warren.cli.asking import LateError, ask, say
 from warren.cli.options.command_line import command_after_dashes
 from warren.cli.options.common import SWITCH, Where
 from warren.cli.options.probe_flags import count, duration
-from warren.cli.options.service_flags import RemovalFlags, ServiceFlags
+from warren.cli.options.service_flags import RemovalFlags, ServiceChanges, ServiceFlags
 from warren.cli.options.service_spec import (
     CallerContext,
     changed_spec,
@@ -82,6 +82,7 @@ class Wait:
 
 NO_WAIT = Wait()
 NO_FLAGS = ServiceFlags()
+NO_CHANGES = ServiceChanges()
 NO_REMOVALS = RemovalFlags()
 
 
@@ -121,7 +122,7 @@ def update(
     name: str,
     /,
     *command: str,
-    flags: ServiceFlags = NO_FLAGS,
+    flags: ServiceChanges = NO_CHANGES,
     removals: RemovalFlags = NO_REMOVALS,
     wait: Wait = NO_WAIT,
     where: Where = HERE,
@@ -147,9 +148,9 @@ def update(
 
     async def question(cluster: Cluster) -> int:
         with _option_names(name):
-            updated = await _update(cluster, name, change)
-        put([f"{name}: updated"])
-        warn(updated.spec)
+            old, new = await _update(cluster, name, change)
+        put([f"{name}: {'unchanged' if new.version == old.version else 'updated'}"])
+        warn(new.spec)
         return 0
 
     return ask(where, question) or _then(where, name, wait, seconds)
@@ -275,12 +276,13 @@ def _has_account(name: str) -> bool:
 
 async def _update(
     cluster: Cluster, name: str, change: Callable[[ServiceSpec], ServiceSpec]
-) -> ServiceView:
-    """Change a service from its present version; after a conflict, from the newer one."""
+) -> tuple[ServiceView, ServiceView]:
+    """Change a service from its present version; after a conflict, from the newer one. Returns it
+    as it was and as it is."""
     for left in range(TRIES - 1, -1, -1):
         old = await cluster.service(name)
         try:
-            return await cluster.update(change(old.spec), base=old.version)
+            return old, await cluster.update(change(old.spec), base=old.version)
         except ConflictError:
             if not left or old.is_removing:
                 raise

@@ -87,7 +87,8 @@ def service_ps(
     """The tasks of a service.
 
     RESTARTS are those of the task; `5 (12 in the slot)`: and of the tasks before it in its slot.
-    `outdated` is a task of an older spec, which will be replaced.
+    PORTS are those that its instance got. `outdated` is a task of an older spec, which will be
+    replaced.
 
     Parameters
     ----------

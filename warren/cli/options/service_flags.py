@@ -5,6 +5,7 @@ The four groups of probe options come from one table. What the texts mean is in 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, make_dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,12 +39,17 @@ class ProbeFlags:
     """One group of probe options: a text or None for every row of `_OPTIONS`."""
 
 
+def _without_defaults(text: str) -> str:
+    return re.sub(r" \[default: [^\]]*\]", "", text)
+
+
 def flag(group: str, option: str) -> str:
     """`--health-start-period`."""
     return f"--{group}-{option.replace('_', '-')}"
 
 
-def _group(name: str, order: int) -> type[ProbeFlags]:
+def _group(name: str, order: int, *, is_new: bool = True) -> type[ProbeFlags]:
+    """One with a default for every option, or with none where a service is changed."""
     panel = Group(_TITLES[name], sort_key=order)
     fields = [
         (
@@ -52,7 +58,7 @@ def _group(name: str, order: int) -> type[ProbeFlags]:
                 str | None,
                 Parameter(
                     name=flag(name, option),
-                    help=said,
+                    help=said if is_new else _without_defaults(said),
                     metavar=metavar,
                     group=panel,
                     allow_leading_hyphen=option in _HYPHENS,
@@ -135,6 +141,29 @@ class ServiceFlags:
         """The options of one of the four groups."""
         chosen: ProbeFlags = getattr(self, group)
         return chosen
+
+
+def _changes() -> type[ServiceFlags]:
+    """The same for a service that there is: what is not given stays as it is."""
+    fields = [
+        (name, group, field(default_factory=group))
+        for order, name in enumerate(GROUPS, start=10)
+        for group in [_group(name, order, is_new=False)]
+    ]
+    said = {
+        "__doc__": _without_defaults(ServiceFlags.__doc__ or ""),
+        "__module__": __name__,  # where the names are that the fields' types are made of
+    }
+    made = make_dataclass(
+        "ServiceChanges", fields, bases=(ServiceFlags,), namespace=said, frozen=True, kw_only=True
+    )
+    return Parameter(name="*")(made)
+
+
+if TYPE_CHECKING:
+    ServiceChanges = ServiceFlags
+else:
+    ServiceChanges = _changes()
 
 
 @Parameter(name="*")

@@ -86,7 +86,7 @@ def changed_spec(
 
 def is_nothing(command: Sequence[str], flags: ServiceFlags, removals: RemovalFlags) -> bool:
     """Whether nothing at all was asked for."""
-    return not command and flags == ServiceFlags() and removals == RemovalFlags()
+    return not command and flags == type(flags)() and removals == RemovalFlags()
 
 
 def option_of(path: str) -> str:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from warren.client import views
 from warren.client.event_forms import facts_json
+from warren.client.json_text import json_text
 from warren.client.phrases import stamp
 from warren.model.check import Sample
 from warren.model.cluster import Entry
@@ -35,12 +34,12 @@ Shape = dict[str, Any]
 
 def text(shape: object) -> str:
     """JSON for a whole answer, indented."""
-    return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
+    return json_text(shape, indent=2)
 
 
 def line(shape: object) -> str:
     """JSON for one of many, on one line."""
-    return msgspec.json.encode(shape).decode()
+    return json_text(shape)
 
 
 def service(view: ServiceView, now: float) -> Shape:

@@ -30,8 +30,9 @@ from warren.model.view import (
     TaskView,
 )
 
-_HEADS = ("TASK", "NODE", "STATE", "READY", "RESTARTS", "WHY")
+_HEADS = ("TASK", "NODE", "STATE", "READY", "RESTARTS", "PORTS", "WHY")
 _LONGEST_COMMAND = 60
+_LONGEST_PORTS = 40
 _STALE = "stale: the node does not answer"
 _WORTH_A_WORD = 0.1  # seconds of waiting for a place
 
@@ -63,7 +64,7 @@ def changed_tasks(
 ) -> list[str]:
     """Rows for what has changed, without heads, as wide as those of all that are known."""
     rows = [_row(view, now) for view in changed]
-    rows += [[f"{one.service}.{one.slot}", "", "gone", "", "", ""] for one in gone]
+    rows += [[f"{one.service}.{one.slot}", "", "gone", "", "", "", ""] for one in gone]
     before = [_row(view, now) for view in known]
     return table(_HEADS, [*before, *rows])[1 + len(before) :]
 
@@ -212,6 +213,7 @@ def _row(view: TaskView, now: float) -> list[str]:
         state_of(view.status, now),
         "-" if view.status.phase is Phase.COMPLETE else _yes(view.status.ready),
         _restarts(view),
+        _ports(view),
         _why(view, now),
     ]
 
@@ -239,6 +241,14 @@ def _restarts(view: TaskView, noun: str = "") -> str:
     own = view.status.restarts
     said = counted(own, noun) if noun else str(own)
     return said if view.slot_restarts <= own else f"{said} ({view.slot_restarts} in the slot)"
+
+
+def _ports(view: TaskView) -> str:
+    """`http=41233 admin=41234`: the ports that its instance got."""
+    if view.status.instance is None:
+        return "-"
+    ports = view.status.instance.ports.items()
+    return _cut(" ".join(f"{name}={number}" for name, number in ports), _LONGEST_PORTS) or "-"
 
 
 def _last_check(view: TaskView, now: float) -> str:
@@ -359,8 +369,8 @@ def _runs(spec: ServiceSpec) -> str:
     return one_line(shlex.join(spec.command) if spec.command else spec.image or "")
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_COMMAND else text[: _LONGEST_COMMAND - 1] + "…"
+def _cut(text: str, longest: int = _LONGEST_COMMAND) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _yes(is_so: bool) -> str:
