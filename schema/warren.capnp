@@ -38,13 +38,13 @@ struct NamedPort {
 
 struct ServiceSpec {
   name @0 :Text;                # [a-z]([a-z0-9-]{0,61}[a-z0-9])?
-  command @1 :List(Text);       # argv, no shell; null: the image's own
+  command @1 :List(Text);       # argv, no shell; in place of an image's ENTRYPOINT; null: its own
   image @2 :Text;               # null: a process on the node; then there must be a command
   replicas @3 :Int32 = 1;       # 0 to 10,000
   env @4 :List(Pair);
   user @5 :Text;                # null: the supervisor's own
-  cwd @6 :Text;                 # null: /
-  ports @7 :List(NamedPort);
+  cwd @6 :Text;                 # null: /, or the image's own
+  ports @7 :List(NamedPort);    # the node's; where the instance has its own address, of that, not 0
   health @8 :HealthCheck;       # the flat form: liveness that also gates readiness; null: none
   startup @9 :HealthCheck;      # null: none, here and below; not beside `health`
   liveness @10 :HealthCheck;
@@ -54,6 +54,18 @@ struct ServiceSpec {
   resources @14 :Resources;
   newPrivileges @15 :Bool;      # of programs with a `user`: set-uid programs and file capabilities
   address @16 :Text = "127.0.0.1"; # where it listens and its checks ask: of IPv4 or IPv6
+  args @17 :List(Text);         # in place of an image's CMD; null: its own, or none with `command`
+  # From here on, but for `labels` and `runtime`: of containers, refused without an image.
+  mounts @18 :List(Mount);
+  readOnly @19 :Bool;           # the root file system
+  capAdd @20 :List(Text);       # such as NET_ADMIN, with or without CAP_; or ALL
+  capDrop @21 :List(Text);
+  ulimits @22 :List(NamedUlimit);
+  network @23 :Text;            # host, none, or a network's name; null: the engine's own
+  labels @24 :List(Pair);       # `hidden` is refused
+  pull @25 :Pull = missing;
+  runtime @26 :Text;            # process, docker, podman, oci, containerd; null: any that can
+  imageHealth @27 :Bool = true; # an image's own HEALTHCHECK is asked where there is no probe
 }
 
 struct HealthCheck {
@@ -153,6 +165,37 @@ struct Resources {
     unset @5 :Void;
     value @6 :Int64;
   }
+}
+
+struct Mount {
+  # What a container sees of what is outside it.
+  type @0 :MountType;
+  source @1 :Text;              # a path of the node, or a volume's name; null for tmpfs
+  target @2 :Text;              # the absolute path in the container; each once in a spec
+  readOnly @3 :Bool;
+  size :union {                 # the most bytes of a tmpfs
+    unset @4 :Void;
+    bytes @5 :Int64;
+  }
+}
+
+enum MountType {
+  bind @0;                      # a file or directory of the node
+  volume @1;                    # the engine's, made where there is none and never removed
+  tmpfs @2;                     # memory, empty at the start
+}
+
+struct NamedUlimit {
+  name @0 :Text;                # such as nofile
+  soft @1 :Int64;               # -1: no limit
+  hard @2 :Int64;
+}
+
+enum Pull {
+  # When an image is fetched from its registry.
+  missing @0;                   # where the node does not have it
+  always @1;                    # before every start
+  never @2;
 }
 
 # ---- What is reported ----

@@ -17,6 +17,8 @@ import warren
 from warren.cli import main
 from warren.manifest.service_file import FIELDS, load_file, load_text
 from warren.model.check_kinds import CHECK_KINDS
+from warren.model.container import Ulimit
+from warren.model.mount import Mount
 from warren.model.probe import Probe
 from warren.model.service import Resources, Restart, Stop
 from warren.rules.lifecycle import diagram
@@ -214,10 +216,13 @@ def test_diagram_of_a_tasks_life_is_the_tables() -> None:
     assert fenced(text, "mermaid") == [diagram()]
 
 
+PARTS = (Restart, Stop, Resources, Mount, Ulimit)
+
+
 def test_every_field_of_the_service_file_is_documented() -> None:
     text = (ROOT / "docs" / "service-file.md").read_text("utf-8")
     known: set[str] = {*FIELDS}
-    for part in (Probe, *(kind.asks for kind in CHECK_KINDS), Restart, Stop, Resources):
+    for part in (Probe, *(kind.asks for kind in CHECK_KINDS), *PARTS):
         known.update(part.__struct_fields__)
     assert not [field for field in sorted(known) if f"`{field}`" not in text]
 

@@ -16,7 +16,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.model.specs import specs
+from tests.model.specs import as_process, specs
 from tests.node.node_kit import FakeLogs
 from tests.scripted import ScriptedCheck, ScriptedPorts, ScriptedRuntime
 from warren.cli.render import to_json
@@ -24,7 +24,6 @@ from warren.manager.program import open_manager
 from warren.manifest.service_file import dump_text, load_text
 from warren.manifest.yaml_text import write
 from warren.model.address import UnixAddress
-from warren.model.check import Argv
 from warren.model.probe import Probe
 from warren.model.rpc import Cluster
 from warren.model.service import Resources, ServiceSpec
@@ -44,8 +43,6 @@ def runnable(spec: ServiceSpec) -> ServiceSpec:
     number = {port: name for name, port in spec.ports.items()}
     ports = {name: port if number[port] == name else 0 for name, port in spec.ports.items()}
     fields: dict[str, Any] = {
-        "command": spec.command or Argv(["x"]),
-        "image": None,
         "resources": Resources(),
         "replicas": spec.replicas % 3,
         "cwd": spec.cwd and f"/{spec.cwd}",
@@ -53,7 +50,7 @@ def runnable(spec: ServiceSpec) -> ServiceSpec:
     }
     for kind in KINDS:
         fields[kind] = _reachable(getattr(spec, kind), ports)
-    return msgspec.structs.replace(spec, **fields)
+    return msgspec.structs.replace(as_process(spec), **fields)
 
 
 def _reachable(probe: Probe | None, ports: dict[str, int]) -> Probe | None:

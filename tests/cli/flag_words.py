@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tests.model.specs import OF_PROCESSES
 from warren.cli.options.check_options import CHECK_OPTIONS
 from warren.model.check import ExecCheck, HttpCheck, TcpCheck
 from warren.model.check_kinds import NAMES, asked_port, kind_of
@@ -14,6 +15,7 @@ from warren.model.identity import is_name
 from warren.model.probe import Probe
 from warren.model.service import Resources, Restart, ServiceSpec, Stop
 
+_NOT_YET = {name: value for name, value in OF_PROCESSES.items() if name != "image"}
 GROUPS = ("health", "startup", "liveness", "readiness")
 
 
@@ -23,6 +25,8 @@ def is_sayable(spec: ServiceSpec) -> bool:
     stop = Stop(signal=spec.stop.signal, grace=spec.stop.grace)
     return (
         (spec.restart, spec.stop, spec.resources) == (restart, stop, Resources())
+        and not spec.labels
+        and all(getattr(spec, name) == value for name, value in _NOT_YET.items())
         and (spec.cwd is None or spec.cwd.startswith("/"))
         and all(_is_probe_sayable(getattr(spec, group)) for group in GROUPS)
     )

@@ -5,12 +5,33 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
-from warren.model.check import Argv, Check, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
+from warren.model.check import (
+    Args,
+    Argv,
+    Check,
+    ExecCheck,
+    HttpCheck,
+    Scheme,
+    StatusRange,
+    TcpCheck,
+)
 from warren.model.check_kinds import NAMES
+from warren.model.container import (
+    CAPABILITIES,
+    LARGEST_LIMIT,
+    NO_LIMIT,
+    OWN_LABELS,
+    RUNTIMES,
+    ULIMITS,
+    Pull,
+    Ulimit,
+)
 from warren.model.duration import LONGEST, Duration
 from warren.model.identity import TaskId
+from warren.model.mount import Mount, MountType, place_of
 from warren.model.probe import SHORTEST_INTERVAL, Probe, ProbeKind, Verdict
 from warren.model.service import Condition, Resources, Restart, ServiceSpec, Stop
 from warren.model.task import End, Instance, Phase, Reason, RestartHistory, TaskRecord
@@ -121,11 +142,89 @@ resources = st.builds(
 )
 
 
+_targets = words.map(lambda word: f"/{word}").filter(
+    lambda path: bool(place_of(path)) and ".." not in path.split("/")
+)
+_volumes = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,20}", fullmatch=True)
+_mounts = st.lists(
+    st.builds(Mount, type=st.just(MountType.BIND), source=_targets, target=_targets)
+    | st.builds(
+        Mount,
+        type=st.just(MountType.VOLUME),
+        source=_volumes,
+        target=_targets,
+        read_only=st.booleans(),
+    )
+    | st.builds(
+        Mount,
+        type=st.just(MountType.TMPFS),
+        source=st.none(),
+        target=_targets,
+        size=st.none() | st.integers(1, 2**62),
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda mount: place_of(mount.target),
+).map(tuple)
+_limits = st.integers(0, LARGEST_LIMIT)
+_ulimits = (
+    st.tuples(_limits, _limits).map(lambda two: Ulimit(soft=min(two), hard=max(two)))
+    | _limits.map(lambda soft: Ulimit(soft=soft, hard=NO_LIMIT))
+    | st.just(Ulimit(soft=NO_LIMIT, hard=NO_LIMIT))
+)
+_labels = st.dictionaries(
+    _variables.filter(lambda name: not name.startswith(OWN_LABELS)), words, max_size=3
+)
+
+
+@st.composite
+def _container_fields(draw: st.DrawFn) -> dict[str, Any]:
+    """Any of the fields that stand beside an image alone."""
+    added = draw(st.lists(st.sampled_from(CAPABILITIES), unique=True, max_size=3).map(tuple))
+    dropped = draw(st.just(("ALL",)) | st.just(("MKNOD", "NET_RAW")))
+    return {
+        "args": draw(st.none() | st.lists(words, max_size=3).map(Args)),
+        "mounts": draw(st.just(()) | _mounts),
+        "read_only": draw(st.booleans()),
+        "cap_add": added,
+        "cap_drop": () if {*added} & {*dropped} else dropped,
+        "ulimits": draw(st.dictionaries(st.sampled_from(ULIMITS), _ulimits, max_size=3)),
+        "network": draw(st.none() | st.sampled_from(["host", "none", "front", "My_net.1"])),
+        "pull": draw(st.sampled_from(Pull)),
+        "runtime": draw(st.none() | st.sampled_from(RUNTIMES[1:])),
+        "image_health": draw(st.booleans()),
+    }
+
+
+_NOTHING: st.SearchStrategy[dict[str, Any]] = st.just({})
+
+OF_PROCESSES: dict[str, Any] = {  # instead of what stands beside an image alone
+    "image": None,
+    "args": None,
+    "mounts": (),
+    "read_only": False,
+    "cap_add": (),
+    "cap_drop": (),
+    "ulimits": {},
+    "network": None,
+    "pull": Pull.MISSING,
+    "runtime": None,
+    "image_health": True,
+}
+
+
+def as_process(spec: ServiceSpec) -> ServiceSpec:
+    """The same without an image."""
+    command = spec.command or Argv(["x"])
+    return msgspec.structs.replace(spec, **(OF_PROCESSES | {"command": command}))
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> ServiceSpec:
     """Any service that may be asked for."""
     optional = st.none() | filled
     command = draw(st.none() | _argvs)
+    image = draw(filled if command is None else optional)
     some = st.none() | probes()
     kinds: dict[str, Any] = {"health": draw(some)}
     if kinds["health"] is None:
@@ -134,11 +233,16 @@ def specs(draw: st.DrawFn) -> ServiceSpec:
             "liveness": draw(some),
             "readiness": draw(st.none() | probes(successes=True)),
         }
+    if image is None:
+        kinds["runtime"] = draw(st.sampled_from([None, "process"]))
+    else:
+        kinds |= draw(_NOTHING | _container_fields())
     return ServiceSpec(
         name=draw(names),
         address=draw(_addresses),
         command=command,
-        image=draw(filled if command is None else optional),
+        image=image,
+        labels=draw(_labels),
         replicas=draw(st.integers(0, 10_000)),
         env=draw(st.dictionaries(_variables, words, max_size=5)),
         user=draw(optional.filter(is_user)),

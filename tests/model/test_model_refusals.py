@@ -14,8 +14,9 @@ from warren.model.service import ServiceSpec
 from warren.model.task import TaskRecord
 
 SPEC_FIELDS = (
-    "command, image, replicas, env, user, new_privileges, cwd, ports, health, startup, liveness, "
-    "readiness, restart, stop, resources, address, env_file"
+    "command, image, args, replicas, env, user, new_privileges, cwd, ports, health, startup, "
+    "liveness, readiness, restart, stop, resources, address, mounts, read_only, cap_add, cap_drop, "
+    "ulimits, network, labels, pull, runtime, env_file"
 )
 PROBE_FIELDS = (
     "http, tcp, exec, interval, timeout, retries, successes, start_period, initial_delay, "
@@ -30,6 +31,8 @@ TEXT = "want UTF-8 text without a NUL character"
 NAME = "want a name of a-z, 0-9 and '-', 1 to 63 long, starting with a letter and not ending in '-'"
 CHECK = "want exactly one of http, tcp and exec"
 PROBE = "{http: {path: /healthz, port: 8080}}"
+
+BESIDE = "want an image beside it: a process has none of its own"
 
 # What stands on line 4, under `services: web: command: x`, and what is said of it.
 FIELDS = [
@@ -183,6 +186,27 @@ FIELDS = [
         "resources.cpu: 0.0: want a number of cores above 0, such as 1.5",
     ),
     ("resources: {pids: many}", "resources.pids: 'many': want a whole number or nothing"),
+    ("args: [-v]", f"args: ['-v']: {BESIDE}"),
+    ("args: 5", "args: 5: want a list of words, or one string"),
+    ("mounts: ['data:/data']", f"mounts: ['data:/data']: {BESIDE}"),
+    ("read_only: true", f"read_only: True: {BESIDE}"),
+    ("cap_add: [NET_RAW]", f"cap_add: ['NET_RAW']: {BESIDE}"),
+    ("ulimits: {nofile: 5}", f"ulimits: {{'nofile': '5'}}: {BESIDE}"),
+    ("network: host", f"network: 'host': {BESIDE}"),
+    ("pull: never", f"pull: 'never': {BESIDE}"),
+    ("pull: allways", "pull: 'allways': want one of missing, always, never"),
+    ("health: none", f"health: 'none': {BESIDE}"),
+    (
+        "image_health: false",
+        f"image_health: False: no such field; did you mean health? want one of {SPEC_FIELDS}",
+    ),
+    ("runtime: docker", "runtime: 'docker': want an image beside it, or process"),
+    ("labels: [a=b]", "labels: ['a=b']: want a mapping such as {team: shop}"),
+    ("labels: {a: 5}", "labels.a: 5: want a string (quote it)"),
+    (
+        "labels: {warren.a: x}",
+        "labels: 'warren.a': want a name that does not begin with warren.: those are Warren's own",
+    ),
     ("replicas: !!int 3", "replicas: 'tag:yaml.org,2002:int': want no tag"),
     ("env: {A: !!str 3}", "env.A: 'tag:yaml.org,2002:str': want no tag"),
     (

@@ -397,6 +397,31 @@ async def test_port_set_free_lets_the_task_start(world: World, autojump_clock: M
         assert dict(instance.ports) == {"http": 80}
 
 
+async def test_a_container_with_an_address_of_its_own_takes_no_port_of_the_node(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.ports = ScriptedPorts({80: "db.1#1"})
+    launched: list[Launch] = []
+
+    def scripts(launch: Launch, number: int) -> Script:
+        launched.append(launch)
+        return Script()
+
+    world.runtime = ScriptedRuntime(scripts)
+    async with world.open() as node:
+        args = ["--port", "$(PORT_HTTP)", "$$"]
+        own = await node.start(spec(image="shop", args=args, ports={"http": 80}))
+        await own.wait_ready()
+        instance = own.statuses()[0].instance
+        assert instance is not None
+        assert dict(instance.ports) == {"http": 80}
+        assert launched[0].args == ("--port", "80", "$")
+        shared = await node.start(spec(name="b", image="b", network="host", ports={"http": 80}))
+        await world.wait_for(EventKind.PENDING)
+        assert shared.statuses()[0].pending_reason == "port http: 80 is taken by db.1#1"  # S23
+        assert len(launched) == 1
+
+
 async def test_ports_are_kept_across_restarts(world: World, autojump_clock: MockClock) -> None:
     world.runtime = ScriptedRuntime(Script(exits_after=1.0, exit_code=1))
     async with world.open() as node:

@@ -10,6 +10,7 @@ from warren.manifest.service_file import load_text
 from warren.model.check import Argv
 from warren.model.errors import SpecError
 from warren.model.service import ServiceSpec
+from warren.rules import requirements
 from warren.rules.admission import admit
 
 
@@ -83,6 +84,45 @@ def test_admission_refuses_naming_field_value_and_what_would_be_right(
 )
 def test_admission_lets_pass_what_can_be_run(fields: str) -> None:
     admit_text(fields)
+
+
+OWN = "a container has an address of its own"
+
+
+@pytest.mark.parametrize(
+    ("fields", "refusal"),
+    [
+        (
+            "    ports: {http: 0}",
+            f"services.web.ports.http: 0: want the number it listens on: {OWN}",
+        ),
+        (
+            "    ports: {a: 80, b: 80}",
+            "services.web.ports.b: 80: is the port of a too; want different numbers",
+        ),
+        ("    address: '::1'", f"services.web.address: '::1': want none: {OWN} (or network: host)"),
+        ("    cwd: app", "services.web.cwd: 'app': want an absolute path"),
+        (
+            "    network: none\n    health: {tcp: {port: 80}}",
+            "services.web.health.tcp: want an exec check: "
+            "with network none there is no address to ask",
+        ),
+        ("    network: host\n    ports: {http: 0}\n    address: '::1'", ""),
+        ("    network: none\n    health: {exec: {command: [x]}}\n    ports: {http: 80}", ""),
+        ("    network: none\n    health: {tcp: {port: 80, host: '10.0.0.1'}}", ""),
+        ("    ports: {http: 80}\n    health: {http: {}}\n    cwd: /app", ""),
+    ],
+)
+def test_admission_knows_which_address_and_ports_a_container_has(
+    fields: str, refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "FEATURES", ())
+    said = ""
+    try:
+        admit_text(f"    image: nginx\n{fields}")
+    except SpecError as error:
+        said = str(error)
+    assert said == refusal
 
 
 def test_admission_refuses_values_of_a_type_no_file_could_give() -> None:

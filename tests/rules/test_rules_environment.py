@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warren.model.check import Argv, ExecCheck
+from warren.model.check import Args, Argv, ExecCheck
 from warren.model.identity import TaskId
 from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
@@ -135,5 +135,7 @@ def test_undefined_names_are_told_by_field_and_name() -> None:
     script = Argv(["/bin/sh", "-c", "echo $(date) $(PRT)"])
     (said,) = undefined(ServiceSpec(name="web", command=script))  # $(date) is the shell's
     assert said.startswith("services.web.command: $(PRT): ")
+    (said,) = undefined(ServiceSpec(name="web", image="web", args=Args(["$(PRT)"])))
+    assert said.startswith("services.web.args: $(PRT): ")
     bare = msgspec.structs.replace(spec, ports={}, liveness=None)
     assert [line.split(": ")[1] for line in undefined(bare)] == ["$(PORT)", "$(PORT_HTTP)"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from warren.model.check import Argv
+from warren.model.check import Args, Argv
+from warren.model.container import Pull, Ulimit
+from warren.model.mount import Mount, MountType
 from warren.model.node_description import PROCESS, UNDESCRIBED, NodeDescription, RuntimeInfo
 from warren.model.service import Resources, ServiceSpec
 from warren.rules import requirements
@@ -38,6 +42,44 @@ def test_every_field_that_no_earlier_node_honours_has_its_word() -> None:
     assert needs(IMAGE) == Needs(None, frozenset({"images"}))
     words = [feature.word for feature in FEATURES]
     assert sorted(set(words)) == sorted(words)
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"args": Args()}, "args"),
+        ({"mounts": (Mount(type=MountType.TMPFS, target="/run"),)}, "mounts"),
+        ({"read_only": True}, "read-only-root"),
+        ({"cap_add": ("NET_RAW",)}, "capabilities"),
+        ({"cap_drop": ("ALL",)}, "capabilities"),
+        ({"ulimits": {"core": Ulimit(soft=0, hard=0)}}, "ulimits"),
+        ({"network": "host"}, "host-network"),
+        ({"network": "none"}, "no-network"),
+        ({"network": "front"}, "named-networks"),
+        ({"labels": {"team": "shop"}}, "labels"),
+        ({"pull": Pull.NEVER}, "pull-policy"),
+        ({"image_health": False}, "image-healthcheck"),
+    ],
+)
+def test_every_field_of_a_container_has_its_word(fields: dict[str, Any], word: str) -> None:
+    spec = ServiceSpec(name="web", image="nginx", **fields)
+    assert needs(spec) == Needs(None, frozenset({"images", word}))
+    assert lack(node(runtime("docker", "images")), spec) == f"lacks {word}"
+    assert lack(node(runtime("docker", "images", word)), spec) is None
+
+
+def test_labels_of_a_process_need_nothing() -> None:
+    spec = ServiceSpec(name="web", command=Argv(["web"]), labels={"team": "shop"})
+    assert needs(spec) == Needs(PROCESS, frozenset())
+
+
+def test_a_runtime_that_is_insisted_on_is_the_one() -> None:
+    there = node(runtime(PROCESS), runtime("podman", "images"), runtime("docker", "images"))
+    wanted = ServiceSpec(name="web", image="nginx", runtime="docker")
+    assert fitting_runtime(there, wanted) == runtime("docker", "images")
+    assert lack(node(runtime("podman", "images")), wanted) == "lacks runtime docker"
+    away = node(runtime("podman", "images"), runtime("docker", "images", unavailable="no socket"))
+    assert lack(away, wanted) == "runtime docker is not available: no socket"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 
 from tests.model.specs import specs
-from warren.model.check import Argv, HttpCheck, TcpCheck
+from warren.model.check import Args, Argv, HttpCheck, TcpCheck
+from warren.model.container import Ulimit
 from warren.model.duration import Duration
 from warren.model.event import EventFacts
 from warren.model.probe import Probe
@@ -40,6 +41,10 @@ changed = msgspec.structs.replace
          "liveness, readiness"),
         ({"liveness": Probe(http=HttpCheck(headers={"Token": "other"}))},
          ("liveness.http.headers.Token",), "liveness.http.headers.Token"),
+        ({"command": None, "image": "web", "args": Args(["-v"]), "image_health": False,
+          "ulimits": {"core": Ulimit(soft=0, hard=1)}, "labels": {"team": "shop"}},
+         ("args", "command", "image", "health", "labels.team", "ulimits.core"),
+         "args, command, image, health, labels.team and 1 more"),
         ({"restart": Restart(max_attempts=9)}, ("restart.max_attempts",), "restart.max_attempts"),
         ({"env": {}}, ("env.LEVEL", "env.OLD"), "env.LEVEL, env.OLD"),
         ({"resources": Resources(pids=9)}, ("resources.pids",), "resources.pids"),

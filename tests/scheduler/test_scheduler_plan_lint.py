@@ -227,3 +227,13 @@ def test_lint_knows_that_containers_have_addresses_of_their_own() -> None:
     assigned = msgspec.structs.replace(row.status, phase=Phase.ASSIGNED, pending_reason=None)
     placed = msgspec.structs.replace(row, node="n1", status=assigned)
     assert lint(changed, Plan(based_on=6, changes=(PutTask(placed),)), connected={"n1"}) == []
+    shared = msgspec.structs.replace(contained, network="host")
+    changed = world()
+    named = RuntimeInfo(name="jar", features=("images", "host-network"))
+    able = NodeDescription(runtimes=(named,))
+    hosted = msgspec.structs.replace(row, spec=shared)
+    changed.apply([PutTask(hosted), PutNode(node_row("n1", description=able))], 6)
+    placed = msgspec.structs.replace(hosted, node="n1", status=assigned)
+    assert lint(changed, Plan(based_on=6, changes=(PutTask(placed),)), connected={"n1"}) == [
+        "web.3#1 and web.1#1 both get port 8080 of n1"
+    ]

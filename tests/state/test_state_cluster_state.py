@@ -115,6 +115,9 @@ def test_world_knows_who_holds_a_fixed_port() -> None:
     contained = msgspec.structs.replace(wanted, image="web")
     world.apply([PutTask(task_row("db.1#1", contained, node="n2"))], 8)
     assert world.holder("n2", 8080) is None  # a container has its own address
+    shared = task_row("hub.1#1", msgspec.structs.replace(contained, network="host"), node="n2")
+    world.apply([PutTask(shared)], 8)
+    assert world.holder("n2", 8080) == shared.id
     ended = msgspec.structs.replace(row.status, phase=Phase.STOPPED)
     world.apply([PutTask(moved(row, status=ended))], 9)
     assert world.holder("n1", 8080) is None

@@ -1,7 +1,7 @@
 """The service file: `services: NAME: {...}` in YAML, to specs and back.
 
-What a file may contain beyond a spec is resolved here, once: `env_file` becomes `env`, and `cwd` is
-taken from the file's own folder.
+What a file may contain beyond a spec is resolved here, once: `env_file` becomes `env`, short forms
+their long ones (`forms.py`), and `cwd` is taken from the file's own folder.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
+from warren.manifest.forms import expanded, written
 from warren.manifest.yaml_text import Document, write
 from warren.model.check_kinds import CHECK_KINDS
-from warren.model.decode import DecodeError, decode, plain
+from warren.model.decode import DecodeError, decode
 from warren.model.errors import SpecError
 from warren.model.identity import NAME_WANTED, is_name
 from warren.model.service import ServiceSpec
@@ -23,7 +24,8 @@ Admit = Callable[[ServiceSpec], ServiceSpec]
 LONGEST_FILE = 4 << 20  # bytes
 TOO_LONG = "want a file of at most 4 MiB"
 HIDEABLE = {"env", *(name for kind in CHECK_KINDS for name in kind.secrets)}
-FIELDS = [*ServiceSpec.__struct_fields__[1:], "env_file"]  # the name is the key
+_UNWRITTEN = ("name", "image_health")  # the key, and `health: none`
+FIELDS = [*(f for f in ServiceSpec.__struct_fields__ if f not in _UNWRITTEN), "env_file"]
 
 
 def load_file(
@@ -73,11 +75,7 @@ def load_text(
 
 def dump_text(specs: Iterable[ServiceSpec]) -> str:
     """The file's text for these specs; `load_text` without a base returns them."""
-    services: dict[str, Any] = {}
-    for spec in specs:
-        body = plain(spec)
-        services[body.pop("name")] = body
-    return write({"services": services})
+    return write({"services": {spec.name: written(spec) for spec in specs}})
 
 
 def _read(path: Path, field: str) -> str:
@@ -103,10 +101,10 @@ def _service(document: Document, name: str, body: object, base: Path | None) -> 
             wanted = no_such_field(field, FIELDS)
             raise document.refuse((*place, field), wanted, fields[field])
     _read_env_files(document, name, fields, base)
-    if base is not None:
+    if base is not None and fields.get("image") is None:  # a container has its own directories
         _settle_cwd(document, name, fields, base)
     try:
-        return decode({"name": name, **fields}, ServiceSpec)
+        return decode({"name": name, **expanded(fields, base)}, ServiceSpec)
     except DecodeError as error:
         wanted = error.wanted
         if error.value is None and HIDEABLE & {*error.path[:-1]}:

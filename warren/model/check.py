@@ -147,6 +147,12 @@ class Argv(tuple[str, ...]):
         return super().__new__(cls, words)
 
 
+class Args(tuple[str, ...]):
+    """What a program is given, written as a command is; it may be empty."""
+
+    __slots__ = ()
+
+
 class ExecCheck(Check, frozen=True):
     """Run `command` in the task's own context; exit 0 passes (S13)."""
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
-from warren.model.check import Argv, StatusRange
+from warren.model.check import Args, Argv, StatusRange
 from warren.model.check_kinds import CHECK_KINDS
 from warren.model.duration import Duration, parse_duration
 from warren.model.errors import FieldError, SpecError, shown
@@ -35,9 +35,12 @@ _WORDS = {
     "null": "nothing",
 }
 _PROBE = "{http: {path: /healthz, port: 8080}}"
-_EXAMPLES: dict[str | int, str] = {  # of what is a mapping, by the name of its field
+_EXAMPLES: dict[str, str] = {  # of what is a mapping, by the name of its field, or its list's
     "env": "{NAME: value}",
     "ports": "{http: 8080}",
+    "labels": "{team: shop}",
+    "ulimits": "{nofile: 1024}",
+    "mounts": "{type: volume, source: data, target: /var/lib/data}",
     "restart": "{condition: always}",
     "stop": "{grace: 10s}",
     **{kind.name: kind.example for kind in CHECK_KINDS},
@@ -107,10 +110,19 @@ def _decode_word(kind: type, raw: object) -> object:
         return StatusRange.parse(raw if isinstance(raw, str | int) else "")
     if kind is Argv:
         return _argv(raw)
+    if kind is Args:
+        return Args(_words(raw))
     raise ValueError(f"want {kind.__name__}")
 
 
 def _argv(raw: object) -> Argv:
+    words = _words(raw)
+    if not words or not words[0]:
+        raise ValueError("want at least the name of a program")
+    return Argv(words)
+
+
+def _words(raw: object) -> list[str]:
     if isinstance(raw, str):
         try:
             words: list[object] = [*shlex.split(raw)]
@@ -123,9 +135,7 @@ def _argv(raw: object) -> Argv:
     for index, word in enumerate(words):
         if not isinstance(word, str):
             raise FieldError(f"[{index}]", word, "want a string (quote it)")
-    if not words or not words[0]:
-        raise ValueError("want at least the name of a program")
-    return Argv(cast("list[str]", words))
+    return cast("list[str]", words)
 
 
 def _encode_word(value: object) -> object:
@@ -158,7 +168,8 @@ def _explain(error: msgspec.ValidationError, data: object, kind: type) -> Decode
         return DecodeError(path, _value(data, path), NAME_WANTED)
     wanted = _in_words(said)
     if wanted in ("want a mapping", "want a mapping or nothing") and path:
-        example = _EXAMPLES.get(path[-1])
+        named = [step for step in path if isinstance(step, str)]
+        example = _EXAMPLES.get(named[-1]) if named else None
         wanted = wanted if example is None else f"want a mapping such as {example}"
     return DecodeError(path, _value(data, path), wanted)
 
@@ -219,10 +230,20 @@ def _hint(kind: Any, path: Path) -> Any:
     for step in path:
         struct = _among(kind, msgspec.Struct)
         hints = {f.encode_name: f.type for f in msgspec.structs.fields(struct)} if struct else {}
-        kind = hints.get(str(step))
+        kind = _item_hint(kind) if isinstance(step, int) else hints.get(step)
     return kind
 
 
+def _item_hint(kind: Any) -> Any:
+    """What a list's items are."""
+    lists = (one for one in _alternatives(kind) if get_origin(one) in (tuple, list))
+    return next((get_args(one)[0] for one in lists), None)
+
+
 def _among(hint: Any, wanted: type) -> Any:
-    options = get_args(hint) if get_origin(hint) in (types.UnionType, Union) else (hint,)
+    options = _alternatives(hint)
     return next((o for o in options if isinstance(o, type) and issubclass(o, wanted)), None)
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (types.UnionType, Union) else (hint,)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from warren.model.check import Argv, Check, Outcome
+from warren.model.check import Args, Argv, Check, Outcome
 from warren.model.errors import WarrenError
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
@@ -91,7 +91,7 @@ class RunCheck(Protocol):
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """All a runtime needs to start an instance. `env` is complete; `command` is expanded, and empty
-    where it is the image's own."""
+    where it is the image's own; so are `args`, None where they are its own."""
 
     id: str
     task: TaskId
@@ -99,6 +99,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     command: Argv
     env: Mapping[str, str]
     ports: Mapping[str, int]
+    args: Args | None = None
 
 
 class RunningInstance(Protocol):

@@ -7,19 +7,32 @@ import math
 import signal
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 
-from warren.model.check import HIDDEN, Argv, check_text, is_address
+from warren.model.check import HIDDEN, Args, Argv, check_text, is_address
+from warren.model.container import (
+    HOST_NETWORK,
+    Pull,
+    Ulimit,
+    check_capabilities,
+    check_labels,
+    check_network,
+    check_runtime,
+    check_ulimits,
+    normal_capabilities,
+)
 from warren.model.duration import Duration
 from warren.model.errors import FieldError
 from warren.model.field_types import check_type, settle_types
 from warren.model.identity import NAME_WANTED, ServiceName, is_name
+from warren.model.mount import Mount, check_mounts
 from warren.model.probe import Count, Probe
 
 NO_MAPPING: Mapping[str, str] = MappingProxyType({})
 NO_PORTS: Mapping[str, int] = MappingProxyType({})
+NO_ULIMITS: Mapping[str, Ulimit] = MappingProxyType({})
 ANY_PORT = 0
 LARGEST_ID = (1 << 32) - 2  # of a user or group: the next stands for "leave it as it is"
 LOOPBACK = "127.0.0.1"
@@ -94,15 +107,19 @@ class Resources(_Part, frozen=True):
 class ServiceSpec(_Part, frozen=True):
     """A service: what runs, how many, under which probes.
 
-    Exactly one of `command` and `image` may stand alone; an image may have a command.
+    Exactly one of `command` and `image` may stand alone. Beside an image `command` replaces its
+    ENTRYPOINT, and `args` its CMD, which a `command` without `args` drops.
     `new_privileges` lets programs run as another `user` gain privileges, as by set-uid programs.
     `ports` maps a port's name to its number, or to 0 for any free one; `address` is where it
-    listens and its checks ask (S14). `health` is the flat form.
+    listens and its checks ask (S14). `health` is the flat form; an image's own HEALTHCHECK takes
+    its place where there is no probe, unless `image_health` is false (`health: none` in a file).
+    `network` is None for the engine's own, and `runtime` for whichever can run it.
     """
 
     name: ServiceName
     command: Argv | None = None
     image: str | None = None
+    args: Args | None = None
     replicas: Replicas = 1
     env: Mapping[str, str] = NO_MAPPING
     user: str | None = None
@@ -117,13 +134,25 @@ class ServiceSpec(_Part, frozen=True):
     stop: Stop = Stop()
     resources: Resources = Resources()
     address: str = LOOPBACK
+    mounts: tuple[Mount, ...] = ()
+    read_only: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    ulimits: Mapping[str, Ulimit] = NO_ULIMITS
+    network: str | None = None
+    labels: Mapping[str, str] = NO_MAPPING
+    pull: Pull = Pull.MISSING
+    runtime: str | None = None
+    image_health: bool = True
 
     def __post_init__(self) -> None:
         settle_types(self)
         if self.command is None and self.image is None:
             raise FieldError("command", None, "want the command to run, such as [redis-server]")
-        for word in self.command or ():
-            check_text("command", word)
+        for field in ("command", "args"):
+            words: tuple[str, ...] | None = getattr(self, field)
+            for word in words or ():
+                check_text(field, word)
         for field in ("image", "user", "cwd"):
             text: str | None = getattr(self, field)
             if text == "":
@@ -147,6 +176,36 @@ class ServiceSpec(_Part, frozen=True):
         if not is_address(self.address):
             raise FieldError("address", self.address, "want an address such as 127.0.0.1 or ::1")
         self._refuse_probes()
+        self._refuse_container_fields()
+
+    @property
+    def has_own_address(self) -> bool:
+        """Whether an instance has an address of its own, and so its ports: they are none of the
+        node's."""
+        return self.image is not None and self.network != HOST_NETWORK
+
+    def _refuse_container_fields(self) -> None:
+        for field in ("cap_add", "cap_drop"):  # a value has one form
+            names = normal_capabilities(field, getattr(self, field))
+            msgspec.structs.force_setattr(self, field, names)
+        if self.health is not None:
+            msgspec.structs.force_setattr(self, "image_health", True)  # it asks nothing then
+        check_capabilities(self.cap_add, self.cap_drop)
+        check_mounts(self.mounts)
+        check_ulimits(self.ulimits)
+        check_network(self.network)
+        check_labels(self.labels)
+        check_runtime(self.runtime, has_image=self.image is not None)
+        if self.image is None:
+            self._refuse_without_image()
+
+    def _refuse_without_image(self) -> None:
+        if not self.image_health:
+            raise FieldError("health", "none", _IMAGE_WANTED)
+        for field, default in _OF_IMAGES.items():
+            value: object = getattr(self, field)
+            if value != default:
+                raise FieldError(field, _as_written(value), _IMAGE_WANTED)
 
     def _refuse_probes(self) -> None:
         for kind in ("startup", "liveness", "health"):
@@ -157,6 +216,28 @@ class ServiceSpec(_Part, frozen=True):
             if self.health is not None and getattr(self, kind) is not None:
                 wanted = "want either health alone, or startup, liveness and readiness"
                 raise FieldError("health", f"beside {kind}", wanted)
+
+
+_IMAGE_WANTED = "want an image beside it: a process has none of its own"
+_OF_IMAGES: Mapping[str, object] = {
+    "args": None,
+    "mounts": (),
+    "read_only": False,
+    "cap_add": (),
+    "cap_drop": (),
+    "ulimits": {},
+    "network": None,
+    "pull": Pull.MISSING,
+}
+
+
+def _as_written(value: object) -> object:
+    """A value for a refusal, near to how a file has it."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {name: str(each) for name, each in cast("Mapping[str, object]", value).items()}
+    return [*map(str, cast("tuple[object, ...]", value))] if isinstance(value, tuple) else value
 
 
 def check_user(field: str, user: str | None) -> None:

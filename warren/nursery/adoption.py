@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from warren.model.interfaces import RunningInstance
+from collections.abc import Mapping
+
+from warren.model.interfaces import Ports, RunningInstance
+from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, TaskRecord
 from warren.nursery.dependencies import Dependencies
 from warren.rules.restart import JITTER, REPLACEMENT_MAX_DELAY
@@ -17,12 +20,23 @@ class EndedError(Exception):
 
 async def adopt(around: Dependencies, record: TaskRecord, instance: Instance) -> RunningInstance:
     """Take over the instance of a record, with its ports. Raises EndedError, CannotRunError."""
-    key, names = str(record.id), record.spec.ports
-    around.ports.claim(key, names, previous=instance.ports, adopt=True)
+    claim(around.ports, str(record.id), record.spec, of=instance)
     found = await around.runtime.adopt(instance)
     if isinstance(found, End):
         raise EndedError(found)
     return found
+
+
+def claim(
+    ports: Ports, task: str, spec: ServiceSpec, *, of: Instance | None = None
+) -> Mapping[str, int]:
+    """The ports of a task's instance: the node's are claimed, as those `of` an instance that is
+    adopted; one with an address of its own has its own. Raises PortTakenError."""
+    if spec.has_own_address:
+        return dict(spec.ports)
+    if of is None:
+        return ports.claim(task, spec.ports)
+    return ports.claim(task, spec.ports, previous=of.ports, adopt=True)
 
 
 def age_of(around: Dependencies, instance: Instance) -> float:

@@ -205,8 +205,15 @@ class Recorder:
         token = f"{self._around.chance.getrandbits(32):08x}"
         name = instance_id(task, self.record.starts, token)
         env = self._environment(name, ports)
-        command = expand(spec.command or Argv(), env)
-        return Launch(id=name, task=task, spec=spec, command=command, env=env, ports=ports)
+        return Launch(
+            id=name,
+            task=task,
+            spec=spec,
+            command=expand(spec.command or Argv(), env),
+            args=None if spec.args is None else expand(spec.args, env),
+            env=env,
+            ports=ports,
+        )
 
     def target(self, running: RunningInstance) -> Target:
         """The target of a running instance's checks; `$(NAME)` works in their commands too."""

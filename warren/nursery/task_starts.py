@@ -13,7 +13,7 @@ import trio
 from warren.model.event import EventKind
 from warren.model.interfaces import PortTakenError, RunningInstance, ShortageError
 from warren.model.task import Instance
-from warren.nursery.adoption import adopt
+from warren.nursery.adoption import adopt, claim
 from warren.nursery.dependencies import Dependencies
 from warren.nursery.instance_runner import Acquire
 from warren.nursery.recorder import Recorder
@@ -50,8 +50,9 @@ class TaskStarts:
 
     def launch(self) -> Acquire | None:
         """Launch a new instance; None where one of its ports is taken. Needs a place."""
+        spec = self._recorder.record.spec
         try:
-            ports = self._around.ports.claim(self._key, self._recorder.record.spec.ports)
+            ports = claim(self._around.ports, self._key, spec)
         except PortTakenError as error:
             self._place.give_back()
             self._note(str(error))

@@ -1,11 +1,12 @@
-"""The environment of a process task (S23) and `$(NAME)` in its command."""
+"""The environment of a process task (S23) and `$(NAME)` in its command and arguments."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
-from warren.model.check import Argv
+from warren.model.check import Args, Argv
 from warren.model.check_kinds import kind_of
 from warren.model.identity import TaskId
 from warren.model.probe import Probe
@@ -15,6 +16,8 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INHERITED = ("PATH", "HOME", "LANG", "TZ")
 _OWN = ("WARREN_SERVICE", "WARREN_TASK", "WARREN_INSTANCE", "WARREN_NODE")
 _SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
+
+Words = TypeVar("Words", Argv, Args)
 
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
@@ -55,14 +58,14 @@ def port_variable(name: str) -> str:
     return "PORT_" + name.upper().replace("-", "_")
 
 
-def expand(argv: Argv, env: Mapping[str, str]) -> Argv:
+def expand(argv: Words, env: Mapping[str, str]) -> Words:
     """Replace `$(NAME)` by its value; an unknown name stays, `$$` is a `$` (as kubelet does)."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1]
         return "$" if name is None else env.get(name, match[0])
 
-    return Argv(_REFERENCE.sub(value, word) for word in argv)
+    return type(argv)(_REFERENCE.sub(value, word) for word in argv)
 
 
 def undefined(spec: ServiceSpec) -> Iterator[str]:
@@ -72,20 +75,22 @@ def undefined(spec: ServiceSpec) -> Iterator[str]:
     for field, argv in _commands(spec):
         names = (match[1] for word in argv for match in _REFERENCE.finditer(word))
         for name in dict.fromkeys(names):
-            is_meant = name is None or name in known or (name.islower() and _is_shell(argv[0]))
+            is_meant = name is None or name in known or (name.islower() and _is_shell(argv))
             if not is_meant:
                 said = f"services.{spec.name}.{field}: $({name}): there is no such variable"
                 yield f"{said}, so it stays as it is; want it in env, or $$({name}) if it is meant"
 
 
-def _is_shell(program: str) -> bool:
-    """Whether `$(date)` is a command to it."""
-    return program.rpartition("/")[2] in _SHELLS
+def _is_shell(argv: tuple[str, ...]) -> bool:
+    """Whether `$(date)` is a command to its program."""
+    return argv[0].rpartition("/")[2] in _SHELLS
 
 
-def _commands(spec: ServiceSpec) -> Iterator[tuple[str, Argv]]:
+def _commands(spec: ServiceSpec) -> Iterator[tuple[str, tuple[str, ...]]]:
     if spec.command is not None:
         yield "command", spec.command
+    if spec.args is not None:
+        yield "args", spec.args
     for kind in PROBES:
         probe: Probe | None = getattr(spec, kind)
         if probe is None:

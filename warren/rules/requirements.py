@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from warren.model.container import HOST_NETWORK, NO_NETWORK, Pull
 from warren.model.node_description import PROCESS, NodeDescription, RuntimeInfo
 from warren.model.service import ServiceSpec
 
@@ -44,14 +45,33 @@ FEATURES: tuple[Feature, ...] = (
     Feature("memory-limit", "resources.memory", lambda spec: spec.resources.memory, _NO_LIMITS),
     Feature("cpu-limit", "resources.cpu", lambda spec: spec.resources.cpu, _NO_LIMITS),
     Feature("pids-limit", "resources.pids", lambda spec: spec.resources.pids, _NO_LIMITS),
+    Feature("args", "args", lambda spec: spec.args),
+    Feature("mounts", "mounts", lambda spec: spec.mounts or None),
+    Feature("read-only-root", "read_only", lambda spec: spec.read_only or None),
+    Feature("capabilities", "cap_add", lambda spec: spec.cap_add or spec.cap_drop or None),
+    Feature("ulimits", "ulimits", lambda spec: spec.ulimits or None),
+    Feature("host-network", "network", lambda spec: _if_equal(spec.network, HOST_NETWORK)),
+    Feature("no-network", "network", lambda spec: _if_equal(spec.network, NO_NETWORK)),
+    Feature("named-networks", "network", lambda spec: _named_network(spec)),
+    Feature("labels", "labels", lambda spec: spec.labels if spec.image and spec.labels else None),
+    Feature("pull-policy", "pull", lambda spec: None if spec.pull is Pull.MISSING else spec.pull),
+    Feature("image-healthcheck", "health", lambda spec: None if spec.image_health else "none"),
 )
 
 
 def needs(spec: ServiceSpec) -> Needs:
-    """What a node must have for this spec."""
-    runtime = PROCESS if spec.image is None else None
+    """What a node must have for this spec. Labels of a process are shown, and no node's concern."""
+    runtime = PROCESS if spec.image is None else spec.runtime
     asked = (feature.word for feature in FEATURES if feature.value(spec) is not None)
     return Needs(runtime, frozenset(asked))
+
+
+def _if_equal(network: str | None, wanted: str) -> str | None:
+    return wanted if network == wanted else None
+
+
+def _named_network(spec: ServiceSpec) -> str | None:
+    return None if spec.network in (HOST_NETWORK, NO_NETWORK) else spec.network
 
 
 def beyond_any_node(spec: ServiceSpec) -> Feature | None:

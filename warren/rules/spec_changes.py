@@ -11,14 +11,15 @@ from warren.model.event import EventFacts
 from warren.model.event_bounds import LONGEST_NAME
 from warren.model.service import ServiceSpec
 
-MOST = 20  # names, as long as they are `env.LEVEL`; more are told as `env`
+MOST = 30  # names, as long as they are `env.LEVEL`; more are told as `env`: no more than fields
 _NAMED = 5  # in words
+_WRITTEN = {"image_health": "health"}  # where a file has it: `health: none`
 
 
 def edit_facts(old: ServiceSpec, new: ServiceSpec) -> EventFacts:
     """What an edit of a service tells. Of a field with parts the parts are named, such as
     `env.LEVEL` and `liveness.interval`, unless they are many, or one is long."""
-    changed = tuple(_changed(old, new, ""))
+    changed = tuple(dict.fromkeys(_WRITTEN.get(name, name) for name in _changed(old, new, "")))
     long = {_field(name) for name in changed if len(name) > LONGEST_NAME}
     if long:
         alone = (_field(name) if _field(name) in long else name for name in changed)

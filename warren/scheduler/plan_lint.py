@@ -226,7 +226,7 @@ class _Review:
     def _port_problems(self) -> Iterator[str]:
         held: dict[tuple[str | None, int], TaskId] = {}
         for row in self._placed.values():
-            numbers = row.spec.ports.values() if row.spec.image is None else ()
+            numbers = () if row.spec.has_own_address else row.spec.ports.values()
             for number in filter(None, numbers):
                 other = held.get((row.node, number)) or self._holder(row.node, number)
                 if other is not None:

@@ -60,7 +60,7 @@ class NodeUsage:
 
 
 def fixed_ports(spec: ServiceSpec) -> Mapping[str, int]:
-    """The ports of a spec that are the node's, by name. A container has an address of its own."""
-    if spec.image is not None:
+    """The ports of a spec that are the node's, by name."""
+    if spec.has_own_address:
         return {}
     return {name: port for name, port in spec.ports.items() if port != ANY_PORT}

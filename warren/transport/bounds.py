@@ -32,6 +32,7 @@ NUMBERS: Mapping[str, Range] = {
     "epoch": _ORDER,
     "exit_code": _JUDGED,
     "generation": _ORDER,
+    "hard": _JUDGED,
     "longest_wait": _SECONDS,
     "lost": _ORDER,
     "max_attempts": _JUDGED,
@@ -46,7 +47,9 @@ NUMBERS: Mapping[str, Range] = {
     "retries": _JUDGED,
     "seq": _ORDER,
     "sequence": Range(0, 2**53),  # as it is stored
+    "size": _JUDGED,
     "slot": Range(0, 10**9),
+    "soft": _JUDGED,
     "successes": _JUDGED,
     "version": _ORDER,
     "waited": _SECONDS,
@@ -55,6 +58,8 @@ NUMBERS: Mapping[str, Range] = {
 ITEMS = 10_000
 LISTS: Mapping[str, int] = {
     "applied": 100_000,
+    "cap_add": 1_000,
+    "cap_drop": 1_000,
     "features": 1_000,
     "conditions": 1_000,
     "gone_nodes": 100_000,
@@ -64,6 +69,7 @@ LISTS: Mapping[str, int] = {
     "headers": 1_000,
     "kept": 100_000,
     "labels": 1_000,
+    "mounts": 1_000,
     "nodes": 100_000,
     "places": 16,
     "ports": 1_000,
@@ -76,6 +82,7 @@ LISTS: Mapping[str, int] = {
     "statuses": 100_000,
     "tasks": 1_000_000,
     "troubled_nodes": 100_000,
+    "ulimits": 1_000,
 }
 
 TEXT = 256 << 10  # characters of a text, and bytes of data
@@ -93,6 +100,7 @@ TEXTS: Mapping[str, int] = {
     "labels": 16_000,
     "message": 16_000,
     "name": 1_000,
+    "network": 1_000,
     "node": 1_000,
     "reason": 1_000,
     "runtime": 1_000,

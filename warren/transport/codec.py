@@ -25,7 +25,7 @@ from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
 
 import msgspec
 
-from warren.model.check import Argv, StatusRange
+from warren.model.check import Args, Argv, StatusRange
 from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Entry
 from warren.model.condition import NodeCondition
@@ -303,7 +303,7 @@ def _item(hint: Any, proto: Any, schema: Callable[[], Any], name: str) -> Item:
     if word == "enum":
         return field_codecs.Enumerant(hint, schema())
     if word == "list":
-        element = str if hint is Argv else get_args(hint)[0]
+        element = str if hint in (Argv, Args) else get_args(hint)[0]
         inner = proto.list.elementType
         element = _bare(element)
         item = _item(element, inner, lambda: schema().elementType, name)

@@ -12,9 +12,9 @@ from warren.client import views
 from warren.client.event_forms import facts_json
 from warren.client.json_text import json_text
 from warren.client.phrases import stamp
+from warren.manifest.forms import written
 from warren.model.check import Sample
 from warren.model.cluster import Entry
-from warren.model.decode import plain
 from warren.model.event import word_of
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, ProbeStatus
@@ -63,8 +63,7 @@ def service(view: ServiceView, now: float) -> Shape:
 
 def spec(value: ServiceSpec) -> Shape:
     """A spec as a service file has it; null stands for a value that is not shown."""
-    body: Shape = plain(value)
-    del body["name"]  # in the file it is the key
+    body: Shape = written(value)
     for *way, name in hidden_fields(value):
         place = body
         for step in way:
