@@ -2,7 +2,7 @@
 
     python bench/reports.py [--seconds 3] [--json FILE]
 
-    reportTaskHealth --> wait --> merge -> one transaction (WAL, synchronous=FULL) --> acknowledged
+    reportTaskHealth --> wait --> merge -> one transaction (WAL) -> synced --> acknowledged
 
 Every report is a change: a task becomes ready, or no longer. The node is played; manager, store and
 wire are real, and over the socket the manager is a process of its own. `bare SQLite` is what one
@@ -230,7 +230,7 @@ def section(floor: float, loads: list[Load]) -> Section:
         title="Status changes made durable",
         text=(
             "A node reports that tasks become ready or unready, every change with its event; "
-            "acknowledged is what is in SQLite (WAL, `synchronous=FULL`). Reports that wait are "
+            "acknowledged is what is in SQLite (WAL) and synced. Reports that wait are "
             "one transaction. A real node has one report in flight, with all that has changed. "
             "With the memory link both are in one process; over the socket the manager is its own."
         ),

@@ -7,10 +7,14 @@ Both have a process for every processor. Tests that are asked for by their place
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+
+from warren.store import log_sync
 
 # Whole programs, and what is repeated for many seeds or steps; besides what is marked `slow`.
 SLOW = (
@@ -44,6 +48,20 @@ UNTRACED = (
     "tests/test_floors.py",
 )
 _MOST_WORKERS = 4  # what is timed shall not wait for a processor
+
+
+@pytest.fixture(autouse=True)
+def syncs_take_no_virtual_time(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that jumps when nothing runs would not wait for a thread."""
+    if "autojump_clock" in request.fixturenames:
+        monkeypatch.setattr(log_sync, "in_thread", _in_loop)
+
+
+async def _in_loop(function: Callable[[], None], _limiter: object) -> None:
+    await trio.lowlevel.checkpoint()
+    function()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

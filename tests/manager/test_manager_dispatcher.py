@@ -202,6 +202,8 @@ async def test_what_a_node_announces_is_kept_while_it_is_away_and_over_a_restart
                     hello = NodeHello(name="n1", id="a", description=ABLE)
                     connection = FakeConnection(host="10.0.0.7")
                     await manager.gate(connection).enroll(hello, FakeAgent())
+                    # What waits for a node has its place then.
+                    await trio.testing.wait_all_tasks_blocked()
                     before = manager.commit_log.cluster.generation
                     again = NodeHello(name="n1", id="a", epoch=1, description=ABLE)
                     await manager.gate(connection).enroll(again, FakeAgent())

@@ -42,7 +42,7 @@ from warren.rules.health import Health, has_failed_for_good, summarize
 from warren.store.journal import MemoryJournal
 from warren.store.state import StateStore
 from warren.wiring.one_process import open_linked
-from warren.wiring.parts import Publish
+from warren.wiring.parts import PATIENCE, Publish
 from warren.wiring.supervisor import Supervisor, open_supervision
 
 HORIZON = 100_000.0  # virtual seconds: what hangs ends here
@@ -188,7 +188,7 @@ class World:
             return open_node(self.dependencies(publish), FakeLogs(), dial, stops_tasks=True)
 
         with trio.fail_after(HORIZON), nullcontext(store) if store else kept_in_memory() as kept:
-            manager = open_manager(kept, wall=self.runtime.wall)
+            manager = open_manager(kept, wall=self.runtime.wall, patience=PATIENCE)
             opening = partial(open_linked, manager, open_here)
             async with open_supervision(
                 opening, data_dir=data_dir, publish=self._publish

@@ -134,7 +134,7 @@ async def test_it_is_written_to_while_it_is_copied(
     journal: SqliteJournal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengthen(journal, path)
-    hold = Hold(monkeypatch, "_copy")
+    hold = Hold(monkeypatch, "copy")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(journal.log.take_in)
         await hold.reached()
@@ -193,7 +193,7 @@ async def test_disk_that_hangs_is_told_and_stops_nothing(
     assert str(record(5).id) in written(path)
 
 
-@pytest.mark.parametrize("step", ["_copy", "_begin_anew"])
+@pytest.mark.parametrize("step", ["copy", "_begin_anew"])
 async def test_disk_that_fails_loses_nothing(
     journal: SqliteJournal, path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -1,6 +1,7 @@
 """The cluster's state and its journal: every change goes through here, and first to the disk.
 
-    commit -> on disk -> in the state -> acknowledged -> the reconciler, the nodes, watchers wake
+    commit -> in the file -> in the state -> the reconciler, the nodes, watchers wake
+                                  `-> synced, in a thread -> acknowledged
 
 Reports that wait are one transaction (docs/architecture.md, "The way of one probe result").
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn, Protocol
 
 import msgspec
@@ -51,6 +52,10 @@ class Store(Protocol):
 
     def last_number(self, service: str) -> int: ...
 
+    async def ready(self) -> None: ...
+
+    async def settle(self) -> None: ...
+
     @property
     def trouble(self) -> str | None: ...
 
@@ -88,7 +93,8 @@ class CommitLog:
         return f"<CommitLog {self.cluster!r}>"
 
     def commit(self, changes: Sequence[Change], *, based_on: int | None = None) -> None:
-        """All of these, or none. Durable when this returns. Raises UnavailableError."""
+        """All of these, or none. They survive this process when this returns, and are durable once
+        they are settled. Raises UnavailableError."""
         if not changes:
             return
         with _available():
@@ -97,6 +103,22 @@ class CommitLog:
         self.quarantine.forget(changes)
         for tell in self.on_commit:
             tell(changes, touched)
+
+    async def ready(self) -> None:
+        """A checkpoint; await it before a commit, which may otherwise wait for the disk, and all
+        else with it."""
+        await self.store.ready()
+
+    async def settle(self) -> None:
+        """Wait until all that was committed by now is durable: await it before anything is
+        acknowledged. Raises UnavailableError."""
+        await self.store.settle()
+
+    async def recheck(self) -> None:
+        """Where the last commit could not be written or synced, find out whether it can be now."""
+        with suppress(UnavailableError):
+            await self.settle()
+        self.store.recheck()
 
     def shorten_waits(self) -> None:
         """Shorten waits that became too long because the clock was set back. Once, at the start.
@@ -122,11 +144,13 @@ class CommitLog:
         await waiting.written.wait()
         if waiting.refusal is not None:
             raise waiting.refusal
+        await self.settle()
 
     async def serve_reports(self) -> NoReturn:
         """Write what waits, all of it at once, and wait for more."""
         while True:
             await self._reports_wait.wait()
+            await self.ready()
             self._reports_wait = trio.Event()
             reports, self._reports = self._reports, []
             refusal = self._write(reports)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
-import trio
 
 from warren.manager.read_api import Inside, ReadApi
 from warren.model.cluster import (
@@ -37,34 +36,34 @@ class ControlApi(ReadApi):
         self._principal = principal
 
     async def create(self, spec: ServiceSpec) -> ServiceView:
-        await trio.lowlevel.checkpoint()
+        await self._commit_log.ready()
         spec = admit(spec)
         if spec.name in self._commit_log.cluster.services:
             self._refuse_removing(spec.name)
             raise ConflictError(f"service {spec.name} exists already; want another name, or update")
         self._refuse_unread(spec.name)
         self._commit_log.commit(self._created(spec))
-        return self._edited(spec.name)
+        return await self._edited(spec.name)
 
     async def update(self, spec: ServiceSpec, *, base: int = 0) -> ServiceView:
-        await trio.lowlevel.checkpoint()
+        await self._commit_log.ready()
         spec = admit(spec)
         row = self._editable(spec.name)
         if base and base != row.version:
             said = f"service {spec.name} was changed meanwhile: it is at version {row.version}"
             raise ConflictError(f"base: {base}: {said}")
         self._commit_log.commit(self._changed(row, spec))
-        return self._edited(spec.name)
+        return await self._edited(spec.name)
 
     async def scale(self, name: str, replicas: int) -> ServiceView:
-        await trio.lowlevel.checkpoint()
+        await self._commit_log.ready()
         row = self._editable(name)
         spec = admit(msgspec.structs.replace(row.spec, replicas=replicas))
         self._commit_log.commit(self._changed(row, spec))
-        return self._edited(name)
+        return await self._edited(name)
 
     async def restart(self, name: str) -> ServiceView:
-        await trio.lowlevel.checkpoint()
+        await self._commit_log.ready()
         row = self._editable(name)
         version = row.version + 1
         new = msgspec.structs.replace(
@@ -76,15 +75,16 @@ class ControlApi(ReadApi):
         )
         event = self._event(name, EventKind.RESTARTED, "restart asked")
         self._commit_log.commit([PutService(new), event])
-        return self._edited(name)
+        return await self._edited(name)
 
     async def remove(self, name: str) -> None:
-        await trio.lowlevel.checkpoint()
+        await self._commit_log.ready()
         row = self._row(name)
         self._commit_log.commit(self._removing(row))
+        await self._commit_log.settle()
 
     async def remove_node(self, name: str, *, force: bool = False) -> None:
-        await trio.lowlevel.checkpoint()
+        await self._commit_log.ready()
         row = self._commit_log.cluster.nodes.get(name)
         if row is None:
             raise NotFoundError(f"no such node: {name}")
@@ -97,11 +97,12 @@ class ControlApi(ReadApi):
         event = self._event(name, EventKind.REMOVED, said, facts, service="")
         self._commit_log.commit([DropNode(name), event])
         self._dispatcher.dismiss(name)
+        await self._commit_log.settle()
 
     async def apply(
         self, specs: Sequence[ServiceSpec], *, prune: bool = False, dry_run: bool = False
     ) -> list[Applied]:
-        await trio.lowlevel.checkpoint()
+        await self._commit_log.ready()
         _refuse_twins(specs)
         wanted = [admit(spec) for spec in specs]
         changes, done = list[Change](), list[Applied]()
@@ -117,15 +118,17 @@ class ControlApi(ReadApi):
                     done.append(Applied(row.name, Action.REMOVED))
         if not dry_run:
             self._commit_log.commit(changes)
+            await self._commit_log.settle()
         return done
 
     def _shown(self, spec: ServiceSpec) -> ServiceSpec:
         return spec
 
-    def _edited(self, name: str) -> ServiceView:
-        """The service as it is wanted now, without its tasks: they may be thousands, and an edit
-        needs none of them."""
+    async def _edited(self, name: str) -> ServiceView:
+        """The service as it is wanted now, once that is durable; without its tasks: they may be
+        thousands, and an edit needs none of them."""
         row = self._row(name)
+        await self._commit_log.settle()
         return ServiceView(
             spec=row.spec,
             version=row.version,

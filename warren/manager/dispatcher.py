@@ -129,6 +129,7 @@ class Dispatcher:
             raise InvalidError(f"name: {hello.name!r}: {NAME_WANTED}")
         self._foreign_nodes.refuse(hello, self._commit_log.now())
         await self._refuse_twin(hello, connection)
+        await self._commit_log.ready()
         before = self._commit_log.cluster.nodes.get(hello.name)
         self._refuse_stranger(hello, before)
         epoch = _epoch(hello, before)
@@ -158,6 +159,11 @@ class Dispatcher:
         self._came_by[hello.name] = connection
         self._nursery.start_soon(self._serve, session, connection)
         self.on_node(hello.name)
+        try:
+            await self._commit_log.settle()
+        except UnavailableError:
+            session.ended.set()
+            raise
         return session
 
     def dismiss(self, name: str) -> None:

@@ -199,7 +199,7 @@ class ReadApi:
 
     async def status(self) -> ManagerStatus:
         await trio.lowlevel.checkpoint()
-        self._commit_log.store.recheck()  # trouble without a write since then may be over
+        await self._commit_log.recheck()  # trouble without a write since then may be over
         cluster = self._commit_log.cluster
         return ManagerStatus(
             warren=__version__,

@@ -71,7 +71,7 @@ class Reconciler:
             with trio.move_on_at(self._due):
                 await self._wake.wait()
             self._wake = trio.Event()
-            await trio.lowlevel.checkpoint()  # changes that have come since are planned too
+            await self._commit_log.ready()  # changes that have come since are planned too
             self._reconcile()
 
     def plan_once(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 import trio
 
@@ -22,7 +23,14 @@ from warren.model.check_places import CheckPlaces
 from warren.model.check_places import bounded as bounded_places
 from warren.model.cluster import Desired, TaskRow
 from warren.model.condition import NodeCondition, bounded
-from warren.model.errors import ConflictError, DeniedError, LinkLostError, RefusedError, WarrenError
+from warren.model.errors import (
+    ConflictError,
+    DeniedError,
+    LinkLostError,
+    RefusedError,
+    UnavailableError,
+    WarrenError,
+)
 from warren.model.identity import TaskId
 from warren.model.plural import counted
 from warren.model.report import Assignment, Assignments, Report
@@ -35,6 +43,7 @@ LONGEST_PAUSE = 5.0
 AT_ONCE = 200  # tasks of one difference
 GIVES_WAY_AFTER = 500  # tasks of a whole assignment
 ASSIGN_WITHIN = 30.0
+DURABLE_WITHIN = 2.0  # a disk that hangs does not keep tasks from their node
 TRIES = 5  # in a row without success, then it is a condition
 REPORTED_KEPT = 100_000  # tasks that a node says it has before its first assignment
 _log = logging.getLogger("warren.manager")
@@ -243,6 +252,8 @@ class Session:
             return
         for one in assignments.tasks:  # whether it is taken or not
             self._sent.setdefault(one.task, None)
+        with trio.move_on_after(DURABLE_WITHIN), suppress(UnavailableError):
+            await self._commit_log.settle()
         try:
             with trio.move_on_after(ASSIGN_WITHIN) as scope:
                 await self.agent.assign(assignments)

@@ -1,8 +1,8 @@
 """The manager's state on disk: a journal of the state in memory (docs/architecture.md), in SQLite.
 
-A commit is one transaction and one generation; when it returns, it survives `kill -9` and power
-cuts (S22). One that failed has changed nothing, and the next one works as soon as the disk does.
-Synchronous: call it from one thread.
+A commit is one transaction and one generation; when it returns, it survives `kill -9`, and once it
+is settled, power cuts too (S22). One that failed has changed nothing, and the next one works as
+soon as the disk does. Call it from one thread.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import trio
 
 from warren.model.cluster import AddEvent, Change, Entry, Snapshot
 from warren.model.errors import UnavailableError
 from warren.model.service import ServiceSpec
 from warren.store.database import open_database, roll_back
 from warren.store.errors import StaleError, StoreError, explained, named, why
+from warren.store.log_sync import LogSync
 from warren.store.presence import CUT, Presence
 from warren.store.rows import EVENTS, Columns, cost_of, entry_of, snapshot_of
 from warren.store.schema import STATE
 from warren.store.text import decoded
+from warren.store.wal import WriteAheadLog
 from warren.store.writer import ChangeWriter
 
 KEEP_EVENTS = 100_000
@@ -79,7 +82,12 @@ class StateStore:
         self.manager_id: str = self._one("SELECT manager FROM meta")
         self.run = secrets.token_hex(4)
         self.last_run: str = self._one("SELECT run FROM meta")
-        self._presence = Presence(path) if path else None
+        self.log: WriteAheadLog | None = None
+        self._presence: Presence | None = None
+        if path is not None:
+            self.log = WriteAheadLog(path, db, self._note_begun_anew)
+            self._sync = LogSync(path, self.log.copy)
+            self._presence = Presence(path)
 
     def __repr__(self) -> str:
         trouble = f", {self._trouble}" if self._trouble else ""
@@ -98,7 +106,7 @@ class StateStore:
         Events are kept up to a number and up to an age in seconds. Raises StoreError for a file
         that is none of ours, is damaged, is of a newer version or cannot be written.
         """
-        db = open_database(path, STATE, synchronous="FULL")
+        db = open_database(path, STATE, synchronous="NORMAL")
         try:
             with explained(path):
                 return cls(path, db, keep_events, keep_events_for)
@@ -126,11 +134,27 @@ class StateStore:
         before = self._db.total_changes
         with self._available():
             last_seq = self._write(changes, now)
+        if self.log is not None:
+            self._sync.note_written()
         self.last_seq = last_seq
         self.generation += 1
         self._commits += 1
         self._rows_written += self._db.total_changes - before
         return self.generation
+
+    async def ready(self) -> None:
+        """A checkpoint, and a wait while a commit would have to wait for the disk."""
+        await trio.lowlevel.checkpoint()
+        if self.log is not None:
+            await self.log.settle()
+
+    async def settle(self) -> None:
+        """Wait until what was committed by now survives a power cut. Raises UnavailableError where
+        the disk fails: it stands, and survives this process."""
+        if self.log is None:
+            return
+        if (error := await self._sync.settle()) is not None:
+            raise UnavailableError(self._unsynced(error))
 
     def events(
         self, *, after: int = 0, since: float = 0.0, about: str = "", limit: int = 1000
@@ -156,8 +180,9 @@ class StateStore:
 
     @property
     def trouble(self) -> str | None:
-        """Why the last commit could not be written; None when it could."""
-        return self._trouble
+        """Why the last commit could not be written or synced; None when it could."""
+        error = self._sync.trouble if self.log is not None else None
+        return self._trouble or (error and self._unsynced(error))
 
     def recheck(self) -> None:
         """Where the last commit could not be written, find out whether one could be written now;
@@ -174,12 +199,15 @@ class StateStore:
         return StoreStatistics(
             commits=self._commits,
             rows_written=self._rows_written,
-            trouble=self._trouble,
+            trouble=self.trouble,
             size=self._size(),
         )
 
     def close(self) -> None:
         """Close the file; harmless twice."""
+        if self.log is not None:
+            self._sync.close()
+            self.log.close()
         self._db.close()
 
     def _write(self, changes: Sequence[Change], now: float) -> int:
@@ -239,7 +267,7 @@ class StateStore:
     def _available(self) -> Generator[None, None, None]:
         """Turn errors of the disk into UnavailableError; other errors pass unchanged."""
         try:
-            if self._presence and (lost := self._presence.lost()):
+            if self._presence and not self._is_held() and (lost := self._presence.lost()):
                 # Else the commit would succeed, into a file that no process can open again.
                 raise self._unavailable(f"it {lost}; {_WANTED if lost == CUT else _ANEW}")
             yield
@@ -248,6 +276,17 @@ class StateStore:
                 raise
             raise self._unavailable(why(error)) from None
         self._trouble = None
+
+    def _is_held(self) -> bool:
+        """Whether the log is being begun anew, and is neither the old one nor the new one."""
+        return self.log is not None and self.log.is_held
+
+    def _note_begun_anew(self) -> None:
+        if self._presence is not None:
+            self._presence.began_anew()
+
+    def _unsynced(self, reason: str) -> str:
+        return f"{named(self._path)} cannot be synced: {reason}"
 
     def _unavailable(self, reason: str) -> UnavailableError:
         self._trouble = f"{named(self._path)} cannot be written: {reason}"

@@ -6,8 +6,8 @@
 
 SQLite itself does all of it within one commit out of many, which then waits for the disk four
 times. The copy is most of the work and blocks no writer; for the short rest nothing can be written.
-Changes then stay in memory, and a caller that starts a program by them, or reports them, waits
-until they are settled.
+Changes to the journal then stay in memory, and a caller that starts a program by them, or reports
+them, waits until they are settled; changes of the manager's state wait themselves.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class WriteAheadLog:
         if beside(self._path, LOG).stat().st_size < LONG:
             return
         self._db.execute(f"PRAGMA wal_autocheckpoint={_LONGEST}")  # from now on this class does it
-        if not await trio.to_thread.run_sync(self._copy):
+        if not await trio.to_thread.run_sync(self.copy):
             return
         self._held, self._held_since = trio.Event(), trio.current_time()
         try:
@@ -77,14 +77,16 @@ class WriteAheadLog:
             self._held = None
             self._write()
 
-    def close(self) -> None:
-        """Before the database is."""
-        self._other.close()
-
-    def _copy(self) -> bool:
+    def copy(self) -> bool:
+        """Copy it now, waiting for the disk; False where a reader or writer prevents it. Raises
+        sqlite3.Error."""
         found = self._other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         is_busy, length, copied = found
         return not is_busy and length == copied
+
+    def close(self) -> None:
+        """Before the database is."""
+        self._other.close()
 
     def _begin_anew(self) -> None:
         is_busy, *_ = self._other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -11,16 +11,21 @@ from warren.resilience.boundary import Boundary
 from warren.resilience.conditions import Conditions
 from warren.store.journal import JournalError, SqliteJournal
 from warren.store.lock import LockHold
+from warren.store.wal import WriteAheadLog
 
 LOOK_EVERY = 2.0  # seconds: a removed file sends no wake-up
 DIRECTORY, JOURNAL = "data directory", "journal"
 
 
 async def serve_keeping(
-    hold: LockHold, conditions: Conditions, journal: SqliteJournal | None = None
+    hold: LockHold,
+    conditions: Conditions,
+    *,
+    journal: SqliteJournal | None = None,
+    log: WriteAheadLog | None = None,
 ) -> NoReturn:
     """Set a condition when the directory has gone or was replaced; write the journal anew when only
-    that has gone."""
+    that has gone. Takes in the log of the journal, or this one."""
     boundary = Boundary("looking after the data directory", conditions)
     while True:
         async with boundary:
@@ -31,6 +36,8 @@ async def serve_keeping(
                 _tell(conditions, JOURNAL, lost)
                 if not (trouble or lost):
                     await journal.log.take_in()
+            if log is not None and not trouble:
+                await log.take_in()
         await trio.sleep(LOOK_EVERY)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ async def open_manager_here(data_dir: Path | None) -> AsyncGenerator[Manager, No
             trio.open_nursery() as nursery,
         ):
             if hold is not None:
-                nursery.start_soon(serve_keeping, hold, manager.conditions)
+                nursery.start_soon(partial(serve_keeping, hold, manager.conditions, log=store.log))
             yield manager
             nursery.cancel_scope.cancel()
 
@@ -159,7 +160,7 @@ async def _open_surroundings(
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(runtimes.serve)
-            nursery.start_soon(serve_keeping, hold, conditions, journal)
+            nursery.start_soon(partial(serve_keeping, hold, conditions, journal=journal))
             yield around, runtimes
             nursery.cancel_scope.cancel()
 

@@ -1,0 +1,106 @@
+"""Commits made durable beside the event loop: SQLite writes its log, and a thread syncs that.
+
+    written (in the file: it survives this process) -> synced, in a thread -> acknowledged
+
+To wait for a disk takes a millisecond or a second, and everything else would wait with it. All that
+wait at one time share a sync: it covers what was written before it began. The kernel may forget
+what a failed sync has left, and call the next one a success; so after a failure the log is copied
+into the file, which writes and syncs all of it once more.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from warren.store.database import LOG, beside
+from warren.store.errors import why
+
+PATIENCE = 5.0  # seconds after which a sync is trouble
+_HANGS = "the disk does not answer: what was changed is not safe from a power cut yet"
+
+
+class _Sync:
+    """One of them, and what came of it. It covers what was `written` by then."""
+
+    def __init__(self, written: int) -> None:
+        self.written = written
+        self.began = trio.current_time()
+        self.is_done = trio.Event()
+        self.error: str | None = None
+
+
+class LogSync:
+    """For the log of an open database in WAL mode. `copy` copies the log into the file, synced, and
+    returns whether it could. Close it when done."""
+
+    def __init__(self, path: Path, copy: Callable[[], bool]) -> None:
+        self._file = os.open(beside(path, LOG), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._copy = copy
+        self._written = self._synced = 0
+        self._under_way: _Sync | None = None
+        self._error: str | None = None
+        self._limiter = trio.CapacityLimiter(1)  # a place of its own: others may be used up
+
+    def __repr__(self) -> str:
+        return f"<LogSync {self._written - self._synced} commits not synced>"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last sync has failed, or does not end."""
+        sync = self._under_way
+        if sync is not None and trio.current_time() > sync.began + PATIENCE:
+            return _HANGS
+        return self._error
+
+    def note_written(self) -> None:
+        """There is a commit more to sync."""
+        self._written += 1
+
+    async def settle(self) -> str | None:
+        """Wait until all that was written by now is synced. Returns what went wrong, or None."""
+        wanted = self._written
+        while self._synced < wanted:
+            sync = self._under_way
+            if sync is None:
+                sync = await self._sync()
+            else:
+                await sync.is_done.wait()
+            if sync.error is not None and sync.written >= wanted:
+                return sync.error
+        return None
+
+    def close(self) -> None:
+        """Harmless twice."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    async def _sync(self) -> _Sync:
+        sync = self._under_way = _Sync(self._written)
+        try:
+            await in_thread(self._write_out, self._limiter)
+        except (OSError, sqlite3.Error) as error:
+            said = why(error) if isinstance(error, sqlite3.Error) else error.strerror or str(error)
+            self._error = sync.error = said
+        else:
+            self._synced, self._error = sync.written, None
+        finally:
+            self._under_way = None
+            sync.is_done.set()
+        return sync
+
+    def _write_out(self) -> None:
+        if self._error is None:
+            os.fdatasync(self._file)
+        elif not self._copy():
+            raise OSError("another program reads the file, and its log cannot be copied into it")
+
+
+async def in_thread(function: Callable[[], None], limiter: trio.CapacityLimiter) -> None:
+    """Call it in a thread; a cancellation leaves it to that, and the next one waits for its end."""
+    await trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=limiter)
