@@ -22,7 +22,6 @@ from warren.store.log_sync import PATIENCE
 from warren.store.state import StateStore
 from warren.store.wal import LONG, WriteAheadLog
 
-
 BEGIN_ANEW = "_begin_anew"  # the step in which nothing can be written
 
 
