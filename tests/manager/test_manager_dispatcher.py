@@ -650,6 +650,68 @@ async def test_node_of_a_name_that_another_has_is_refused(autojump_clock: MockCl
             await enroll(manager, FakeAgent(), name="N 1")
 
 
+async def test_node_that_has_tasks_is_refused_under_another_name(  # S20, S21
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        _, connection = await enroll(manager, FakeAgent(), name="old")
+        connection.closed.set()
+        await trio.sleep(manager.dispatcher.lease + 1)  # there is no other node to take its task
+        with pytest.raises(ConflictError) as refused:
+            await enroll(manager, FakeAgent(), name="new")
+        said = str(refused.value)
+        assert said.startswith(
+            "name: 'new': this data directory belongs to node old, which has 1 task; want --name"
+            " old, or `warren node rm old` first"
+        )
+        assert "new" not in manager.commit_log.cluster.nodes
+        _, connection = await enroll(manager, FakeAgent(), name="old")
+        connection.closed.set()
+        await trio.sleep(manager.dispatcher.lease + 1)
+        await manager.operator.remove_node("old")
+        await enroll(manager, FakeAgent(), name="new")
+        await trio.sleep(1)
+        (task,) = await manager.operator.tasks()
+        assert (task.node, str(task.id)) == ("new", "web.1#2")
+
+
+async def test_node_without_tasks_goes_on_under_another_name_and_the_old_one_is_removed(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        await manager.operator.scale("web", 0)
+        _, connection = await enroll(manager, FakeAgent(), name="old")
+        await enroll(manager, FakeAgent(), name="other", of="b")
+        connection.closed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await enroll(manager, FakeAgent(), name="new")
+        assert [node.name for node in await manager.operator.nodes()] == ["new", "other"]
+        assert (await manager.operator.status()).trouble == ()
+        (removed,) = [e for e in await manager.operator.events() if e.kind is EventKind.REMOVED]
+        assert removed.message == "node old is removed: it goes on as new"
+
+
+async def test_process_that_was_admitted_under_its_name_is_so_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with managed() as manager:
+        await manager.operator.scale("web", 0)
+        session, connection = await enroll(manager, FakeAgent(), name="new")
+        await enroll(manager, FakeAgent(), name="old")  # its machine was copied, id and all
+        connection.closed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await manager.operator.scale("web", 1)
+        await trio.sleep(1)
+        (task,) = await manager.operator.tasks()
+        assert task.node == "old"
+        again, connection = await enroll(manager, FakeAgent(), name="new", epoch=session.epoch)
+        assert again.epoch == session.epoch
+        connection.closed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(ConflictError, match=r"want journal\.sqlite removed from the copy"):
+            await enroll(manager, FakeAgent(), name="new")
+
+
 async def test_leases_run_anew_when_the_manager_starts(autojump_clock: MockClock) -> None:
     store = StateStore.open(None)
     async with managed(store) as manager:

@@ -148,6 +148,12 @@ class ControlApi(ReadApi):
         rows = [row for name in services for row in cluster.current(name)]
         self._commit_log.commit([PutTask(_had_its_life(row)) for row in rows])
 
+    def begin_anew_on(self, node: str) -> None:
+        """The same of the tasks of a node, which does not come back."""
+        cluster = self._commit_log.cluster
+        rows = [cluster.tasks[task] for task in cluster.on_node(node)]
+        self._commit_log.commit([PutTask(_had_its_life(row)) for row in rows])
+
     def _made_so(self, spec: ServiceSpec) -> tuple[Action, list[Change]]:
         if spec.name not in self._commit_log.cluster.services:
             self._refuse_unread(spec.name)

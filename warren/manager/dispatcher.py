@@ -15,10 +15,12 @@ import trio
 
 from warren.manager.commit_log import CommitLog
 from warren.manager.foreign_nodes import ForeignNodes
+from warren.manager.renamed_node import other_names, refuse_renamed
 from warren.manager.session import Session
 from warren.model.cluster import (
     AddEvent,
     Change,
+    DropNode,
     DropService,
     Entry,
     NodeRow,
@@ -132,6 +134,7 @@ class Dispatcher:
         await self._commit_log.ready()
         before = self._commit_log.cluster.nodes.get(hello.name)
         self._refuse_stranger(hello, before)
+        refuse_renamed(self._commit_log.cluster, hello)
         epoch = _epoch(hello, before)
         row = NodeRow(
             name=hello.name,
@@ -148,7 +151,13 @@ class Dispatcher:
         elif before.lost_at is not None:
             said = f"node {hello.name} is back"
             changes.append(self._event(hello.name, EventKind.READY, said))
+        left = self._left_names(hello)
+        for name in left:
+            said = f"node {name} is removed: it goes on as {hello.name}"
+            changes += [DropNode(name), self._event(name, EventKind.REMOVED, said)]
         self._commit_log.commit(changes)
+        for name in left:
+            self.dismiss(name)
         self._commit_log.quarantine.release_node(hello.name)
         old = self._sessions.get(hello.name)
         if old is not None:
@@ -275,6 +284,12 @@ class Dispatcher:
         said = "another supervisor of this name and data directory has a session, and answers"
         wanted = "where the directory was copied, want journal.sqlite removed from the copy"
         raise ConflictError(f"name: {hello.name!r}: {said}; {wanted}")
+
+    def _left_names(self, hello: NodeHello) -> list[str]:
+        """What this data directory was called before, where nothing is left of that."""
+        cluster = self._commit_log.cluster
+        names = other_names(cluster, hello.id, hello.name) if hello.id else ()
+        return [n for n in names if n not in self._sessions and not cluster.count_on(n)]
 
     def _refuse_stranger(self, hello: NodeHello, before: NodeRow | None) -> None:
         if before is None or before.id in ("", hello.id):  # "": its row could not be read

@@ -325,6 +325,15 @@ class ProcessRuntime:
         )
 
 
+def is_there(instance: Instance) -> bool:
+    """Whether an instance's own process runs; it is not adopted."""
+    if instance.handle.get("boot") != procfs.boot_id():
+        return False
+    stat = procfs.read_stat(instance.pid or 0)
+    start = int(instance.handle.get("start", 0))
+    return stat is not None and stat.start == start and not stat.is_dead
+
+
 def _credentials(ids: str | None) -> Credentials | None:
     return None if ids is None else msgspec.json.decode(ids, type=Credentials)
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 import uuid
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -42,6 +43,7 @@ _IF_DAMAGED = (
     " started again where the manager wants it"
 )
 _log = logging.getLogger("warren.store")
+T = TypeVar("T")
 
 
 class JournalError(StoreError):
@@ -330,7 +332,31 @@ def known_manager(path: Path) -> str:
     return "" if node is None else node.manager
 
 
+def recorded(path: Path) -> tuple[str, Mapping[str, TaskRecord | None]]:
+    """The id of a journal's node, empty where it has none yet, and its records by task; None for
+    one that cannot be read. Nothing is made or changed. Raises JournalError."""
+
+    def read(db: sqlite3.Connection) -> tuple[str, Mapping[str, TaskRecord | None]]:
+        node = read_node(db)
+        rows = {readable(key): _record_of(text) for key, text in read_tasks(db)}
+        return "" if node is None else node.id, rows
+
+    return _read(path, read) or ("", {})
+
+
+def _record_of(text: bytes) -> TaskRecord | None:
+    try:
+        return from_json(text, TaskRecord)
+    except DecodeError:
+        return None
+
+
 def _node_of(path: Path) -> NodeRow | None:
+    return _read(path, read_node)
+
+
+def _read(path: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
+    """What is read from a journal as it is; None where there is none, or an early one."""
     if not path.exists():
         return None
     # Not `mode=ro`: after a crash SQLite has to replay its log.
@@ -339,9 +365,7 @@ def _node_of(path: Path) -> NodeRow | None:
         _explained(path, _IF_DAMAGED),
         closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db,
     ):
-        if version_of(db, JOURNAL, path) < VERSION_WITH_MANAGER:
-            return None
-        return read_node(db)
+        return None if version_of(db, JOURNAL, path) < VERSION_WITH_MANAGER else read(db)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from warren.wiring.parts import (
     open_node_here,
     refuse_stranger,
 )
+from warren.wiring.renamed_directory import take_name
 
 
 class Between(Protocol):
@@ -62,6 +63,7 @@ async def _open_own_manager(
     async with open_manager_here(None if in_memory else data_dir) as manager:
         if not options.new_manager:
             refuse_stranger(data_dir, manager)
+        take_name(data_dir, manager, options.node)
         yield manager
 
 
