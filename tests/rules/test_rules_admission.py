@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from warren.manifest.service_file import load_text
-from warren.model.check import Argv
+from warren.model import bounds
+from warren.model.check import Argv, ExecCheck, HttpCheck
 from warren.model.errors import SpecError
+from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
 from warren.rules import requirements
 from warren.rules.admission import admit
@@ -130,3 +132,66 @@ def test_admission_refuses_values_of_a_type_no_file_could_give() -> None:
     with pytest.raises(SpecError) as caught:
         admit(ServiceSpec(**untyped))
     assert str(caught.value) == "services.web.replicas: 'two': want a whole number"
+
+
+MANY = 10_001
+LONG = "x" * (bounds.TEXT + 1)
+TOO_LARGE: list[tuple[dict[str, Any], str]] = [
+    (
+        {"ports": {f"p{n}": 0 for n in range(1_001)}},
+        "services.web.ports: '1001 items': want at most 1000",
+    ),
+    ({"env": {f"V{n}": "" for n in range(MANY)}}, "services.web.env: '10001 items': want at most"),
+    ({"env": {"V": LONG}}, "services.web.env.V: 'xxx"),
+    ({"env": {LONG: "v"}}, "services.web.env: 'xxx"),
+    ({"command": Argv(["run"] * MANY)}, "services.web.command: '10001 items': want at most 10000"),
+    ({"command": Argv(["run", LONG])}, "services.web.command[1]: 'xxx"),
+    ({"cwd": f"/{LONG}"}, "services.web.cwd: '/xxx"),
+    ({"user": LONG}, "services.web.user: 'xxx"),
+    ({"readiness": Probe(exec=ExecCheck(Argv(["x"] * MANY)))}, "services.web.readiness.exec.com"),
+    (
+        {"readiness": Probe(http=HttpCheck(port=1, headers={"X": ("v",) * 1_001}))},
+        "services.web.readiness.http.headers: '1001 items': want at most 1000",
+    ),
+    (
+        {"readiness": Probe(http=HttpCheck(port=1, headers={"X": LONG}))},
+        "services.web.readiness.http.headers.X: 'xxx",
+    ),
+]
+
+
+def web_with(fields: dict[str, Any]) -> ServiceSpec:
+    given: dict[str, Any] = {"name": "web", "command": Argv(["run"]), **fields}
+    return ServiceSpec(**given)
+
+
+@pytest.mark.parametrize(("fields", "refusal"), TOO_LARGE)
+def test_what_no_message_may_have_is_refused_at_submit(
+    fields: dict[str, Any], refusal: str
+) -> None:
+    # S25
+    with pytest.raises(SpecError) as refused:
+        admit(web_with(fields))
+    said = str(refused.value)
+    assert said.startswith(refusal)
+    assert "want at most" in said
+    assert len(said) < 200
+
+
+def test_service_is_bounded_as_a_whole_too() -> None:  # S25
+    large = "x" * (bounds.TEXT // 2)
+    spec = ServiceSpec(
+        name="web", command=Argv(["run"]), env={f"V{n}": large for n in range(2 * 64 + 1)}
+    )
+    with pytest.raises(SpecError, match=r"^services.web: 'about 16 MiB': want at most 16 MiB of"):
+        admit(spec)
+
+
+def test_service_may_be_as_large_as_a_message_lets_it() -> None:
+    spec = ServiceSpec(
+        name="web",
+        command=Argv(["run"] * (MANY - 1)),
+        env={"V": LONG[1:]},
+        ports={f"p{n}": 0 for n in range(1_000)},
+    )
+    assert admit(spec) == spec

@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.model.specs import WEIRD, probes, specs
+from tests.rules.test_rules_admission import TOO_LARGE, web_with
 from tests.transport.wire_values import VALUES, values
 from warren.manifest.service_file import dump_text
 from warren.model.check import HIDDEN, Argv, ExecCheck, HttpCheck, TcpCheck
 from warren.model.cluster import Entry
 from warren.model.decode import DecodeError, decode
 from warren.model.duration import Duration
+from warren.model.errors import SpecError
 from warren.model.event import EventFacts, EventKind, TaskEvent
 from warren.model.identity import TaskId
 from warren.model.probe import Probe, ProbeKind
@@ -27,6 +29,7 @@ from warren.model.rpc import Cluster
 from warren.model.service import Resources, Restart, ServiceSpec, Stop
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import LogChunk, LogMark, WatchWanted
+from warren.rules.admission import admit
 from warren.transport.codec import method_codecs, record
 from warren.transport.field_codecs import SHOWN_BYTES
 from warren.transport.peer_budget import Budget
@@ -421,3 +424,17 @@ def test_status_beyond_all_bounds_is_refused_by_field(fields: dict[str, Any], wa
 def test_list_beyond_all_bounds_is_refused_before_it_is_read() -> None:
     said = refusal(spec_message(env=[{"name": f"N{n}", "value": ""} for n in range(10_001)]))
     assert said == "spec.env: '10001 items': want at most 10000"
+
+
+@pytest.mark.parametrize("fields", [fields for fields, _ in TOO_LARGE])
+def test_spec_that_is_refused_at_submit_is_refused_by_whoever_reads_it(
+    fields: dict[str, Any],
+) -> None:  # S25
+    spec = web_with(fields)
+    with pytest.raises(SpecError) as refused:
+        admit(spec)
+    with pytest.raises(DecodeError) as unread:
+        read(written(spec), ServiceSpec)
+    there, here = unread.value.named("services.web"), refused.value
+    assert there.wanted == here.wanted
+    assert here.field.startswith(there.field.partition("[")[0])  # an entry has a number there

@@ -2,7 +2,9 @@
 
 A client's request is judged by the model, which is stricter and says what would be right. These
 bounds are for what a far side reports, where an unchecked value would overflow, block or exhaust
-something. A number or a list without an entry here is bounded by COUNT, or by ITEMS.
+something. A number or a list without an entry here is bounded by COUNT, or by ITEMS. A service is
+held to them where it is submitted, also within a process (`rules/spec_bounds.py`): what a wire
+refuses to carry is not admitted anywhere.
 """
 
 from __future__ import annotations
@@ -115,6 +117,8 @@ TEXTS: Mapping[str, int] = {
     "warren": 1_000,
     "word": 1_000,
 }
+
+SPEC = 16 << 20  # bytes of a service's texts, so that any answer has room for some of them
 
 
 def number_bound(name: str) -> Range:

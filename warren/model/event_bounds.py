@@ -1,6 +1,6 @@
 """What is kept of an event's facts, and of what a node tells: no more than every reader takes.
 
-`transport/bounds.py` refuses a message with more, and with one event its whole answer would fail.
+`bounds.py` refuses a message with more, and with one event its whole answer would fail.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from warren.model.probe import Probe
 from warren.model.service import ANY_PORT, LOOPBACK, PROBES, ServiceSpec
 from warren.rules.masking import hidden_fields
 from warren.rules.requirements import beyond_any_node
+from warren.rules.spec_bounds import beyond_bounds
 
 
 def admit(spec: ServiceSpec) -> ServiceSpec:
@@ -26,6 +27,9 @@ def admit(spec: ServiceSpec) -> ServiceSpec:
     for way in hidden_fields(spec):
         wanted = "its value was hidden from the reader; want the value"
         raise SpecError(dotted(at, way), wanted)
+    too_large = beyond_bounds(spec)
+    if too_large is not None:
+        raise too_large.named(at)
     beyond = beyond_any_node(spec)  # what only some nodes can do is for placement to say
     if beyond is not None:
         raise SpecError(f"{at}.{beyond.field}", beyond.refusal or "", value=beyond.value(spec))

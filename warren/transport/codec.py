@@ -25,6 +25,7 @@ from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
 
 import msgspec
 
+from warren.model import bounds
 from warren.model.check import Args, Argv, StatusRange
 from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Entry
@@ -36,7 +37,7 @@ from warren.model.node_description import RuntimeInfo
 from warren.model.report import Assignment, Assignments, Report, Told
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
-from warren.transport import bounds, field_codecs
+from warren.transport import field_codecs
 from warren.transport.event_records import EntryRecord, FactsRecord, TaskEventRecord
 from warren.transport.field_codecs import At, Field, Item, Record, camel
 from warren.transport.methods import Interface, Method, interface, is_capability

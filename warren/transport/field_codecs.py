@@ -14,10 +14,10 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from warren.model import bounds
 from warren.model.check import HIDDEN, StatusRange
 from warren.model.decode import DecodeError
 from warren.model.identity import TaskId
-from warren.transport import bounds
 from warren.transport.peer_budget import Budget
 from warren.transport.schema import capnp
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from warren.model import bounds
 from warren.model.decode import DecodeError, decode
-from warren.transport import bounds, field_codecs
+from warren.transport import field_codecs
 from warren.transport.peer_budget import Budget, OverdrawnError
 
 
