@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -529,7 +530,9 @@ def test_up_says_why_a_task_is_pending(file: Path, data: Path) -> None:
         write_services(file, {name: {"command": ["sleep", "1000"], "ports": {"http": port}}})
         with up(file, data) as command:
             line = command.read_until(f"{name}.1#1 pending: ")
-            assert line.endswith(f"pending: port http: {port} is taken by another program")
+            own = Path("/proc/self/comm").read_text("utf-8").strip()
+            holder = f"pid {os.getpid()} ({own})"  # S23
+            assert line.endswith(f"pending: port http: {port} is taken by {holder}")
             command.send(signal.SIGINT)
             assert command.wait() == 0
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from warren.model.interfaces import PortTakenError
 from warren.model.service import ANY_PORT
 from warren.process.free_ports import ephemeral_range, is_port_free, lowest_for_all, may_listen
+from warren.process.port_holder import PortHolders
 
 LOWEST = 10_000
 
@@ -26,12 +27,15 @@ class PortAllocator:
         *,
         is_free: Callable[[int], bool] = is_port_free,
         may_use: Callable[[int], bool] = may_listen,
+        holder: Callable[[int], str | None] | None = None,
         lowest: int = LOWEST,
         salt: str = "",
     ) -> None:
-        """`salt` makes the choices of two supervisors on one machine differ."""
+        """`salt` makes the choices of two supervisors on one machine differ. `holder` says which
+        program outside Warren has a port, where that can be found out."""
         self._is_free = is_free
         self._may_use = may_use
+        self._holder = PortHolders().of if holder is None else holder
         self._salt = salt
         ephemeral = ephemeral_range()
         self._choices = [port for port in range(lowest, 65536) if port not in ephemeral]
@@ -87,7 +91,7 @@ class PortAllocator:
                 wanted = f"want a port from {lowest_for_all()} on, or root or CAP_NET_BIND_SERVICE"
                 said = f"port {name}: no right to listen on {number}"
                 raise PortTakenError(f"{said}: {wanted} for the supervisor")
-            raise _taken(name, number, owner)
+            raise _taken(name, number, owner or self._holder(number))
         return number
 
     def _any(self, key: str, name: str, *, taken: set[int]) -> int:
@@ -109,7 +113,7 @@ class PortAllocator:
 
 
 def _taken(name: str, number: int, by: str | None) -> PortTakenError:
-    """The error for a port that is taken; `by` None is a program outside Warren."""
+    """The error for a port that is taken; `by` None is a program of which nothing is known."""
     if number == ANY_PORT:
         return PortTakenError(f"port {name}: no free port is left on this node")
     return PortTakenError(f"port {name}: {number} is taken by {by or 'another program'}")
