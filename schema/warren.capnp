@@ -681,8 +681,10 @@ interface Gate {
 }
 
 interface ClusterView {
-  services @0 () -> (services :List(ServiceView));
-  # By name.
+  services @0 (after :Text, limit :Int64) -> (services :List(ServiceView));
+  # By name; with a `limit` at most so many, and no more than a message has room for, of those whose
+  # names follow `after`: ask with the last one's until there are none. 0: all, which a message may
+  # have no room for.
 
   service @1 (name :Text) -> (service :ServiceView);
 
@@ -691,8 +693,8 @@ interface ClusterView {
 
   task @3 (task :TaskId) -> (task :TaskDetail);
 
-  nodes @4 () -> (nodes :List(NodeView));
-  # By name.
+  nodes @4 (after :Text, limit :Int64) -> (nodes :List(NodeView));
+  # By name; as `services`.
 
   events @5 (after :Int64, since :Float64, limit :Int64 = 1000, wait :Bool, about :Text)
     -> (events :List(Entry));

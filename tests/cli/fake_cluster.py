@@ -173,9 +173,10 @@ class FakeCluster:
 
     # ClusterView
 
-    async def services(self) -> list[ServiceView]:
+    async def services(self, *, after: str = "", limit: int = 0) -> list[ServiceView]:
         await self._called("services")
-        return [self.rows[name] for name in sorted(self.rows)]
+        found = [self.rows[name] for name in sorted(self.rows) if name > after]
+        return found[: limit or None]
 
     async def service(self, name: str) -> ServiceView:
         await self._called("service")
@@ -196,9 +197,9 @@ class FakeCluster:
                     return TaskDetail(task=view, spec=row.spec, samples=self.history.get(task, {}))
         raise NotFoundError(f"task {str(task)!r}: there is no such task")
 
-    async def nodes(self) -> list[NodeView]:
+    async def nodes(self, *, after: str = "", limit: int = 0) -> list[NodeView]:
         await self._called("nodes")
-        return [*self.known_nodes]
+        return [node for node in self.known_nodes if node.name > after][: limit or None]
 
     async def events(
         self,

@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from warren.client import views
+from warren.client.pages import all_nodes
 from warren.client.phrases import last_sample, one_line
 from warren.client.watch import Watch
 from warren.model.check import Result
@@ -168,7 +169,7 @@ async def _away(cluster: Cluster, view: ServiceView) -> dict[str, str]:
     silent = {task.node for task in view.tasks if task.is_stale and task.node is not None}
     if not silent:
         return {}
-    states = {node.name: node.state for node in await cluster.nodes()}
+    states = {node.name: node.state for node in await all_nodes(cluster)}
     here = {name for name, state in states.items() if state is NodeState.READY}
     return {
         name: f"node {name} is {states[name].value}"

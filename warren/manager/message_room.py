@@ -1,4 +1,4 @@
-"""How much of a node's assignments goes into one message.
+"""How much of a node's assignments, or of what a client asks to see, goes into one message.
 
 A message of the transport holds 64 MiB, and services may have megabytes of environment. Sizes are
 estimates: a text takes about the bytes it has as JSON, a list of many short texts up to five times
@@ -41,3 +41,22 @@ class MessageRoom:
         self._left -= size
         self._specs[id(one.spec)] = one.spec
         return True
+
+
+class AnswerRoom:
+    """The room of an answer. The first thing has some, whatever its size; after one that has none,
+    nothing has."""
+
+    def __init__(self) -> None:
+        self._left = ROOM
+        self._is_empty = True
+
+    def __repr__(self) -> str:
+        return f"<AnswerRoom: {self._left} bytes left>"
+
+    def take(self, *shown: object) -> bool:
+        """Whether this goes into it too."""
+        self._left -= _OF_A_TASK + sum(len(to_json(each)) for each in shown)
+        fits = self._is_empty or self._left >= 0
+        self._is_empty = False
+        return fits

@@ -11,6 +11,7 @@ import trio
 
 from warren import __version__
 from warren.manager import kept_output
+from warren.manager.answer_pages import page_of_nodes, page_of_services, room_for_changes
 from warren.manager.inside import Inside, troubled_nodes, troubles
 from warren.manager.quarantine import MEND
 from warren.manager.shared_queries import LOOK_WITHIN
@@ -85,13 +86,16 @@ class ReadApi:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self._commit_log!r}>"
 
-    async def services(self) -> list[ServiceView]:
-        cluster = self._commit_log.cluster
-        rows = [task for name in cluster.services for task in cluster.current(name)]
-        told, pace = await self._ask(rows), _Pace(self._inside.turns)
+    async def services(self, *, after: str = "", limit: int = 0) -> list[ServiceView]:
+        cluster, pace = self._commit_log.cluster, _Pace(self._inside.turns)
+        names = sorted(name for name in cluster.services if name > after)
+        if limit > 0:
+            names = await page_of_services(cluster, names[:limit], pace.step)
+        rows = [task for name in names for task in cluster.current(name)]
+        told = await self._ask(rows)
         return [
             await self._service(row, told, pace)
-            for name in sorted(cluster.services)
+            for name in names
             if (row := cluster.services.get(name)) is not None  # it may go meanwhile
         ]
 
@@ -125,7 +129,7 @@ class ReadApi:
         spec = self._shown(row.spec)
         return TaskDetail(task=self._task(row, told), spec=spec, samples=samples)
 
-    async def nodes(self) -> list[NodeView]:
+    async def nodes(self, *, after: str = "", limit: int = 0) -> list[NodeView]:
         await trio.lowlevel.checkpoint()
         foreign_nodes = self._dispatcher.foreign_nodes()
         views = {row.name: self._node(row) for row in self._commit_log.cluster.nodes.values()}
@@ -134,7 +138,8 @@ class ReadApi:
             views[name] = (
                 stranger if known is None else msgspec.structs.replace(known, state=stranger.state)
             )
-        return [views[name] for name in sorted(views)]
+        shown = [views[name] for name in sorted(views) if name > after]
+        return page_of_nodes(shown[:limit]) if limit > 0 else shown
 
     async def events(
         self,
@@ -169,7 +174,8 @@ class ReadApi:
         watchers = self._inside.watchers
         while True:
             await self._inside.turns.take()  # a commit may wake hundreds of watchers
-            news = watchers.news(cursor, wanted)
+            takes = room_for_changes(self._commit_log.cluster, self._node)
+            news = watchers.news(cursor, wanted, takes)
             if news.changed.any or news.is_whole or not wait:
                 return await self._watched(news)
             await watchers.wait(wanted)
@@ -307,7 +313,7 @@ class ReadApi:
     def _task(self, row: TaskRow, told: _Told) -> TaskView:
         cluster = self._commit_log.cluster
         service = cluster.services.get(row.id.service)
-        status = _newer(row, told.fresh.get(row.id))
+        status = _newer(row, told.fresh.get(row.id)).bare()
         if status.revision not in (0, row.revision):  # its last assignment is on its way
             status = msgspec.structs.replace(status, is_proving=not row.has_ended)
         chain = [one for one in cluster.slot(row.id.service, row.id.slot) if one.id <= row.id]

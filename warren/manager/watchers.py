@@ -19,10 +19,10 @@ import trio
 from warren.manager.commit_log import CommitLog
 from warren.model.cluster import AddEvent, Change
 from warren.model.view import WatchWanted
-from warren.state.change_index import Changed, ChangeIndex
+from warren.state.change_index import Changed, ChangeIndex, Takes
 from warren.state.cluster_state import Touched
 
-AT_ONCE = 200  # things in one answer: its size, and the stall of its encoding, are bounded
+AT_ONCE = 200  # things in one answer, which bounds the stall of its encoding
 _LONGEST_NUMBER = 18  # digits
 _SERVICES, _TASKS, _NODES, _EVENTS = "services", "tasks", "nodes", "events"
 _Subject = tuple[str, str]  # one of these, and of what; empty: of all
@@ -51,14 +51,15 @@ class Watchers:
     def __repr__(self) -> str:
         return f"<Watchers: {self.waiting} waiting, {self._index!r}>"
 
-    def news(self, cursor: str, wanted: WatchWanted) -> News:
-        """What has changed since a cursor was handed out; where that is not known, everything."""
+    def news(self, cursor: str, wanted: WatchWanted, takes: Takes | None = None) -> News:
+        """What has changed since a cursor was handed out, as much as is taken; where that is not
+        known, everything."""
         position, base = self._place_of(cursor) or (-1, -1)
-        changed = self._index.since(position, wanted, base=base, most=AT_ONCE)
+        changed = self._index.since(position, wanted, base=base, most=AT_ONCE, takes=takes)
         if changed is not None:
             return News(changed, self._cursor(changed, base))
         base = self._index.last
-        changed = self._index.since(0, wanted, base=base, most=AT_ONCE)
+        changed = self._index.since(0, wanted, base=base, most=AT_ONCE, takes=takes)
         assert changed is not None, "position 0 is always known"
         return News(changed, self._cursor(changed, base), is_whole=True)
 

@@ -111,8 +111,9 @@ class NodeSession(Protocol):
 class ClusterView(Protocol):
     """The read-only methods."""
 
-    async def services(self) -> list[ServiceView]:
-        """Every service, by name."""
+    async def services(self, *, after: str = "", limit: int = 0) -> list[ServiceView]:
+        """Every service, by name. With a `limit` at most so many, and no more than a message has
+        room for, of those whose names follow `after`; none where there are no more."""
         ...
 
     async def service(self, name: str) -> ServiceView:
@@ -128,8 +129,8 @@ class ClusterView(Protocol):
         """One task, with the outcomes its node keeps. Raises NotFoundError."""
         ...
 
-    async def nodes(self) -> list[NodeView]:
-        """Every node, by name."""
+    async def nodes(self, *, after: str = "", limit: int = 0) -> list[NodeView]:
+        """Every node, by name; `after` and `limit` as of `services`."""
         ...
 
     async def events(

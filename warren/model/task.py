@@ -168,6 +168,14 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
     is_proving: bool = False
 
+    def bare(self) -> TaskStatus:
+        """Without the runtime's handle of its instance, which is the node's own: it contains the
+        environment."""
+        if self.instance is None or not self.instance.handle:
+            return self
+        instance = msgspec.structs.replace(self.instance, handle={})
+        return msgspec.structs.replace(self, instance=instance)
+
     @property
     def is_restarting(self) -> bool:
         """Not ready, and the last instance ended in failure."""

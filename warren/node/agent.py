@@ -368,12 +368,8 @@ class NodeAgent:
         self._outer_publish(status, event)
 
     def _outward(self, task: TaskRunner, status: TaskStatus | None = None) -> TaskStatus:
-        """A task's status for the manager: stopped by our own shutdown, it has not ended. The
-        runtime's handle of its instance stays here: it contains the environment."""
-        status = status or task.status()
-        if status.instance is not None:
-            bare = msgspec.structs.replace(status.instance, handle={})
-            status = msgspec.structs.replace(status, instance=bare)
+        """A task's status for the manager: stopped by our own shutdown, it has not ended."""
+        status = (status or task.status()).bare()
         if status.last_end is not None and len(status.last_end.message) > END_LIMIT:
             end = msgspec.structs.replace(
                 status.last_end, message=status.last_end.message[:END_LIMIT]

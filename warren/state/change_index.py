@@ -15,11 +15,11 @@ with a `base`: what was gone by then need not be said.
 
 from __future__ import annotations
 
+import enum
 import heapq
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from operator import itemgetter
 from typing import Generic, TypeVar
 
@@ -28,9 +28,20 @@ from warren.state.cluster_state import ClusterState, Touched
 
 GONE_KEPT = 10_000  # keys of what is no more
 K = TypeVar("K")
-_SERVICE, _SLOT, _NODE = range(3)
 _SPARE = 100  # places of changes that have changed again
-_Place = tuple[int, int, str, int]  # position, one of these, name, slot: positions never tie
+
+
+class Thing(enum.IntEnum):
+    """What may change."""
+
+    SERVICE = 0
+    SLOT = 1
+    NODE = 2
+
+
+Takes = Callable[[Thing, str, int], bool]
+"""Whether there is room for this thing too, of this name and, of a service's slot, this number."""
+_Place = tuple[int, Thing, str, int]  # position, thing, name, slot: positions never tie
 
 
 @dataclass(frozen=True)
@@ -92,22 +103,33 @@ class ChangeIndex:
             self._prune()
 
     def since(
-        self, position: int, wanted: WatchWanted, *, base: int = 0, most: int | None = None
+        self,
+        position: int,
+        wanted: WatchWanted,
+        *,
+        base: int = 0,
+        most: int | None = None,
+        takes: Takes | None = None,
     ) -> Changed | None:
-        """What of this has changed after this position, at most so many things; None where that is
-        not known any more. With a `base` it is what there was then, told from 0 on and as far as
-        this position, and what has changed since."""
+        """What of this has changed after this position, at most so many things, and but for the
+        first as long as they are taken; None where that is not known any more. With a `base` it is
+        what there was then, told from 0 on and as far as this position, and what has changed
+        since."""
         base = max(base, position)
         if not (position >= 0 and self.floor <= base <= self.last):
             return None
-        places = heapq.merge(*self._places(position, base, wanted))
-        first = list(places if most is None else islice(places, most + 1))
-        has_more = most is not None and len(first) > most
-        first = first[:most]
+        first, has_more = list[_Place](), False
+        for place in heapq.merge(*self._places(position, base, wanted)):
+            is_full = len(first) == most or (takes is not None and not takes(*place[1:]))
+            if is_full and first:
+                has_more = True
+                break
+            first.append(place)
+        slots = [(name, slot) for _, kind, name, slot in first if kind is Thing.SLOT]
         return Changed(
-            [name for _, kind, name, _ in first if kind == _SERVICE],
-            [SlotName(service=name, slot=slot) for _, kind, name, slot in first if kind == _SLOT],
-            [name for _, kind, name, _ in first if kind == _NODE],
+            [name for _, kind, name, _ in first if kind is Thing.SERVICE],
+            [SlotName(service=name, slot=slot) for name, slot in slots],
+            [name for _, kind, name, _ in first if kind is Thing.NODE],
             first[-1][0] if has_more else self.last,
             has_more,
         )
@@ -118,17 +140,17 @@ class ChangeIndex:
         if wanted.services:
             there = self._services
             found = there.one(only, position) if only else there.after(position)
-            yield ((at, _SERVICE, name, 0) for name, at in there.told(found, base))
+            yield ((at, Thing.SERVICE, name, 0) for name, at in there.told(found, base))
         if wanted.tasks and only and (keys := self._slots.get(only)) is not None:
             slots = keys.told(keys.after(position), base)
-            yield ((at, _SLOT, only, slot) for slot, at in slots)
+            yield ((at, Thing.SLOT, only, slot) for slot, at in slots)
         if wanted.tasks and not only:
             every = self._all_slots
             names = every.told(every.after(position), base)
-            yield ((at, _SLOT, name, slot) for (name, slot), at in names)
+            yield ((at, Thing.SLOT, name, slot) for (name, slot), at in names)
         if wanted.nodes:
             nodes = self._nodes.told(self._nodes.after(position), base)
-            yield ((at, _NODE, name, 0) for name, at in nodes)
+            yield ((at, Thing.NODE, name, 0) for name, at in nodes)
 
     def _begin(self, existing: Collection[K]) -> _Keys[K]:
         keys = _Keys(existing, self.last)

@@ -23,7 +23,7 @@ from warren.transport.call_limits import CallLimits
 from warren.transport.codec import MethodCodec, method_codecs, schema_of
 from warren.transport.connection import Connection, Limits
 from warren.transport.methods import Method, is_capability, proxy
-from warren.transport.peer_budget import Budget
+from warren.transport.peer_budget import LEAST, Budget
 from warren.transport.portal import Portal
 from warren.transport.schema import capnp
 from warren.transport.stream import Stream
@@ -241,9 +241,19 @@ class CapnpLink:
         try:
             if fault is None:
                 codec.write_result(context.results, value, self._kj_export)
+                fault = self._kj_too_large(codec, context.results)
         except DecodeError as error:
             return fault_of(error, codec.method.name)
         return fault
+
+    def _kj_too_large(self, codec: MethodCodec, results: Any) -> WireFault | None:
+        """An answer that the far side would take for the end of the connection is none."""
+        size, most = 8 * results.total_size.word_count, self._limits.message - LEAST
+        if size <= most:
+            return None
+        said = f"{codec.wire_name}: the answer has {size >> 20} MiB"
+        wanted = f"want less asked for at once: a message has {self._limits.message >> 20}"
+        return WireFault("invalid", f"{said}; {wanted}")
 
 
 @functools.cache

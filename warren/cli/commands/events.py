@@ -116,12 +116,13 @@ def _older(last: int, seen: int) -> str:
 
 async def _refuse_unknown(cluster: Cluster, name: str) -> None:
     """Raises NotFoundError where nothing has this name, neither now nor in the kept events."""
+    from warren.client.pages import all_nodes
     from warren.model.errors import NotFoundError, shown
     from warren.model.identity import TaskId, parse_slot
 
     if await cluster.events(about=name, limit=1):
         return
-    if any(node.name == name for node in await cluster.nodes()):
+    if any(node.name == name for node in await all_nodes(cluster)):
         return
     try:
         if "#" in name:

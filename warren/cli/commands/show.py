@@ -28,9 +28,10 @@ Past = Annotated[bool, Parameter(name="--all"), SWITCH]
 
 def service_ls(*, as_json: AsJson = False, where: Where = HERE) -> int:
     """List services with their health."""
+    from warren.client.pages import all_services
 
     async def question(cluster: Cluster) -> int:
-        views = await cluster.services()
+        views = await all_services(cluster)
         if as_json:
             from warren.cli.render import to_json
 
@@ -151,9 +152,10 @@ def task_inspect(
 
 def node_ls(*, as_json: AsJson = False, where: Where = HERE) -> int:
     """List nodes."""
+    from warren.client.pages import all_nodes
 
     async def question(cluster: Cluster) -> int:
-        views = await cluster.nodes()
+        views = await all_nodes(cluster)
         if as_json:
             from warren.cli.render import to_json
 
@@ -175,9 +177,10 @@ def node_inspect(name: str, /, *, as_json: AsJson = False, where: Where = HERE) 
     name
         The node, as `node ls` shows it.
     """
+    from warren.client.pages import all_nodes
 
     async def question(cluster: Cluster) -> int:
-        view = _named(await cluster.nodes(), name)
+        view = _named(await all_nodes(cluster), name)
         placed = [task for task in await cluster.tasks() if task.node == name]
         if as_json:
             from warren.cli.render import to_json
@@ -196,10 +199,11 @@ def node_inspect(name: str, /, *, as_json: AsJson = False, where: Where = HERE) 
 
 def status(*, as_json: AsJson = False, where: Where = HERE) -> int:
     """Show whether Warren itself is well."""
+    from warren.client.pages import all_nodes
 
     async def question(cluster: Cluster) -> int:
         seen = await cluster.status()
-        trouble = _trouble(seen, await cluster.nodes())
+        trouble = _trouble(seen, await all_nodes(cluster))
         if as_json:
             from warren.cli.render import to_json
 
