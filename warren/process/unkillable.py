@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from warren.process import procfs
+from warren.process.spare_descriptors import SpareDescriptors
 from warren.process.tree import ProcessTree, after_shortage, kill_on, kill_surely
 from warren.resilience.boundary import survived
 from warren.resilience.conditions import Conditions
@@ -33,6 +34,7 @@ class UnkillableTrees:
 
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
+        self._spare = SpareDescriptors()
         self._nursery: trio.Nursery | None = None
         self._trees = list[ProcessTree]()
         self._refused: str | None = None  # why the last kill could not even be tried
@@ -42,12 +44,14 @@ class UnkillableTrees:
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take over what is not dead in time, until cancelled; the rest is then left as it is."""
+        self._spare.hold()
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
                 await trio.sleep_forever()
         finally:
             self._nursery = None
+            self._spare.give_up()
 
     async def kill(self, tree: ProcessTree, then: Callable[[], None] = lambda: None) -> bool:
         """Kill a tree, whatever is cancelled; `then` is called when it is dead. False: not yet."""
@@ -70,6 +74,8 @@ class UnkillableTrees:
     async def _kill(self, tree: ProcessTree, patience: float) -> bool:
         is_dead = await kill_surely(tree, patience=patience, hear=self._hear)
         self._refused = None if is_dead else self._refused
+        if is_dead and self._nursery is not None:
+            self._spare.hold()
         return is_dead
 
     def _take_over(self, tree: ProcessTree, then: Callable[[], None]) -> None:
@@ -92,6 +98,9 @@ class UnkillableTrees:
             then()
 
     def _hear(self, error: OSError) -> None:
+        self._spare.give_up(error)
+        if self._refused is None:
+            _log.warning("what is to end cannot be killed yet: %s", error.strerror)
         self._refused = error.strerror
         self._tell()
 
