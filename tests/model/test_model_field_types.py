@@ -22,6 +22,8 @@ from warren import (
     TcpCheck,
     WarrenError,
 )
+from warren.model.container import Ulimit
+from warren.model.mount import Mount
 
 COMMAND = 'want a list of words, such as ["sleep", "1"]'
 SECONDS = "want a number of seconds, such as 1.5"
@@ -57,7 +59,7 @@ REFUSED: list[tuple[Any, dict[str, object], str]] = [
     (HttpCheck, {"port": 1.5}, "port: 1.5: want a whole number or a string or None"),
     (HttpCheck, {"scheme": "https"}, "scheme: 'https': want Scheme.HTTP or Scheme.HTTPS"),
     (HttpCheck, {"status": "204"}, "status: '204': want StatusRange(...)"),
-    (HttpCheck, {"headers": {"A": 1}}, "headers.A: 1: want a string or a tuple of strings"),
+    (HttpCheck, {"headers": {"A": 1}}, "headers.A: 1: want a string or a tuple"),
     (HttpCheck, {"headers": {"A": (1, "b")}}, "headers.A: 1: want a string"),
     (HttpCheck, {"headers": {1: "A"}}, "headers: 1: want a string"),
     (TcpCheck, {"host": 7}, "host: 7: want a string or None"),
@@ -66,6 +68,15 @@ REFUSED: list[tuple[Any, dict[str, object], str]] = [
     (Restart, {"max_attempts": 2.0}, "max_attempts: 2.0: want a whole number"),
     (Stop, {"signal": 15}, "signal: 15: want a string"),
     (Stop, {"grace": None}, f"grace: {SECONDS}"),
+    (ServiceSpec, {"image": "x", "mounts": ["/a:/b"]}, "mounts: '/a:/b': want Mount(...)"),
+    (ServiceSpec, {"image": "x", "mounts": "/a:/b"}, "mounts: '/a:/b': want a tuple"),
+    (ServiceSpec, {"image": "x", "cap_add": [1]}, "cap_add: 1: want a string"),
+    (ServiceSpec, {"image": "x", "ulimits": {"core": 1}}, "ulimits.core: 1: want Ulimit(...)"),
+    (ServiceSpec, {"labels": {1: "a"}}, "labels: 1: want a string"),
+    (ServiceSpec, {"labels": {"a": 1}}, "labels.a: 1: want a string"),
+    (ServiceSpec, {"pull": "always"}, "pull: 'always': want Pull.MISSING or "),
+    (Mount, {"type": "bind", "target": "/a"}, "type: 'bind': want MountType.BIND or "),
+    (Ulimit, {"soft": "1", "hard": 2}, "soft: '1': want a whole number"),
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from warren.model.check import check_text
 from warren.model.errors import FieldError
+from warren.model.field_types import settle_types
 from warren.model.node_description import PROCESS
 from warren.model.suggest import nearest
 
@@ -54,6 +55,9 @@ class Ulimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     soft: int
     hard: int
+
+    def __post_init__(self) -> None:
+        settle_types(self)
 
     def __str__(self) -> str:
         return f"{self.soft}" if self.soft == self.hard else f"{self.soft}:{self.hard}"

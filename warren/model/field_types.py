@@ -30,6 +30,7 @@ class _Field(NamedTuple):
     name: str
     kinds: tuple[type, ...]
     exact: frozenset[type]  # of these most values are, which is quick to see
+    parts: tuple[type, ...]  # of what is in a tuple, or a mapping from strings
 
 
 def settle_types(value: msgspec.Struct) -> None:
@@ -40,24 +41,41 @@ def settle_types(value: msgspec.Struct) -> None:
             settled = _settled(field, given)
             if settled is not given:
                 msgspec.structs.force_setattr(value, field.name, settled)
+                given = settled
+        if field.parts and given:
+            _check_parts(field, given)
 
 
 def check_type(field: str, value: object, *kinds: type) -> None:
     """Refuse a value that is of none of these types. Raises FieldError."""
-    if not any(_is(value, kind) for kind in kinds):
+    if type(value) not in kinds and not any(_is(value, kind) for kind in kinds):
         raise FieldError(field, value, f"want {' or '.join(map(_word, kinds))}")
 
 
 @cache
 def _fields(struct: type[msgspec.Struct]) -> tuple[_Field, ...]:
     hints = get_type_hints(struct)
-    found = ((name, _kinds(hints[name])) for name in struct.__struct_fields__)
-    return tuple(_Field(name, kinds, _exact(kinds)) for name, kinds in found)
+    return tuple(_field(name, hints[name]) for name in struct.__struct_fields__)
+
+
+def _field(name: str, hint: Any) -> _Field:
+    kinds = _kinds(hint)
+    inner = [get_args(option) for option in _options(hint)]
+    parts = [kind for args in inner if args for kind in _kinds(_part(args))]
+    return _Field(name, kinds, _exact(kinds), tuple(parts))
+
+
+def _part(args: tuple[Any, ...]) -> Any:
+    """`V` of `Mapping[str, V]`, and of `tuple[V, ...]`."""
+    return args[0] if args[-1] is ... else args[-1]
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
-    options = get_args(hint) if get_origin(hint) in (types.UnionType, Union) else (hint,)
-    return tuple(get_origin(option) or option for option in options)
+    return tuple(get_origin(option) or option for option in _options(hint))
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (types.UnionType, Union) else (hint,)
 
 
 def _exact(kinds: tuple[type, ...]) -> frozenset[type]:
@@ -75,6 +93,16 @@ def _settled(field: _Field, given: object) -> object:
             return _number(field, kind, given)
     check_type(field.name, given, *field.kinds)
     raise AssertionError("it was of none of them")
+
+
+def _check_parts(field: _Field, given: object) -> None:
+    if isinstance(given, Mapping):
+        for key, value in cast("Mapping[object, object]", given).items():
+            check_type(field.name, key, str)
+            check_type(f"{field.name}.{key}", value, *field.parts)
+    elif isinstance(given, tuple):
+        for one in cast("tuple[object, ...]", given):
+            check_type(field.name, one, *field.parts)
 
 
 def _number(field: _Field, kind: Any, given: object) -> object:
@@ -95,7 +123,7 @@ def _word(kind: type) -> str:
     if issubclass(kind, enum.Enum):
         return " or ".join(f"{kind.__name__}.{name}" for name in kind.__members__)
     if issubclass(kind, tuple):
-        return "a tuple of strings" if kind is tuple else COMMAND
+        return "a tuple" if kind is tuple else COMMAND
     if issubclass(kind, float):
         return "a number of seconds, such as 1.5"
     return "a mapping" if kind is Mapping else f"{kind.__name__}(...)"

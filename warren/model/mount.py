@@ -14,6 +14,7 @@ import msgspec
 from warren.model.byte_size import LARGEST, SIZE_WANTED, show_size
 from warren.model.check import check_text
 from warren.model.errors import FieldError
+from warren.model.field_types import settle_types
 
 MOUNT_WANTED = "want SOURCE:TARGET or SOURCE:TARGET:ro, such as data:/var/lib/data"
 _VOLUME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}\Z")
@@ -38,6 +39,7 @@ class Mount(
     size: int | None = None
 
     def __post_init__(self) -> None:
+        settle_types(self)
         check_text("target", self.target)
         if not _is_absolute(self.target) or not place_of(self.target):
             wanted = "want an absolute path in the container, such as /var/lib/data"

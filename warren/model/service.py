@@ -25,7 +25,7 @@ from warren.model.container import (
 )
 from warren.model.duration import Duration
 from warren.model.errors import FieldError
-from warren.model.field_types import check_type, settle_types
+from warren.model.field_types import settle_types
 from warren.model.identity import NAME_WANTED, ServiceName, is_name
 from warren.model.mount import Mount, check_mounts
 from warren.model.probe import Count, Probe
@@ -160,15 +160,12 @@ class ServiceSpec(_Part, frozen=True):
             check_text(field, text or "")
         check_user("user", self.user)
         for name, value in self.env.items():
-            check_type("env", name, str)
             if not name or "=" in name:
                 raise FieldError("env", name, "want a variable's name, without '='")
             check_text("env", name)
             if value != HIDDEN:
                 check_text(f"env.{name}", value)
         for name, number in self.ports.items():
-            check_type("ports", name, str)
-            check_type(f"ports.{name}", number, int)
             if not is_name(name):
                 raise FieldError("ports", name, NAME_WANTED)
             if not 0 <= number <= 65535:
