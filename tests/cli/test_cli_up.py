@@ -259,7 +259,9 @@ def test_up_runs_a_finished_job_again_as_a_new_task(file: Path, data: Path) -> N
         assert done.returncode == 0
         assert f" {name}.1#{number} complete: exited with code 0\n" in done.stdout
         if number > 1:
-            said = rf" {name}\.1#{number - 1} ended (now|\d+s ago): exited with code 0; runs again$"
+            said = (
+                rf" {name}\.1#{number - 1} complete (now|\d+s ago): exited with code 0; runs again$"
+            )
             assert re.search(said, done.stdout, re.M)
         assert "pending" not in done.stdout  # however often: nothing is held against it
         assert "stopped" not in done.stdout

@@ -28,7 +28,7 @@ from warren.model.errors import UnavailableError
 from warren.model.event import EventKind
 from warren.model.interfaces import Target
 from warren.model.service import ServiceSpec
-from warren.model.task import TaskRecord
+from warren.model.task import Phase, TaskRecord
 from warren.resilience.exception_groups import unwrapped
 from warren.store.state import StateStore
 from warren.wiring.supervisor import Supervisor
@@ -297,6 +297,9 @@ async def test_job_that_has_ended_runs_again_when_it_is_started_again(
             await service.wait_ended()
             assert str(service.health()) == "1/1 complete"
             assert ids(supervisor) == [f"web.1#{number}"]
+        tasks = await supervisor.cluster.tasks(service="web", past=True)
+        assert [str(task.id) for task in tasks] == ["web.1#1", "web.1#2"]
+        assert [task.status.phase for task in tasks] == [Phase.COMPLETE] * 2  # as it was
 
 
 async def test_stopping_twice_at_once_and_starting_beside_it_is_harmless(

@@ -26,6 +26,7 @@ from warren.model.task import Phase
 from warren.model.view import Action, Applied, NodeState, ServiceView
 from warren.rules.admission import admit
 from warren.rules.spec_changes import edit_facts, in_words
+from warren.state.slot_index import RUN_AGAIN
 
 
 class ControlApi(ReadApi):
@@ -234,6 +235,8 @@ class ControlApi(ReadApi):
 
 def _had_its_life(row: TaskRow) -> TaskRow:
     # Earlier failures do not count for the next one: it starts at once, however often it ran.
+    if row.has_ended:  # and stays what it is: complete, say
+        return msgspec.structs.replace(row, stop_reason=RUN_AGAIN)
     status = msgspec.structs.replace(row.status, phase=Phase.STOPPED, ready=False, failed_before=0)
     return msgspec.structs.replace(row, status=status, failed_before=0)
 
