@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tests.model.specs import OF_PROCESSES
 from warren.cli.options.check_options import CHECK_OPTIONS
 from warren.model.check import ExecCheck, HttpCheck, TcpCheck
 from warren.model.check_kinds import NAMES, asked_port, kind_of
@@ -15,7 +14,6 @@ from warren.model.identity import is_name
 from warren.model.probe import Probe
 from warren.model.service import Resources, Restart, ServiceSpec, Stop
 
-_NOT_YET = {name: value for name, value in OF_PROCESSES.items() if name != "image"}
 GROUPS = ("health", "startup", "liveness", "readiness")
 
 
@@ -25,8 +23,7 @@ def is_sayable(spec: ServiceSpec) -> bool:
     stop = Stop(signal=spec.stop.signal, grace=spec.stop.grace)
     return (
         (spec.restart, spec.stop, spec.resources) == (restart, stop, Resources())
-        and not spec.labels
-        and all(getattr(spec, name) == value for name, value in _NOT_YET.items())
+        and spec.args != ()  # no arguments, in place of the image's
         and (spec.cwd is None or spec.cwd.startswith("/"))
         and all(_is_probe_sayable(getattr(spec, group)) for group in GROUPS)
     )
@@ -46,12 +43,37 @@ def words(spec: ServiceSpec) -> list[str]:
     ]
     if spec.new_privileges:
         options.append("--new-privileges")
-    for option, value in (("image", spec.image), ("user", spec.user), ("cwd", spec.cwd)):
+    for option in ("image", "user", "cwd", "runtime", "network"):
+        value: str | None = getattr(spec, option)
         if value is not None:
             options.append(f"--{option}={value}")
+    options += [f"--label={name}={value}" for name, value in spec.labels.items()]
+    if spec.image is not None:
+        options += _container(spec)
     for group in GROUPS:
         options += _probe(group, getattr(spec, group))
-    return [spec.name, *options, *(["--", *spec.command] if spec.command else [])]
+    last = spec.command if spec.image is None else spec.args
+    return [spec.name, *options, *(["--", *last] if last else [])]
+
+
+def _container(spec: ServiceSpec) -> Iterator[str]:
+    if spec.command is not None:
+        yield f"--entrypoint={shlex.join(spec.command)}"
+    yield f"--pull={spec.pull.value}"
+    for name, is_set in (("read-only", spec.read_only), ("healthcheck", spec.image_health)):
+        yield f"--{name}" if is_set else f"--no-{name}"
+    yield from (f"--cap-add={name}" for name in spec.cap_add)
+    yield from (f"--cap-drop={name}" for name in spec.cap_drop)
+    for name, limit in spec.ulimits.items():
+        yield f"--ulimit={name}={limit.soft}:{limit.hard}"
+    for mount in spec.mounts:
+        pairs = [("type", mount.type.value), ("target", mount.target)]
+        if mount.source is not None:
+            pairs.append(("source", mount.source))
+        if mount.size is not None:
+            pairs.append(("size", str(mount.size)))
+        said = ",".join(f"{key}={_escaped(value)}" for key, value in pairs)
+        yield f"--mount={said}{',readonly' if mount.read_only else ''}"
 
 
 def _is_probe_sayable(probe: Probe | None) -> bool:

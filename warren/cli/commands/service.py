@@ -28,6 +28,7 @@ from warren.cli.options.service_spec import (
 )
 from warren.model.duration import Duration
 from warren.model.errors import ConflictError, InvalidError, SpecError, shown
+from warren.model.mount import MountType
 
 if TYPE_CHECKING:
     from warren.model.rpc import Cluster
@@ -101,8 +102,9 @@ def create(
     name
         Of a-z, 0-9 and '-'.
     command
-        After `--`: the program and its arguments. No shell runs it. $(NAME) becomes the value of
-        that variable, and $$ becomes $: for the $$ of a shell write $$$$.
+        After `--`: the program and its arguments, or those of an --image. No shell runs it.
+        $(NAME) becomes the value of that variable, and $$ becomes $: for the $$ of a shell write
+        $$$$.
     """
     spec = new_spec(name, command_after_dashes(command), flags, _here())
     seconds = wait.seconds
@@ -134,7 +136,7 @@ def update(
     name
         The service.
     command
-        After `--`: another command.
+        After `--`: another command, or other arguments of an image.
     """
     words = command_after_dashes(command)
     if is_nothing(words, flags, removals):
@@ -250,6 +252,12 @@ def warn(*specs: ServiceSpec) -> None:
 
 def _absent(spec: ServiceSpec) -> Generator[str, None, None]:
     """What does not exist on this machine. Another node may have it, so it is only a warning."""
+    if spec.image is not None:  # its directories and users are in there
+        for mount in spec.mounts:
+            if mount.type is MountType.BIND and not os.path.lexists(mount.source or ""):
+                said = f"services.{spec.name}.mounts: {shown(mount.source)}"
+                yield f"{said}: is not on this machine"
+        return
     if spec.cwd is not None:
         try:
             is_directory = stat.S_ISDIR(os.stat(spec.cwd).st_mode)  # noqa: PTH116

@@ -1,18 +1,16 @@
 """The option of every kind of check, and what its text means; one row a kind. Pure.
 
-The short form is `PATH:PORT`, and of a TCP check `PORT`. In the long one, `path=/,port=80`, a comma
-ends a value only where a word and `=` follow; `\\,` is a comma that ends nothing, and `\\\\` a
-backslash.
+The short form is `PATH:PORT`, and of a TCP check `PORT`; the long one is `path=/,port=80`.
 """
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from warren.cli.options.pairs import pieces, unescaped
 from warren.model.check import (
     Argv,
     Check,
@@ -29,7 +27,6 @@ _KEYS = ("path", "port", "scheme", "host", "status", "header", "verify")
 _KEYS_WANTED = f"want one of {', '.join(_KEYS)} (a comma inside a value is written \\,)"
 _HTTP = "want path=/,port=80 or PATH:PORT such as /healthz:8080"
 _PORT = "want 1 to 65535, or the name of a port"
-_PIECE = re.compile(r"(?<!\\)((?:\\\\)*),(?=[A-Za-z_-]+=)")
 
 
 class CheckOption(NamedTuple):
@@ -80,19 +77,16 @@ def _tcp(option: str, text: str) -> TcpCheck:
 
 def _pairs(option: str, text: str) -> Iterator[tuple[str, str]]:
     """The keys and values of the long form; a short form in front is a path and a port."""
-    # The pattern keeps the backslashes before a comma as a group of its own: put them back.
-    parts = _PIECE.split(text)
-    pieces = [*(parts[i] + parts[i + 1] for i in range(0, len(parts) - 1, 2)), parts[-1]]
-    for index, piece in enumerate(pieces):
+    for index, piece in enumerate(pieces(text)):
         if index == 0 and piece.startswith("/"):
-            yield from _short(option, _unescaped(piece))
+            yield from _short(option, unescaped(piece))
             continue
         key, equals, value = piece.partition("=")
         if not equals:
             raise SpecError(option, _HTTP, value=text)
         if key not in _KEYS:
             raise SpecError(f"{option} {key}", f"no such key; {_KEYS_WANTED}", value=value)
-        yield key, _unescaped(value)
+        yield key, unescaped(value)
 
 
 def _short(option: str, text: str) -> Iterator[tuple[str, str]]:
@@ -105,10 +99,6 @@ def _short(option: str, text: str) -> Iterator[tuple[str, str]]:
         raise SpecError(option, wanted, value=text)
     yield "path", path
     yield "port", port
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([\\,])", r"\1", text)
 
 
 def _add_header(option: str, headers: dict[str, tuple[str, ...]], text: str) -> None:
@@ -146,7 +136,8 @@ def _port(option: str, text: str) -> int | str:
     raise SpecError(option, _PORT, value=text)
 
 
-def _argv(option: str, text: str) -> Argv:
+def read_argv(option: str, text: str) -> Argv:
+    """The command of an option, split as a shell would. Raises SpecError."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -159,7 +150,7 @@ def _argv(option: str, text: str) -> Argv:
 
 
 def _exec(option: str, text: str) -> ExecCheck:
-    return ExecCheck(_argv(option, text))
+    return ExecCheck(read_argv(option, text))
 
 
 CHECK_OPTIONS: Mapping[str, CheckOption] = MappingProxyType(

@@ -13,6 +13,7 @@ from cyclopts import Group, Parameter
 
 from warren.cli.options.check_options import CHECK_OPTIONS
 from warren.cli.options.common import SWITCH
+from warren.cli.options.container_flags import ContainerFlags
 
 GROUPS = ("health", "startup", "liveness", "readiness")
 _TITLES = {
@@ -91,7 +92,10 @@ class ServiceFlags:
     Parameters
     ----------
     image
-        The image to run. There is no container runtime yet, so the manager refuses it.
+        The image to run; what follows -- are its arguments. There is no container runtime yet, so
+        the manager refuses it.
+    runtime
+        process, docker, podman, oci or containerd, where you insist [default: any that can].
     replicas
         How many, 0 to 10,000 [default: 1].
     env
@@ -107,7 +111,9 @@ class ServiceFlags:
     new_privileges
         With --user: let programs gain privileges, as sudo does.
     cwd
-        The directory it runs in [default: /].
+        The directory it runs in [default: /, or the image's]; in an image an absolute path.
+    label
+        NAME=VALUE; may be repeated.
     restart
         always, on-failure or never [default: always].
     max_attempts
@@ -120,6 +126,7 @@ class ServiceFlags:
     """
 
     image: str | None = None
+    runtime: str | None = None
     replicas: Annotated[str | None, Parameter(metavar="N")] = None
     env: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="K=V")] = ()
     env_file: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="FILE")] = ()
@@ -128,10 +135,12 @@ class ServiceFlags:
     user: str | None = None
     new_privileges: Annotated[bool | None, Parameter()] = None
     cwd: Annotated[str | None, Parameter(metavar="DIR")] = None
+    label: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="K=V")] = ()
     restart: Annotated[str | None, Parameter(metavar="CONDITION")] = None
     max_attempts: Annotated[str | None, Parameter(metavar="N")] = None
     stop_signal: Annotated[str | None, Parameter(metavar="SIGNAL")] = None
     stop_grace: Annotated[str | None, Parameter(metavar="DURATION")] = None
+    container: ContainerFlags = field(default_factory=ContainerFlags)
     health: HealthFlags = field(default_factory=HealthFlags)
     startup: StartupFlags = field(default_factory=StartupFlags)
     liveness: LivenessFlags = field(default_factory=LivenessFlags)
@@ -177,6 +186,18 @@ class RemovalFlags:
         The name of a variable; may be repeated.
     port_rm
         The name of a port; may be repeated.
+    label_rm
+        The name of a label; may be repeated.
+    mount_rm
+        The target of a mount; may be repeated.
+    cap_rm
+        A capability that is as the engine has it again; may be repeated.
+    ulimit_rm
+        The name of a limit that is as the engine has it again; may be repeated.
+    no_args
+        The image's own CMD again.
+    no_entrypoint
+        The image's own ENTRYPOINT again.
     no_health
         No probe of any kind.
     no_startup
@@ -189,6 +210,12 @@ class RemovalFlags:
 
     env_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
     port_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
+    label_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
+    mount_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="TARGET")] = ()
+    cap_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
+    ulimit_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
+    no_args: Annotated[bool, SWITCH] = False
+    no_entrypoint: Annotated[bool, SWITCH] = False
     no_health: Annotated[bool, SWITCH] = False
     no_startup: Annotated[bool, SWITCH] = False
     no_liveness: Annotated[bool, SWITCH] = False

@@ -7,13 +7,19 @@ SpecError that names the option, the value and what would be right.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from warren.cli.options.check_options import CHECK_OPTIONS
+from warren.cli.options.container_options import (
+    container_fields,
+    labels,
+    without_capabilities,
+    without_mounts,
+)
 from warren.cli.options.probe_flags import MOST, count, duration, probe
 from warren.cli.options.service_flags import GROUPS, RemovalFlags, ServiceFlags, flag
 from warren.model.decode import DecodeError, decode, dotted, plain
@@ -26,6 +32,7 @@ _PORT_WANTED = "want NAME or NAME=NUMBER such as http=8080"
 _OPTIONS = {
     "name": "NAME",
     "command": "COMMAND",
+    "args": "COMMAND",
     "image": "--image",
     "replicas": "--replicas",
     "env": "--env",
@@ -38,6 +45,16 @@ _OPTIONS = {
     "restart.max_attempts": "--max-attempts",
     "stop.signal": "--stop-signal",
     "stop.grace": "--stop-grace",
+    "mounts": "--mount",
+    "read_only": "--read-only",
+    "cap_add": "--cap-add",
+    "cap_drop": "--cap-drop",
+    "ulimits": "--ulimit",
+    "network": "--network",
+    "labels": "--label",
+    "pull": "--pull",
+    "runtime": "--runtime",
+    "health": "--no-healthcheck",  # of the whole of it nothing else is refused
 }
 
 
@@ -54,10 +71,19 @@ def new_spec(
     """The spec of a new service. Raises SpecError."""
     if not is_name(name):
         raise SpecError("NAME", NAME_WANTED, value=name)
-    fields: dict[str, Any] = {"name": name, **_simple(flags, around), **_command(command)}
+    is_container = flags.image is not None
+    fields: dict[str, Any] = {
+        "name": name,
+        **_simple(flags, around, is_container=is_container),
+        **_command(command, is_container=is_container),
+        **container_fields(flags.container, around.cwd),
+        "labels": labels(flags.label),
+    }
     fields["env"] = _variables(flags, around)
     fields["ports"] = _ports(flags.port)
     fields["restart"], fields["stop"] = _restart(flags), _stop(flags)
+    if flags.image is None and flags.container.entrypoint is not None:
+        raise SpecError("--entrypoint", "want --image with it, or the command after --")
     if not command and flags.image is None:
         raise SpecError("COMMAND", "want the command to run after --, such as: -- redis-server")
     return _decoded(fields, {group: probe(group, flags.probes(group), None) for group in GROUPS})
@@ -71,9 +97,18 @@ def changed_spec(
     around: CallerContext,
 ) -> ServiceSpec:
     """The spec with what was given changed; removals come first. Raises SpecError."""
+    spec = _without_parts(spec, removals)
     fields = plain(spec)
+    for name in _dropped(spec, flags, removals):
+        fields.pop(name, None)
     kept = {group: None if removals.drops(group) else _of(spec, group) for group in GROUPS}
-    fields.update(_simple(flags, around), **_command(command))
+    is_container = flags.image is not None or spec.image is not None
+    if not is_container and flags.container.entrypoint is not None:
+        raise SpecError("--entrypoint", "want an image, or the command after --")
+    fields.update(_simple(flags, around, is_container=is_container))
+    fields.update(_command(command, is_container=is_container))
+    fields.update(container_fields(flags.container, around.cwd, spec))
+    fields["labels"] = {**spec.labels, **labels(flags.label)}
     env = _without("--env-rm", spec.env, removals.env_rm)
     ports = _without("--port-rm", spec.ports, removals.port_rm)
     fields["env"] = env | _variables(flags, around)
@@ -82,6 +117,27 @@ def changed_spec(
         fields[part] = {**fields.get(part, {}), **given}
     probes = {group: probe(group, flags.probes(group), kept[group]) for group in GROUPS}
     return _decoded(fields, probes)
+
+
+def _without_parts(spec: ServiceSpec, removals: RemovalFlags) -> ServiceSpec:
+    return msgspec.structs.replace(
+        spec,
+        mounts=without_mounts(spec.mounts, removals.mount_rm),
+        ulimits=_without("--ulimit-rm", spec.ulimits, removals.ulimit_rm),
+        labels=_without("--label-rm", spec.labels, removals.label_rm),
+        **without_capabilities(spec, removals.cap_rm),
+    )
+
+
+def _dropped(spec: ServiceSpec, flags: ServiceFlags, removals: RemovalFlags) -> Iterator[str]:
+    """The fields that go as a whole. A process's command and directory are nothing to an image
+    that takes their place."""
+    if spec.image is None and flags.image is not None:
+        yield from ("command", "cwd")
+    if removals.no_args:
+        yield "args"
+    if removals.no_entrypoint:
+        yield "command"
 
 
 def is_nothing(command: Sequence[str], flags: ServiceFlags, removals: RemovalFlags) -> bool:
@@ -132,11 +188,11 @@ def _decoded(fields: dict[str, Any], probes: Mapping[str, Probe | None]) -> Serv
         raise SpecError(option, error.wanted, value=error.value) from None
 
 
-def _simple(flags: ServiceFlags, around: CallerContext) -> dict[str, Any]:
+def _simple(flags: ServiceFlags, around: CallerContext, *, is_container: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if flags.replicas is not None:
         fields["replicas"] = count("--replicas", flags.replicas, 0, 10_000)
-    for name in ("image", "user", "address"):
+    for name in ("image", "user", "address", "runtime"):
         text: str | None = getattr(flags, name)
         if text is not None:
             fields[name] = text
@@ -145,11 +201,13 @@ def _simple(flags: ServiceFlags, around: CallerContext) -> dict[str, Any]:
     if flags.cwd is not None:
         if not flags.cwd:
             raise SpecError("--cwd", "want a directory", value=flags.cwd)
-        fields["cwd"] = str(around.cwd / flags.cwd)
+        fields["cwd"] = flags.cwd if is_container else str(around.cwd / flags.cwd)
     return fields
 
 
-def _command(words: Sequence[str]) -> dict[str, Any]:
+def _command(words: Sequence[str], *, is_container: bool) -> dict[str, Any]:
+    if is_container:
+        return {"args": list(words)} if words else {}
     if words and not words[0]:
         raise SpecError("COMMAND", "want at least the name of a program", value=words[0])
     return {"command": list(words)} if words else {}

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from warren.cli.render.container_lines import container_lines, what_runs
 from warren.cli.render.table import aligned, table
 from warren.client import views
 from warren.client.event_forms import Form, form_of, in_form
@@ -284,6 +285,9 @@ def _config(spec: ServiceSpec, *, shows_values: bool) -> list[str]:
         ("Ports", ", ".join(f"{name} {number or 'any'}" for name, number in spec.ports.items())),
         ("Address", "" if spec.address == LOOPBACK else spec.address),
         ("Variables", ", ".join(_variables(spec.env, shows_values=shows_values))),
+        ("Labels", ", ".join(f"{name}={shlex.quote(text)}" for name, text in spec.labels.items())),
+        ("Runtime", spec.runtime or ""),
+        *container_lines(spec),
         ("Restart", _restart(spec.restart)),
         ("Stop", f"SIG{spec.stop.signal}, then {spec.stop.grace} until the kill"),
         *((kind.capitalize(), probe(chosen, shows_values=shows_values))
@@ -366,7 +370,7 @@ def _with_wait(outcome: Outcome) -> str:
 
 
 def _runs(spec: ServiceSpec) -> str:
-    return one_line(shlex.join(spec.command) if spec.command else spec.image or "")
+    return one_line(what_runs(spec))
 
 
 def _cut(text: str, longest: int = _LONGEST_COMMAND) -> str:
