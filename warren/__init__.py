@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from warren.manifest.service_file import load_file
-    from warren.model.check import Argv, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
+    from warren.model.check import Args, Argv, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
+    from warren.model.container import Pull, Ulimit
     from warren.model.duration import Duration
     from warren.model.errors import FieldError, SpecError, UnavailableError, WarrenError
     from warren.model.event import EventKind
+    from warren.model.mount import Mount, MountType
     from warren.model.probe import Probe
     from warren.model.service import Condition, Restart, ServiceSpec, Stop
     from warren.model.task import Phase
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Args",
     "Argv",
     "Condition",
     "Duration",
@@ -33,8 +36,11 @@ __all__ = [
     "ExecCheck",
     "FieldError",
     "HttpCheck",
+    "Mount",
+    "MountType",
     "Phase",
     "Probe",
+    "Pull",
     "Restart",
     "Scheme",
     "Service",
@@ -46,6 +52,7 @@ __all__ = [
     "Stop",
     "Supervisor",
     "TcpCheck",
+    "Ulimit",
     "UnavailableError",
     "WarrenError",
     "__version__",
@@ -59,6 +66,7 @@ _HOMES = {
     "Service": "warren.wiring.service",
     "ServiceEndedError": "warren.wiring.service",
     "ServiceFailedError": "warren.wiring.service",
+    "Args": "warren.model.check",
     "Argv": "warren.model.check",
     "ExecCheck": "warren.model.check",
     "HttpCheck": "warren.model.check",
@@ -72,7 +80,11 @@ _HOMES = {
     "WarrenError": "warren.model.errors",
     "EventKind": "warren.model.event",
     "Phase": "warren.model.task",
+    "Mount": "warren.model.mount",
+    "MountType": "warren.model.mount",
     "Probe": "warren.model.probe",
+    "Pull": "warren.model.container",
+    "Ulimit": "warren.model.container",
     "Condition": "warren.model.service",
     "Restart": "warren.model.service",
     "ServiceSpec": "warren.model.service",

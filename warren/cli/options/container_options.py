@@ -19,7 +19,7 @@ from warren.model.container import Ulimit, normal_capabilities
 from warren.model.decode import DecodeError, decode, dotted
 from warren.model.errors import FieldError, SpecError
 from warren.model.mount import MOUNT_WANTED, Mount, parse_mount, place_of
-from warren.model.service import ServiceSpec
+from warren.model.service import NO_ULIMITS, ServiceSpec
 
 Fields = dict[str, Any]
 DEFAULT_NETWORK = "default"  # the engine's own, as Docker calls it
@@ -51,7 +51,7 @@ def container_fields(flags: ContainerFlags, cwd: Path, old: ServiceSpec | None =
     if flags.cap_add or flags.cap_drop:
         fields |= _with_capabilities(flags, old)
     if flags.ulimit:
-        kept = {} if old is None else old.ulimits
+        kept = NO_ULIMITS if old is None else old.ulimits
         fields["ulimits"] = {**kept, **dict(_ulimit(text) for text in flags.ulimit)}
     if flags.network is not None:
         fields["network"] = None if flags.network == DEFAULT_NETWORK else flags.network
