@@ -26,6 +26,7 @@ from warren.model.interfaces import (
 )
 from warren.model.probe import ProbeKind
 from warren.model.task import End, Instance, Reason
+from warren.model.usage import Usage
 from warren.model.view import LogPiece, LogWanted, SlotName
 from warren.node.manager_link import Dial
 from warren.node.program import Node, open_node
@@ -130,6 +131,10 @@ class ScriptedInstance:
     async def owns_listener(self, port: int) -> bool | None:
         await trio.lowlevel.checkpoint()
         return True
+
+    async def usage(self) -> Usage | None:
+        await trio.lowlevel.checkpoint()
+        return None
 
 
 class ScriptedRuntime:

@@ -151,19 +151,19 @@ struct Stop {
 }
 
 struct Resources {
-  # Limits of one instance.
+  # Limits of one instance with all it starts, its exec checks too.
   memory :union {
     unset @0 :Void;
-    bytes @1 :Int64;
-    text @2 :Text;              # such as 512M
+    bytes @1 :Int64;            # at least 6 MiB
+    text @2 :Text;              # such as 512M; powers of 1024
   }
   cpu :union {
     unset @3 :Void;
-    value @4 :Float64;          # cores, above 0
+    value @4 :Float64;          # cores, from 0.01
   }
   pids :union {
     unset @5 :Void;
-    value @6 :Int64;
+    value @6 :Int64;            # processes and threads, from 1
   }
 }
 
@@ -288,6 +288,53 @@ struct End {
     value @4 :Int32;
   }
   signal @5 :Text;              # such as SIGKILL; null: none
+  memory @6 :MemoryKill;        # null: it did not run out of memory
+}
+
+struct MemoryKill {
+  # What the kernel has killed for memory.
+  killed @0 :Int64;             # processes
+  limitBytes :union {           # of the instance
+    unset @1 :Void;             # it had none: the machine had no more
+    value @2 :Int64;
+  }
+  peakBytes :union {            # the most that the instance had
+    unset @3 :Void;             # not kept by this kernel
+    value @4 :Int64;
+  }
+}
+
+struct Usage {
+  # What an instance, with all it started, uses. What is not set its node cannot tell.
+  memoryUsed :union {           # bytes, now
+    unset @0 :Void;
+    value @1 :Int64;
+  }
+  memoryPeak :union {           # bytes, the most so far
+    unset @2 :Void;
+    value @3 :Int64;
+  }
+  cpuSeconds :union {           # of all cores, so far
+    unset @4 :Void;
+    value @5 :Float64;
+  }
+  throttledSeconds :union {     # for which its limit of cpu kept it waiting
+    unset @6 :Void;
+    value @7 :Float64;
+  }
+  processes :union {            # and threads, now
+    unset @8 :Void;
+    value @9 :Int64;
+  }
+  processesRefused :union {     # how often its limit of pids was in the way of another
+    unset @10 :Void;
+    value @11 :Int64;
+  }
+}
+
+struct TaskUsage {
+  task @0 :TaskId;
+  usage @1 :Usage;
 }
 
 struct Instance {
@@ -393,6 +440,7 @@ struct EventFacts {
     unset @19 :Void;
     value @20 :Int64;
   }
+  memory @21 :MemoryKill;       # the instance ran out of memory; null: it did not
 }
 
 struct TaskEvent {
@@ -508,6 +556,7 @@ struct TaskDetail {
   task @0 :TaskView;
   spec @1 :ServiceSpec;
   samples @2 :List(ProbeSamples);
+  usage @3 :Usage;              # of its instance; null: it has none, or its node does not say
 }
 
 enum NodeState {
@@ -722,6 +771,10 @@ interface ClusterView {
   # What has changed since `cursor` was handed out; everything where it is empty, of another manager
   # or too old. With `wait` it answers when something wanted has changed. Over a restart of the
   # manager a cursor holds where nothing was committed since.
+
+  usage @12 (service :Text) -> (usages :List(TaskUsage));
+  # What the instances of the tasks use, of one service or (empty) all, as their nodes read it now;
+  # tasks without one, or whose node does not say, are left out.
 }
 
 interface Cluster extends (ClusterView) {
@@ -781,4 +834,7 @@ interface Agent {
 
   kept @5 (service :Text) -> (slots :List(Int64));
   # The slots of a service that have output here.
+
+  usage @6 (tasks :List(TaskId)) -> (usages :List(TaskUsage));
+  # What their instances use now; those that are not here, or do not run, are left out.
 }

@@ -20,6 +20,7 @@ from warren.model.interfaces import (
 )
 from warren.model.node_description import PROCESS
 from warren.model.task import End, Instance, Reason
+from warren.model.usage import Usage
 
 PASS = Outcome(Result.PASS, "200 OK")
 FAIL = Outcome(Result.FAIL, "HTTP 500")
@@ -37,6 +38,7 @@ class Script:
     start_error: str | None = None
     owns_listener: bool | None = True
     looked: int = 0  # how often that was asked
+    usage: Usage | None = None
 
 
 @dataclass
@@ -86,6 +88,11 @@ class ScriptedInstance:
         await trio.lowlevel.checkpoint()
         self.runtime.ran.append(" ".join(argv))
         return CommandResult(exit_code=0)
+
+    async def usage(self) -> Usage | None:
+        """As the script says."""
+        await trio.lowlevel.checkpoint()
+        return self.script.usage
 
     async def owns_listener(self, port: int) -> bool | None:
         """As the script says."""

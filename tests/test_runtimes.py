@@ -20,6 +20,7 @@ from tests.node.node_kit import FakeLogs, until
 from tests.scripted import ScriptedPorts, ScriptedRuntime
 from warren.checks import Checker
 from warren.manager.program import Manager, open_manager
+from warren.model.byte_size import ByteSize
 from warren.model.check import Argv, ExecCheck
 from warren.model.duration import Duration
 from warren.model.interfaces import Launch, Record, RunningInstance
@@ -38,7 +39,9 @@ from warren.transport.memory import memory_gate
 
 ROOT = Path(__file__).parent.parent
 PROBE = Probe(exec=ExecCheck(Argv(["is-sweet"])), interval=Duration(1))
-JAM = ServiceSpec(name="jam", image="plum", health=PROBE, resources=Resources(memory="1G"))
+JAM = ServiceSpec(
+    name="jam", image="plum", health=PROBE, resources=Resources(memory=ByteSize(1 << 30))
+)
 ABLE = ("images", "memory-limit")
 
 

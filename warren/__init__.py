@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from warren.manifest.service_file import load_file
+    from warren.model.byte_size import ByteSize
     from warren.model.check import Args, Argv, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
     from warren.model.container import Pull, Ulimit
     from warren.model.duration import Duration
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from warren.model.event import EventKind
     from warren.model.mount import Mount, MountType
     from warren.model.probe import Probe
-    from warren.model.service import Condition, Restart, ServiceSpec, Stop
+    from warren.model.service import Condition, Resources, Restart, ServiceSpec, Stop
     from warren.model.task import Phase
     from warren.wiring.service import Service, ServiceEndedError, ServiceFailedError
     from warren.wiring.supervisor import Supervisor, open_supervisor
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Args",
     "Argv",
+    "ByteSize",
     "Condition",
     "Duration",
     "EventKind",
@@ -41,6 +43,7 @@ __all__ = [
     "Phase",
     "Probe",
     "Pull",
+    "Resources",
     "Restart",
     "Scheme",
     "Service",
@@ -68,6 +71,7 @@ _HOMES = {
     "ServiceFailedError": "warren.wiring.service",
     "Args": "warren.model.check",
     "Argv": "warren.model.check",
+    "ByteSize": "warren.model.byte_size",
     "ExecCheck": "warren.model.check",
     "HttpCheck": "warren.model.check",
     "Scheme": "warren.model.check",
@@ -86,6 +90,7 @@ _HOMES = {
     "Pull": "warren.model.container",
     "Ulimit": "warren.model.container",
     "Condition": "warren.model.service",
+    "Resources": "warren.model.service",
     "Restart": "warren.model.service",
     "ServiceSpec": "warren.model.service",
     "Stop": "warren.model.service",

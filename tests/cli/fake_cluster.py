@@ -33,6 +33,7 @@ from warren.model.probe import ProbeKind
 from warren.model.rpc import EVENTS_AT_ONCE
 from warren.model.service import ServiceSpec
 from warren.model.task import Instance, Phase, TaskStatus
+from warren.model.usage import TaskUsage, Usage
 from warren.model.view import (
     Action,
     Applied,
@@ -70,6 +71,7 @@ class FakeCluster:
         self.marks: dict[tuple[str, int, str], list[LogMark]] = {}
         self.silent: dict[str, int] = {}  # nodes that do not answer, and how often
         self.history: dict[TaskId, dict[ProbeKind, tuple[Sample, ...]]] = {}
+        self.usages: dict[TaskId, Usage] = {}
         self.known_nodes = [NodeView(name="n1", state=NodeState.READY, joined_at=BORN)]
         self.manager = ManagerStatus(
             warren="0.1.0", pid=4321, started_at=BORN, nodes_ready=1, nodes=1
@@ -191,10 +193,13 @@ class FakeCluster:
 
     async def task(self, task: TaskId) -> TaskDetail:
         await self._called("task")
+        samples = self.history.get(task, {})
         for row in self.rows.values():
             for view in (*row.tasks, *self.past):
                 if view.id == task and task.service == row.spec.name:
-                    return TaskDetail(task=view, spec=row.spec, samples=self.history.get(task, {}))
+                    return TaskDetail(
+                        task=view, spec=row.spec, samples=samples, usage=self.usages.get(task)
+                    )
         raise NotFoundError(f"task {str(task)!r}: there is no such task")
 
     async def nodes(self, *, after: str = "", limit: int = 0) -> list[NodeView]:
@@ -285,6 +290,11 @@ class FakeCluster:
         ]
         cursor = str(begin + len(chunk))
         return LogPiece(index=index, chunk=LogChunk(data=chunk, cursor=cursor, marks=tuple(marks)))
+
+    async def usage(self, *, service: str = "") -> list[TaskUsage]:
+        await self._called("usage")
+        known = [view.id for row in self.rows.values() for view in row.tasks]
+        return [TaskUsage(task=t, usage=self.usages[t]) for t in known if t in self.usages]
 
     async def status(self) -> ManagerStatus:
         await self._called("status")

@@ -6,13 +6,15 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from msgspec.structs import astuple
+
 from warren.cli.options.check_options import CHECK_OPTIONS
 from warren.model.check import ExecCheck, HttpCheck, TcpCheck
 from warren.model.check_kinds import NAMES, asked_port, kind_of
 from warren.model.duration import Duration
 from warren.model.identity import is_name
 from warren.model.probe import Probe
-from warren.model.service import Resources, Restart, ServiceSpec, Stop
+from warren.model.service import Restart, ServiceSpec, Stop
 
 GROUPS = ("health", "startup", "liveness", "readiness")
 
@@ -22,7 +24,7 @@ def is_sayable(spec: ServiceSpec) -> bool:
     restart = Restart(condition=spec.restart.condition, max_attempts=spec.restart.max_attempts)
     stop = Stop(signal=spec.stop.signal, grace=spec.stop.grace)
     return (
-        (spec.restart, spec.stop, spec.resources) == (restart, stop, Resources())
+        (spec.restart, spec.stop) == (restart, stop)
         and spec.args != ()  # no arguments, in place of the image's
         and (spec.cwd is None or spec.cwd.startswith("/"))
         and all(_is_probe_sayable(getattr(spec, group)) for group in GROUPS)
@@ -50,6 +52,8 @@ def words(spec: ServiceSpec) -> list[str]:
     options += [f"--label={name}={value}" for name, value in spec.labels.items()]
     if spec.image is not None:
         options += _container(spec)
+    limits = zip(("memory", "cpus", "pids"), astuple(spec.resources), strict=True)
+    options += [f"--{name}={value}" for name, value in limits if value is not None]
     for group in GROUPS:
         options += _probe(group, getattr(spec, group))
     last = spec.command if spec.image is None else spec.args

@@ -15,11 +15,12 @@ from tests.model.specs import specs
 from warren.cli.app import app
 from warren.cli.commands import service
 from warren.cli.options.service_spec import CallerContext, new_spec
+from warren.model.byte_size import ByteSize
 from warren.model.check import Argv, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
 from warren.model.duration import Duration
 from warren.model.errors import ConflictError
 from warren.model.probe import Probe
-from warren.model.service import Condition, ServiceSpec
+from warren.model.service import Condition, Resources, ServiceSpec
 
 replace = msgspec.structs.replace
 HERE = CallerContext(Path("/here"), {"FROM_HERE": "yes"})
@@ -93,7 +94,8 @@ def test_everything_is_asked_for_by_its_option(tmp_path: Path) -> None:
         "--restart=on-failure",
         "--max-attempts=7", "--stop-signal=SIGINT", "--stop-grace=1m", "--liveness-tcp=http",
         "--liveness-interval=250ms", "--readiness-http=/ready:http", "--readiness-successes=2",
-        "--startup-cmd=true", "--startup-retries=30", "--", "run", "--fast", "--",
+        "--startup-cmd=true", "--startup-retries=30", "--memory=1.5G", "--cpus=0.5", "--pids=200",
+        "--", "run", "--fast", "--",
     )  # fmt: skip
     assert spec.command == Argv(["run", "--fast", "--"])
     assert spec.replicas == 3
@@ -106,6 +108,7 @@ def test_everything_is_asked_for_by_its_option(tmp_path: Path) -> None:
     assert spec.liveness == Probe(tcp=TcpCheck("http"), interval=Duration(0.25))
     assert spec.readiness == Probe(http=HttpCheck("/ready", "http"), successes=2)
     assert spec.startup == Probe(exec=ExecCheck(Argv(["true"])), retries=30)
+    assert spec.resources == Resources(memory=ByteSize(1536 << 20), cpu=0.5, pids=200)
 
 
 REFUSALS = [
@@ -128,6 +131,12 @@ REFUSALS = [
     (["web", "--restart=often", "--", "x"],
      "--restart: 'often': want one of always, on-failure, never"),
     (["web", "--max-attempts=0", "--", "x"], "--max-attempts: '0': want a whole number from 1"),
+    (["web", "--memory=lots", "--", "x"], "--memory: 'lots': want a number of bytes, such as 64M"),
+    (["web", "--memory=1M", "--", "x"], "--memory: 1M: want at least 6M"),
+    (["web", "--cpus=half", "--", "x"], "--cpus: 'half': want a number of cores, such as 0.5"),
+    (["web", "--cpus=nan", "--", "x"], "--cpus: nan: want a number of cores from 0.01 to 8192"),
+    (["web", "--cpus=0", "--", "x"], "--cpus: 0.0: want a number of cores from 0.01 to 8192"),
+    (["web", "--pids=0", "--", "x"], "--pids: '0': want a whole number from 1 to 4,194,304"),
     (["web", "--stop-signal=NOPE", "--", "x"], "--stop-signal: 'NOPE': want a signal such as"),
     (["web", "--stop-grace=soon", "--", "x"], "--stop-grace: 'soon': want a duration such as"),
     (["web", "--health-http=", "--", "x"], "--health-http: '': want path=/,port=80 or PATH:PORT"),
@@ -273,6 +282,14 @@ def test_update_of_a_probe_keeps_what_is_not_given(
     person: Person, old: ServiceSpec, arguments: list[str], probe: Probe | None
 ) -> None:
     assert updated(person, *arguments) == replace(old, health=probe)
+
+
+def test_update_changes_one_limit_and_removes_all(person: Person, old: ServiceSpec) -> None:
+    limits = Resources(memory=ByteSize(64 << 20), pids=20)
+    assert updated(person, "--memory=64M", "--pids=20").resources == limits
+    assert updated(person, "--pids=30").resources == replace(limits, pids=30)
+    assert updated(person, "--no-limits", "--cpus=2").resources == Resources(cpu=2)
+    assert updated(person, "--no-limits") == old
 
 
 def test_update_removes_one_probe_and_leaves_the_others(

@@ -13,6 +13,7 @@ from fake_cluster import BORN, FakeCluster, Person, sample
 from warren.cli.render import table
 from warren.client.phrases import stamp
 from warren.manifest.service_file import load_text
+from warren.model.byte_size import ByteSize
 from warren.model.check import Argv, ExecCheck, HttpCheck, Result, TcpCheck
 from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Desired
@@ -21,8 +22,9 @@ from warren.model.duration import Duration
 from warren.model.identity import TaskId
 from warren.model.node_description import NodeDescription, RuntimeInfo
 from warren.model.probe import Probe, ProbeKind, Verdict
-from warren.model.service import Condition, Restart, ServiceSpec
+from warren.model.service import Condition, Resources, Restart, ServiceSpec
 from warren.model.task import End, Phase, ProbeStatus, Reason
+from warren.model.usage import Usage
 from warren.model.view import NodeState, NodeView
 
 replace = msgspec.structs.replace
@@ -233,6 +235,7 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
         "exit_code": None,
         "signal": "SIGTERM",
         "message": f"liveness failed: {NASTY}",
+        "memory": None,
         "at": "2025-11-24T16:00:31.000+00:00",
     }
     assert tasks[2]["node"] is None
@@ -390,6 +393,35 @@ def test_task_inspect_shows_the_outcomes_that_are_kept(person: Person, web: Fake
     assert (shape["service"], shape["stale"], shape["desired"]) == ("web", True, "run")
     assert [one["outcome"] for one in shape["probes"]["liveness"]["history"]] == ["pass", "fail"]
     assert "no file descriptors left" in shape["probes"]["liveness"]["warning"]
+
+
+def test_usage_is_shown_with_its_limits(person: Person, web: FakeCluster) -> None:  # S27
+    limits = Resources(memory=ByteSize(64 << 20), cpu=0.5, pids=20)
+    limited = ServiceSpec(name="job", command=Argv(["work"]), resources=limits)
+    web.have(limited)
+    web.run_task("job", 1)
+    web.usages[TaskId("job", 1, 1)] = Usage(
+        memory_used=48 << 20, memory_peak=50 << 20, cpu_seconds=12.34, throttled_seconds=2,
+        processes=3, processes_refused=7,
+    )  # fmt: skip
+    assert person.types("task", "inspect", "job.1#1") == 0
+    said = "memory 48 MiB of 64 MiB, peak 50 MiB, cpu 12.3 s (throttled 2.0 s), pids 3 of 20"
+    assert f"Usage: {said} (refused 7 times)" in person.out.splitlines()
+    assert "Limits: memory 64M, cpu 0.5, pids 20" in person.out.splitlines()
+    assert person.types("task", "inspect", "job.1#1", "--json") == 0
+    shape = json.loads(person.out)
+    assert shape["spec"]["resources"] == {"memory": "64M", "cpu": 0.5, "pids": 20}
+    assert shape["usage"]["memory_used"] == 48 << 20
+    assert person.types("task", "ls", "--usage") == 0
+    heads, row, *others = [squeezed(line).split("  ") for line in person.out.splitlines()]
+    assert heads[-4:] == ["MEMORY", "PEAK", "CPU", "PIDS"]
+    assert row[-4:] == ["48 MiB", "50 MiB", "12.3s", "3 (7 refused)"]
+    assert others[0][-4:] == ["-", "-", "-", "-"]
+    assert person.types("task", "ls", "--usage", "--json") == 0
+    first, *_, last = json.loads(person.out)
+    assert (first["usage"]["processes_refused"], last["usage"]) == (7, None)
+    assert person.types("task", "ls", "--json") == 0
+    assert "usage" not in json.loads(person.out)[0]
 
 
 def test_waits_for_a_place_are_shown(person: Person, web: FakeCluster) -> None:  # S10

@@ -516,9 +516,9 @@ def test_wait_of_several_services_is_for_each(person: Person, file: Path) -> Non
             "warren.yaml:3: services.web.image: 'nginx': no container runtime",
         ),
         (
-            "services:\n  web:\n    command: x\n    resources:\n      memory: 1G\n",
+            "services:\n  web:\n    command: x\n    resources:\n      memory: 1M\n",
             [],
-            "warren.yaml:5: services.web.resources.memory: '1G': limits are not enforced",
+            "warren.yaml:5: services.web.resources.memory: 1M: want at least 6M",
         ),
         ("services: {web: {command: x}}", ["--dry-run", "--wait"], "--wait: want either this or"),
         ("services: {web: {command: x}}", ["--timeout=1s"], "--timeout: '1s': want --wait"),

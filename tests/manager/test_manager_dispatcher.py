@@ -51,6 +51,7 @@ from warren.model.principal import Principal, PrincipalKind
 from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.task import Phase, TaskStatus
+from warren.model.usage import TaskUsage, Usage
 from warren.model.view import LogChunk, LogPiece, LogWanted, NodeState, WatchWanted
 from warren.rules import requirements
 from warren.state.cluster_state import Touched
@@ -105,6 +106,10 @@ class FakeAgent:
     async def kept(self, service: str) -> list[int]:
         await self._answer()
         return [1, 7]
+
+    async def usage(self, tasks: Sequence[TaskId]) -> list[TaskUsage]:
+        await self._answer()
+        return [TaskUsage(task=task, usage=Usage(processes=3)) for task in tasks]
 
     async def _answer(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
+from warren.model.byte_size import LARGEST, ByteSize
 from warren.model.check import (
     Args,
     Argv,
@@ -33,7 +34,17 @@ from warren.model.duration import LONGEST, Duration
 from warren.model.identity import TaskId
 from warren.model.mount import Mount, MountType, place_of
 from warren.model.probe import SHORTEST_INTERVAL, Probe, ProbeKind, Verdict
-from warren.model.service import Condition, Resources, Restart, ServiceSpec, Stop
+from warren.model.service import (
+    LEAST_CPU,
+    LEAST_MEMORY,
+    MOST_CPU,
+    MOST_PIDS,
+    Condition,
+    Resources,
+    Restart,
+    ServiceSpec,
+    Stop,
+)
 from warren.model.task import End, Instance, Phase, Reason, RestartHistory, TaskRecord
 
 # Words that a YAML reader may take for something else, or a writer fail to quote.
@@ -136,9 +147,9 @@ stops = st.builds(
 )
 resources = st.builds(
     Resources,
-    memory=st.none() | words | st.integers(0, 2**60),
-    cpu=st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
-    pids=st.none() | st.integers(0, 2**22),
+    memory=st.none() | st.integers(LEAST_MEMORY, LARGEST).map(ByteSize),
+    cpu=st.none() | st.floats(LEAST_CPU, MOST_CPU),
+    pids=st.none() | st.integers(1, MOST_PIDS),
 )
 
 

@@ -15,6 +15,7 @@ from warren import (
     FieldError,
     HttpCheck,
     Probe,
+    Resources,
     Restart,
     ServiceSpec,
     SpecError,
@@ -77,6 +78,11 @@ REFUSED: list[tuple[Any, dict[str, object], str]] = [
     (ServiceSpec, {"pull": "always"}, "pull: 'always': want Pull.MISSING or "),
     (Mount, {"type": "bind", "target": "/a"}, "type: 'bind': want MountType.BIND or "),
     (Ulimit, {"soft": "1", "hard": 2}, "soft: '1': want a whole number"),
+    (Resources, {"memory": 0.5}, 'memory: 0.5: want a size, such as "512M" or None'),
+    (Resources, {"memory": "lots"}, "memory: 'lots': want a number of bytes, such as"),
+    (Resources, {"memory": "1M"}, "memory: 1M: want at least 6M"),
+    (Resources, {"cpu": "1"}, "cpu: '1': want a number or None"),
+    (Resources, {"pids": 0}, "pids: 0: want a number of processes and threads from 1"),
 ]  # fmt: skip
 
 
@@ -106,6 +112,8 @@ def test_lists_and_numbers_become_what_the_fields_declare() -> None:
     assert spec == ServiceSpec(name="web", command=Argv(["sleep", "1"]), stop=spec.stop)
     assert type(spec.command) is Argv
     numbers: dict[str, Any] = {"interval": 2, "timeout": 0.5, "fast_interval": 1}
+    sizes: list[dict[str, Any]] = [{"memory": "512M"}, {"memory": 512 << 20}]
+    assert {repr(Resources(**size).memory) for size in sizes} == {"512M"}
     probe = Probe(tcp=TcpCheck(80), **numbers)
     assert repr([probe.interval, probe.timeout, probe.fast_interval]) == "[2s, 500ms, 1s]"
 

@@ -23,6 +23,8 @@ PROBE_FIELDS = (
     "fast_interval"
 )
 DURATION = "want a duration such as 10, 10s, 500ms or 1m30s (a bare number is seconds)"
+SIZE = "want a number of bytes, such as 64M or 67108864"
+CORES = "want a number of cores from 0.01 to 8192, such as 1.5"
 PORT = "want 1 to 65535 or the name of a port"
 HOST = "want an address such as 127.0.0.1 or ::1, or a host's name"
 STATUS = "want a status such as 204, or a range such as 200-399, within 100-599"
@@ -181,11 +183,19 @@ FIELDS = [
     ("stop: {signal: SIGTERM}", "stop.signal: 'SIGTERM': want a signal such as TERM, INT or QUIT"),
     ("stop: {signal: 15}", "stop.signal: 15: want a string (quote it)"),
     ("stop: {grace: soon}", f"stop.grace: 'soon': {DURATION}"),
-    (
-        "resources: {cpu: 0}",
-        "resources.cpu: 0.0: want a number of cores above 0, such as 1.5",
-    ),
+    ("resources: {cpu: 0}", f"resources.cpu: 0.0: {CORES}"),
+    ("resources: {cpu: 1e9}", f"resources.cpu: 1000000000.0: {CORES}"),
     ("resources: {pids: many}", "resources.pids: 'many': want a whole number or nothing"),
+    (
+        "resources: {pids: 0}",
+        "resources.pids: 0: want a number of processes and threads from 1 to 4194304",
+    ),
+    ("resources: {memory: 5M}", "resources.memory: 5M: want at least 6M"),
+    ("resources: {memory: 0}", f"resources.memory: 0: {SIZE}"),
+    ("resources: {memory: much}", f"resources.memory: 'much': {SIZE}"),
+    ("resources: {memory: [1]}", f"resources.memory: [1]: {SIZE}"),
+    ("resources: {memory: -1}", f"resources.memory: -1: {SIZE}"),
+    ("resources: 1G", "resources: '1G': want a mapping such as {memory: 512M}"),
     ("args: [-v]", f"args: ['-v']: {BESIDE}"),
     ("args: 5", "args: 5: want a list of words, or one string"),
     ("mounts: ['data:/data']", f"mounts: ['data:/data']: {BESIDE}"),

@@ -18,6 +18,7 @@ from warren.model.errors import ConflictError, InvalidError, NotFoundError, Unav
 from warren.model.identity import TaskId
 from warren.model.report import Assignments
 from warren.model.task import Phase, TaskRecord
+from warren.model.usage import TaskUsage, Usage
 from warren.model.view import LogWanted
 from warren.nursery.task_runner import TaskRunner
 
@@ -191,6 +192,18 @@ async def test_agent_shows_the_outcomes_it_keeps(autojump_clock: MockClock) -> N
         assert len(samples) >= 4
         with pytest.raises(NotFoundError, match=r"web\.2#1 is not on node n1"):
             await agent.samples(WEB2)
+
+
+async def test_agent_tells_what_the_instances_use_that_run(autojump_clock: MockClock) -> None:
+    used = Usage(memory_used=1 << 20, processes=2)  # S27
+    ground = Ground(ScriptedRuntime(Script(usage=used)))
+    async with ground.agent() as agent:
+        await agent.assign(whole(5, run("web.1#1")))
+        await trio.sleep(1)
+        assert await agent.usage([WEB1, WEB2]) == [TaskUsage(task=WEB1, usage=used)]
+        await agent.assign(Assignments(generation=6, base=5, removed=(WEB1,)))
+        await trio.sleep(20)
+        assert await agent.usage([WEB1]) == []
 
 
 async def test_agent_purges_the_output_of_services_that_are_no_more(

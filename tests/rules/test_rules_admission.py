@@ -29,14 +29,6 @@ def admit_text(fields: str) -> None:
             "services.web.image: 'nginx': no container runtime is available here; "
             "want a command instead",
         ),
-        (
-            "    resources: {memory: 512M}",
-            "services.web.resources.memory: '512M': limits are not enforced yet; want no resources",
-        ),
-        (
-            "    resources: {cpu: 0.5}",
-            "services.web.resources.cpu: 0.5: limits are not enforced yet; want no resources",
-        ),
         ("    cwd: srv", "services.web.cwd: 'srv': want an absolute path"),
         (
             "    ports: {a: 80, b: 81, c: 80}",

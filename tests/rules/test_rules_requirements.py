@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from warren.model.byte_size import ByteSize
 from warren.model.check import Args, Argv
 from warren.model.container import Pull, Ulimit
 from warren.model.mount import Mount, MountType
@@ -16,7 +17,9 @@ from warren.rules.requirements import FEATURES, Feature, Needs, fitting_runtime,
 
 WEB = ServiceSpec(name="web", command=Argv(["web"]))
 LIMITED = ServiceSpec(
-    name="web", command=Argv(["web"]), resources=Resources(memory="1G", cpu=0.5, pids=9)
+    name="web",
+    command=Argv(["web"]),
+    resources=Resources(memory=ByteSize(1 << 30), cpu=0.5, pids=9),
 )
 IMAGE = ServiceSpec(name="web", image="nginx")
 

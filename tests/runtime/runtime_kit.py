@@ -13,12 +13,12 @@ from tests.processes import NAUGHTY, wait_until
 from warren.model.check import Argv
 from warren.model.identity import TaskId, instance_id
 from warren.model.interfaces import Launch
-from warren.model.service import ServiceSpec
+from warren.model.service import Resources, ServiceSpec
 from warren.model.task import Instance
 from warren.process import cgroup
 from warren.process.cgroup import Cgroups
 from warren.process.choose_tree import TreeKind
-from warren.runtime.process import ProcessRuntime
+from warren.runtime.process import NO_RESOURCES, ProcessRuntime
 
 SH = shutil.which("sh") or "/bin/sh"
 _slots = itertools.count(1)
@@ -42,6 +42,7 @@ def launch(
     cwd: str | None = None,
     user: str | None = None,
     new_privileges: bool = False,
+    resources: Resources = NO_RESOURCES,
 ) -> Launch:
     """A launch in a slot, hence with a log, of its own."""
     argv = Argv(command)
@@ -50,7 +51,12 @@ def launch(
         id=instance_id(task, 1, f"{os.getpid():x}"),
         task=task,
         spec=ServiceSpec(
-            name="web", command=argv, cwd=cwd, user=user, new_privileges=new_privileges
+            name="web",
+            command=argv,
+            cwd=cwd,
+            user=user,
+            new_privileges=new_privileges,
+            resources=resources,
         ),
         command=argv,
         env={"PATH": os.environ["PATH"], **(env or {})},

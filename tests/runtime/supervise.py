@@ -1,5 +1,5 @@
-"""A little supervisor to be killed: `start DIR KIND COMMAND...`, `serve` alike with all that a
-runtime does meanwhile, or `adopt DIR KIND`.
+"""A little supervisor to be killed: `start DIR KIND COMMAND...`, `limited` alike with 64 MiB of
+memory, `serve` alike with all that a runtime does meanwhile, or `adopt DIR KIND`.
 
 It speaks in lines of JSON on stdout, and hears on stdin: the instance, then when to kill.
 """
@@ -13,7 +13,9 @@ import msgspec
 import trio
 
 from tests.runtime.runtime_kit import launch, runtime_in
+from warren.model.byte_size import ByteSize
 from warren.model.check import Argv
+from warren.model.service import Resources
 from warren.model.task import End, Instance
 
 
@@ -38,8 +40,9 @@ async def main(what: str, directory: str, kind: str, *command: str) -> None:
             await runtime.start(launch(*command), record=record)
             await hear()
         return
-    if what == "start":
-        running = await runtime.start(launch(*command), record=record)
+    if what in ("start", "limited"):
+        limits = Resources(memory=ByteSize(64 << 20)) if what == "limited" else Resources()
+        running = await runtime.start(launch(*command, resources=limits), record=record)
         async with trio.open_nursery() as nursery:
             if await hear() == "check\n":
                 check = Argv(("sh", "-c", "setsid sleep 1000 & exec sleep 1000"))

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from tests.node.node_kit import FakeLogs
 from tests.scripted import ScriptedRuntime
+from warren.model.byte_size import ByteSize
 from warren.model.check import Argv
 from warren.model.decode import from_json, to_json
 from warren.model.identity import TaskId
@@ -72,7 +73,7 @@ async def test_each_task_is_started_by_the_first_runtime_that_can() -> None:
 async def test_what_the_node_lacks_is_not_run_without_it() -> None:  # an older manager placed it
     process = Kind("process", "memory-limit")
     runtimes = Runtimes([process])
-    limited = launch(WEB, resources=Resources(memory="1G", pids=10))
+    limited = launch(WEB, resources=Resources(memory=ByteSize(1 << 30), pids=10))
     with pytest.raises(CannotRunError, match=r"^this node lacks pids-limit$"):
         await started(runtimes, limited)
     with pytest.raises(CannotRunError, match=r"^this node lacks images$"):

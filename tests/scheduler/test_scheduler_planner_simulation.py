@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from planning_kit import LEASE, Planned, failure, snapshot_of, spec
 
+from warren.model.byte_size import ByteSize
 from warren.model.check import TcpCheck
 from warren.model.cluster import Change, Desired, PutTask, TaskRow
 from warren.model.identity import TaskId
@@ -117,7 +118,7 @@ class Simulation:
     def edit_existing(self, name: str) -> None:
         match self.chance.randrange(12):
             case 11:
-                memory = self.chance.choice([None, "1G"])
+                memory = self.chance.choice([None, ByteSize(1 << 30)])
                 self.planned.update(name, resources=Resources(memory=memory))
             case 9 | 10:
                 probe = Probe(tcp=TcpCheck(80), retries=self.chance.randrange(1, 4))

@@ -30,6 +30,7 @@ from warren.model.report import Assignments, NodeHello, Report
 from warren.model.rpc import Agent, NodeSession
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
+from warren.model.usage import TaskUsage
 from warren.model.view import LogChunk, LogPiece, LogWanted, SlotName
 from warren.node.program import Node, open_node
 from warren.nursery.dependencies import Dependencies
@@ -159,6 +160,9 @@ class FarAgent:
 
     async def kept(self, service: str) -> list[int]:
         raise NotFoundError("no logs here")
+
+    async def usage(self, tasks: Sequence[TaskId]) -> list[TaskUsage]:
+        return await self.link.call(lambda: self.agent.usage(tasks))
 
 
 @dataclass

@@ -15,6 +15,7 @@ from warren.manager.answer_pages import page_of_nodes, page_of_services, room_fo
 from warren.manager.inside import Inside, troubled_nodes, troubles
 from warren.manager.quarantine import MEND
 from warren.manager.shared_queries import LOOK_WITHIN
+from warren.manager.usages import usages_of
 from warren.manager.watchers import News
 from warren.model.check import Sample
 from warren.model.cluster import Entry, NodeRow, ServiceRow, TaskRow
@@ -30,6 +31,7 @@ from warren.model.probe import ProbeKind
 from warren.model.rpc import EVENTS_AT_ONCE
 from warren.model.service import ServiceSpec
 from warren.model.task import MOST_COUNTED, Phase, TaskStatus
+from warren.model.usage import TaskUsage
 from warren.model.view import (
     KeptLogs,
     LogChunk,
@@ -123,11 +125,23 @@ class ReadApi:
                 with trio.move_on_after(LOOK_WITHIN), suppress(WarrenError):
                     samples = await session.agent.samples(task)
 
+        async def ask_usage() -> None:
+            usages.extend(await usages_of(self._dispatcher, [row]))
+
+        usages = list[TaskUsage]()
         async with trio.open_nursery() as nursery:  # a silent node is waited for once (S24)
             nursery.start_soon(ask_samples)
+            nursery.start_soon(ask_usage)
             told = await self._ask([row])
-        spec = self._shown(row.spec)
-        return TaskDetail(task=self._task(row, told), spec=spec, samples=samples)
+        usage = usages[0].usage if usages else None
+        view, spec = self._task(row, told), self._shown(row.spec)
+        return TaskDetail(task=view, spec=spec, samples=samples, usage=usage)
+
+    async def usage(self, *, service: str = "") -> list[TaskUsage]:
+        cluster = self._commit_log.cluster
+        names = [self._row(service).name] if service else sorted(cluster.services)
+        rows = [task for name in names for task in cluster.current(name)]
+        return await usages_of(self._dispatcher, rows)
 
     async def nodes(self, *, after: str = "", limit: int = 0) -> list[NodeView]:
         await trio.lowlevel.checkpoint()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from warren.model.node_description import MOST_MEMORY
 from warren.model.task import MOST_COUNTED
 
 
@@ -25,22 +26,28 @@ class Range(NamedTuple):
 _ORDER = Range(0, 2**62)  # only grows; one more still fits SQLite
 COUNT = Range(0, MOST_COUNTED)
 _SECONDS = Range(0, 10**10)
+_BYTES = Range(0, MOST_MEMORY)
 _JUDGED = Range(-(2**63), 2**63 - 1)  # by the model, or by the receiver
 
 NUMBERS: Mapping[str, Range] = {
     "after": _ORDER,
     "base": _ORDER,
+    "cpu_seconds": _SECONDS,
     "duration": _SECONDS,
     "epoch": _ORDER,
     "exit_code": _JUDGED,
     "generation": _ORDER,
     "hard": _JUDGED,
+    "limit_bytes": _BYTES,
     "longest_wait": _SECONDS,
     "lost": _ORDER,
     "max_attempts": _JUDGED,
     "memory": _JUDGED,
+    "memory_peak": _BYTES,
+    "memory_used": _BYTES,
     "number": Range(0, 10**18),
     "offset": _ORDER,
+    "peak_bytes": _BYTES,
     "pid": Range(0, 2**31 - 1),
     "pids": _JUDGED,
     "port": _JUDGED,
@@ -53,6 +60,7 @@ NUMBERS: Mapping[str, Range] = {
     "slot": Range(0, 10**9),
     "soft": _JUDGED,
     "successes": _JUDGED,
+    "throttled_seconds": _SECONDS,
     "version": _ORDER,
     "waited": _SECONDS,
 }
@@ -85,6 +93,7 @@ LISTS: Mapping[str, int] = {
     "tasks": 1_000_000,
     "troubled_nodes": 100_000,
     "ulimits": 1_000,
+    "usages": 1_000_000,
 }
 
 TEXT = 256 << 10  # characters of a text, and bytes of data

@@ -36,3 +36,26 @@ def show_size(size: int) -> str:
         if size % bytes_of_it == 0:
             return f"{size // bytes_of_it}{unit.upper()}"
     raise AssertionError("every number is one of bytes")
+
+
+def size_in_words(size: int) -> str:
+    """A size for people, to a tenth: `64 MiB`, `1.5 GiB`."""
+    for unit, bytes_of_it in reversed(_UNITS.items()):
+        if unit and size >= bytes_of_it:
+            return f"{size / bytes_of_it:.1f}".removesuffix(".0") + f" {unit.upper()}iB"
+    return f"{int(size)} B"
+
+
+class ByteSize(int):
+    """A number of bytes above 0 whose `str()` is its written form, as `show_size` has it."""
+
+    def __new__(cls, count: int) -> ByteSize:
+        if not 0 < count <= LARGEST:
+            raise ValueError(SIZE_WANTED)
+        return super().__new__(cls, count)
+
+    def __str__(self) -> str:
+        return show_size(self)
+
+    def __repr__(self) -> str:
+        return show_size(self)

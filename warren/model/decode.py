@@ -11,6 +11,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
+from warren.model.byte_size import SIZE_WANTED, ByteSize, parse_size
 from warren.model.check import Args, Argv, StatusRange
 from warren.model.check_kinds import CHECK_KINDS
 from warren.model.duration import Duration, parse_duration
@@ -42,6 +43,7 @@ _EXAMPLES: dict[str, str] = {  # of what is a mapping, by the name of its field,
     "ulimits": "{nofile: 1024}",
     "mounts": "{type: volume, source: data, target: /var/lib/data}",
     "restart": "{condition: always}",
+    "resources": "{memory: 512M}",
     "stop": "{grace: 10s}",
     **{kind.name: kind.example for kind in CHECK_KINDS},
     "headers": "{Host: example.org}",
@@ -106,6 +108,10 @@ def _decode_word(kind: type, raw: object) -> object:
         if isinstance(raw, str | int | float):
             return parse_duration(raw)
         raise ValueError("want a duration such as 10s or 500ms")
+    if kind is ByteSize:
+        if isinstance(raw, str | int):
+            return ByteSize(parse_size(raw))
+        raise ValueError(SIZE_WANTED)
     if kind is StatusRange:
         return StatusRange.parse(raw if isinstance(raw, str | int) else "")
     if kind is Argv:

@@ -12,7 +12,7 @@ import msgspec
 
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
-from warren.model.task import Phase, Reason
+from warren.model.task import MemoryKill, Phase, Reason
 
 
 class EventKind(enum.Enum):
@@ -59,7 +59,8 @@ class EventFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     that is replaced; `phase` is the end of either task. `restarts` counts the task's, this one
     included; `restart_in` is in how many seconds it, or its successor, starts. `replaces` is the
     task that had the slot before. `changed` names the fields of the spec that an edit has changed;
-    `replicas` are wanted, and `replicas_before` were, where an edit has changed that.
+    `replicas` are wanted, and `replicas_before` were, where an edit has changed that. `memory` is
+    what the kernel has killed, where the instance ran out of memory.
     """
 
     node: str | None = None
@@ -75,6 +76,7 @@ class EventFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed: tuple[str, ...] = ()
     replicas: int | None = None
     replicas_before: int | None = None
+    memory: MemoryKill | None = None
 
 
 NO_FACTS = EventFacts()

@@ -11,7 +11,8 @@ import msgspec
 
 from warren.model.event import NO_FACTS, EventFacts, EventKind, TaskEvent, word_of
 from warren.model.identity import TaskId
-from warren.model.task import MOST_COUNTED
+from warren.model.node_description import MOST_MEMORY
+from warren.model.task import MOST_COUNTED, MemoryKill
 
 N = TypeVar("N", int, float)
 
@@ -86,7 +87,16 @@ def bounded(facts: EventFacts) -> EventFacts:
         changed=tuple(name[:LONGEST_VALUE] for name in facts.changed[:NAMES_KEPT]),
         replicas=_within(facts.replicas, 0, MOST_COUNTED),
         replicas_before=_within(facts.replicas_before, 0, MOST_COUNTED),
+        memory=facts.memory and _memory(facts.memory),
     )
+
+
+def _memory(kill: MemoryKill) -> MemoryKill | None:
+    killed = _within(kill.killed, 0, MOST_COUNTED)
+    if killed is None:
+        return None
+    limit, peak = (_within(size, 0, MOST_MEMORY) for size in (kill.limit_bytes, kill.peak_bytes))
+    return MemoryKill(killed=killed, limit_bytes=limit, peak_bytes=peak)
 
 
 def _text(text: str | None) -> str | None:

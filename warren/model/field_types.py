@@ -1,7 +1,7 @@
 """The types of what a program puts into a spec. What comes from a file a decoder has checked.
 
-A list of words stands for a command, and a number for a duration or another number: they become
-what the field declares. All else that is not of its field's type is refused (S25).
+A list of words stands for a command, a number for a duration or another number, a text for a size:
+they become what the field declares. All else that is not of its field's type is refused (S25).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_
 
 import msgspec
 
+from warren.model.byte_size import ByteSize, parse_size
 from warren.model.errors import FieldError
 
 COMMAND = 'a list of words, such as ["sleep", "1"]'
@@ -89,6 +90,8 @@ def _settled(field: _Field, given: object) -> object:
     for kind in field.kinds:
         if issubclass(kind, tuple) and isinstance(given, list | tuple):
             return cast("Any", kind)(given)
+        if kind is ByteSize and (isinstance(given, str) or _is(given, int)):
+            return _number(field, _byte_size, given)
         if issubclass(kind, float) and (_is(given, int) or _is(given, float)):
             return _number(field, kind, given)
     check_type(field.name, given, *field.kinds)
@@ -112,6 +115,10 @@ def _number(field: _Field, kind: Any, given: object) -> object:
         raise FieldError(field.name, given, str(error)) from None
 
 
+def _byte_size(given: str | int) -> ByteSize:
+    return ByteSize(parse_size(given))
+
+
 def _is(value: object, kind: type) -> bool:
     """`isinstance`, but that True is no number."""
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
@@ -126,4 +133,6 @@ def _word(kind: type) -> str:
         return "a tuple" if kind is tuple else COMMAND
     if issubclass(kind, float):
         return "a number of seconds, such as 1.5"
+    if kind is ByteSize:
+        return 'a size, such as "512M"'
     return "a mapping" if kind is Mapping else f"{kind.__name__}(...)"

@@ -18,6 +18,7 @@ from warren.model.errors import WarrenError
 from warren.model.identity import TaskId
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, TaskRecord
+from warren.model.usage import Usage
 from warren.model.view import LogPiece, LogWanted, SlotName
 
 
@@ -135,6 +136,10 @@ class RunningInstance(Protocol):
 
     async def owns_listener(self, port: int) -> bool | None:
         """Whether it listens on the port itself: an `OwnsListener`."""
+        ...
+
+    async def usage(self) -> Usage | None:
+        """What it uses now, its checks included (S27); None where that cannot be known."""
         ...
 
 

@@ -23,6 +23,7 @@ from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
+from warren.model.usage import TaskUsage
 from warren.model.view import (
     Applied,
     KeptLogs,
@@ -75,6 +76,11 @@ class Agent(Protocol):
 
     async def kept(self, service: str) -> list[int]:
         """The slots of a service that have output here."""
+        ...
+
+    async def usage(self, tasks: Sequence[TaskId]) -> list[TaskUsage]:
+        """What the instances of these tasks use now; those that are not here, or do not run, are
+        left out (S27)."""
         ...
 
 
@@ -174,6 +180,11 @@ class ClusterView(Protocol):
 
     async def kept_logs(self, service: str) -> KeptLogs:
         """Which slots of a service have output, and where. Raises NotFoundError."""
+        ...
+
+    async def usage(self, *, service: str = "") -> list[TaskUsage]:
+        """What the instances of the tasks use, of one service or all, as their nodes read it now
+        (S27); tasks without one, or whose node does not say, are left out. Raises NotFoundError."""
         ...
 
     async def status(self) -> ManagerStatus:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 import signal
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from typing import Annotated, cast
 
 import msgspec
 
+from warren.model.byte_size import ByteSize
 from warren.model.check import HIDDEN, Args, Argv, check_text, is_address
 from warren.model.container import (
     HOST_NETWORK,
@@ -36,6 +36,10 @@ NO_ULIMITS: Mapping[str, Ulimit] = MappingProxyType({})
 ANY_PORT = 0
 LARGEST_ID = (1 << 32) - 2  # of a user or group: the next stands for "leave it as it is"
 LOOPBACK = "127.0.0.1"
+LEAST_MEMORY = ByteSize(6 << 20)  # as Docker: less is not enough to begin
+LEAST_CPU = 0.01  # cores: the kernel takes no less than a millisecond of 100
+MOST_CPU = 8192
+MOST_PIDS = 1 << 22  # what the kernel takes
 PROBES = ("health", "startup", "liveness", "readiness")  # the fields of a spec that are probes
 Replicas = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 
@@ -90,18 +94,23 @@ class Stop(_Part, frozen=True):
 
 
 class Resources(_Part, frozen=True):
-    """Limits of one instance: bytes, cores, processes."""
+    """Limits of one instance and all it starts, its exec checks too (S27): bytes, cores, processes
+    and threads. None: no limit."""
 
-    memory: str | int | None = None
+    memory: ByteSize | None = None
     cpu: float | None = None
     pids: int | None = None
 
     def __post_init__(self) -> None:
         settle_types(self)
-        if self.cpu is not None and not 0 < self.cpu < math.inf:
-            raise FieldError("cpu", self.cpu, "want a number of cores above 0, such as 1.5")
-        if isinstance(self.memory, str):
-            check_text("memory", self.memory)
+        if self.memory is not None and self.memory < LEAST_MEMORY:
+            raise FieldError("memory", self.memory, f"want at least {LEAST_MEMORY}")
+        if self.cpu is not None and not LEAST_CPU <= self.cpu <= MOST_CPU:
+            wanted = f"want a number of cores from {LEAST_CPU} to {MOST_CPU}, such as 1.5"
+            raise FieldError("cpu", self.cpu, wanted)
+        if self.pids is not None and not 1 <= self.pids <= MOST_PIDS:
+            wanted = f"want a number of processes and threads from 1 to {MOST_PIDS}"
+            raise FieldError("pids", self.pids, wanted)
 
 
 class ServiceSpec(_Part, frozen=True):

@@ -57,10 +57,21 @@ class Reason(enum.Enum):
     UNKNOWN = "unknown"
 
 
+class MemoryKill(msgspec.Struct, frozen=True, kw_only=True):
+    """What the kernel has killed for memory (S27): how many processes, under which limit of the
+    instance (bytes; None: it had none, and the machine had no more), and the most that the
+    instance had (bytes; None: this kernel does not keep it)."""
+
+    killed: int
+    limit_bytes: int | None = None
+    peak_bytes: int | None = None
+
+
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """How one instance ended. `message` is a sentence for people; `at` is wall time.
 
-    `exit_code` is None when a signal ended it; `signal` is a name such as `SIGKILL`.
+    `exit_code` is None when a signal ended it; `signal` is a name such as `SIGKILL`. `memory` is
+    there where it ran out of memory.
     """
 
     reason: Reason
@@ -68,6 +79,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     exit_code: int | None = None
     signal: str | None = None
+    memory: MemoryKill | None = None
 
     @property
     def is_failure(self) -> bool:

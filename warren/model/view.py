@@ -17,6 +17,7 @@ from warren.model.node_description import NodeDescription
 from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskStatus
+from warren.model.usage import Usage
 
 LOG_AT_ONCE = 256 << 10  # bytes: the most in one chunk
 
@@ -48,11 +49,13 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """A task with the kept outcomes of its probes, oldest first; none where it is stale."""
+    """A task with the kept outcomes of its probes, oldest first, and what its instance uses; none
+    where it is stale."""
 
     task: TaskView
     spec: ServiceSpec
     samples: Mapping[ProbeKind, tuple[Sample, ...]] = MappingProxyType({})
+    usage: Usage | None = None
 
 
 class NodeState(enum.Enum):

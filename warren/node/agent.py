@@ -29,8 +29,10 @@ from warren.model.probe import ProbeKind
 from warren.model.report import Assignment, Assignments
 from warren.model.service import has_same_instances
 from warren.model.task import Phase, TaskRecord, TaskStatus
+from warren.model.usage import TaskUsage
 from warren.model.view import LogChunk, LogPiece, LogWanted
 from warren.node import slot_output
+from warren.node.assigned import record_of
 from warren.node.outbox import Outbox
 from warren.node.slot_locks import SlotLocks
 from warren.node.unreadable_tasks import UnreadableTasks
@@ -168,6 +170,12 @@ class NodeAgent:
         await trio.lowlevel.checkpoint()
         return [slot.slot for slot in self._logs.kept() if slot.service == service]
 
+    async def usage(self, tasks: Sequence[TaskId]) -> list[TaskUsage]:
+        await trio.lowlevel.checkpoint()
+        found = [(task, held) for task in tasks if (held := self._current(task)) is not None]
+        usages = [(task, await held.usage()) for task, held in found]
+        return [TaskUsage(task=task, usage=usage) for task, usage in usages if usage is not None]
+
     # Ends
 
     async def stop_all(self, message: str) -> None:
@@ -216,7 +224,7 @@ class NodeAgent:
 
     def _hold(self, assignments: Iterable[Assignment]) -> None:
         new = [a for a in assignments if a.desired is Desired.RUN and not self._knows(a)]
-        records = [_record(assignment) for assignment in new]
+        records = [record_of(assignment) for assignment in new]
         self._around.journal.save_all(records)
         for record in records:
             self._spawn(record)
@@ -311,7 +319,7 @@ class NodeAgent:
         task = assignment.task
         if task in self._aside:  # its running instance is not doubled
             if self._aside.is_ending(task):
-                self._successors[task] = _record(assignment)
+                self._successors[task] = record_of(assignment)
             return True
         self._wake(task)
         held = self._tasks.get(task)
@@ -323,7 +331,7 @@ class NodeAgent:
         self._dismiss([task])
         if task not in self._tasks:
             return False
-        self._successors[task] = _record(assignment)
+        self._successors[task] = record_of(assignment)
         return True
 
     def _take_spec(self, held: TaskRunner, assignment: Assignment) -> None:
@@ -382,14 +390,3 @@ class NodeAgent:
 
 def _pieces(whole: Sequence[T]) -> Iterable[Sequence[T]]:
     return (whole[i : i + HELD_AT_ONCE] for i in range(0, len(whole), HELD_AT_ONCE))
-
-
-def _record(assignment: Assignment) -> TaskRecord:
-    return TaskRecord(
-        id=assignment.task,
-        spec=assignment.spec,
-        phase=Phase.ASSIGNED,
-        last_end=assignment.last_end,
-        failed_before=assignment.failed_before,
-        revision=assignment.revision,
-    )

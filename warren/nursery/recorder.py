@@ -121,6 +121,7 @@ class Recorder:
         facts = EventFacts(
             exit_code=end.exit_code,
             signal=end.signal,
+            memory=end.memory,
             restarts=self.record.history.total,
             restart_in=delay or None,
         )
@@ -144,7 +145,9 @@ class Recorder:
         """Publish that the task has ended, with this end of its instance where it had one."""
         facts = EventFacts(phase=phase)
         if end is not None:
-            facts = EventFacts(phase=phase, exit_code=end.exit_code, signal=end.signal)
+            facts = EventFacts(
+                phase=phase, exit_code=end.exit_code, signal=end.signal, memory=end.memory
+            )
         self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}", reason, facts)
 
     def note_crash(self, error: Exception) -> None:

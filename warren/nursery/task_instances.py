@@ -14,6 +14,7 @@ import trio
 
 from warren.model.interfaces import CannotRunError, PortTakenError, ShortageError
 from warren.model.task import End, Reason
+from warren.model.usage import Usage
 from warren.nursery.adoption import EndedError, age_of
 from warren.nursery.dependencies import Dependencies
 from warren.nursery.instance_probes import InstanceProbes
@@ -71,6 +72,11 @@ class TaskInstances:
     def end(self, cause: End | None = None) -> End:
         """How the last one ended: for this cause, else for the one it was ended for."""
         return settle(cause or self.cause, self._life.end if self._life else None)
+
+    async def usage(self) -> Usage | None:
+        """What the present one uses; None where none runs, or it cannot be known."""
+        running = self._life and self._life.running
+        return await running.usage() if running else None
 
     def await_start(self, delay: float, *, at_once: bool) -> Event | None:
         """Tell DUE when one may start; returned where that is now, and `at_once` is fine."""

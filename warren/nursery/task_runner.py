@@ -18,6 +18,7 @@ from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Phase, Reason, TaskRecord, TaskStatus
+from warren.model.usage import Usage
 from warren.nursery.dependencies import Dependencies
 from warren.nursery.instance_probes import InstanceProbes
 from warren.nursery.recorder import Recorder
@@ -137,6 +138,10 @@ class TaskRunner:
     def samples(self) -> dict[ProbeKind, list[Sample]]:
         """The last outcomes of every probe of the current instance, oldest first (S24)."""
         return self._probes.samples()
+
+    async def usage(self) -> Usage | None:
+        """What the current instance uses (S27); None where there is none, or it cannot be known."""
+        return await self._instances.usage()
 
     async def run(self) -> None:
         """The task's whole life. Our own bugs end the task as CRASHED, with a traceback."""

@@ -5,8 +5,9 @@
 
 A directory is made before its instance is known, so that a child may wait in it; the instance's id
 is in its attribute INSTANCE_NAME (`getfattr -n user.warren.instance`). No controller is
-needed, so this works beside v1 (a hybrid mount) and without delegation of controllers. Directories
-of ended checks are kept for the next one and go with the instance.
+needed, so this works beside v1 (a hybrid mount) and without delegation of controllers; limits need
+some (`controllers.py`). Directories of ended checks are kept for the next one and go with the
+instance.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from warren.model.service import Resources
+from warren.model.task import MemoryKill
+from warren.model.usage import Usage
 from warren.process import procfs
+from warren.process.cgroup_limits import memory_kill_of, usage_of, write_limits
+from warren.process.controllers import NONE, Controllers, give, root_of
 from warren.process.deep_trees import walk_below
 from warren.process.pauses import Pauses
 from warren.process.procfs import Stat
@@ -46,7 +52,7 @@ def find_base(token: str) -> Path | None:
     mount, own = _mount(), procfs.cgroup2_path(os.getpid())
     if mount is None or own is None:
         return None
-    base = mount / own.lstrip("/") / f"warren-{token}"
+    base = root_of(mount / own.lstrip("/")) / f"warren-{token}"
     try:
         base.mkdir(exist_ok=True)
         os.setxattr(base, INSTANCE_NAME, b"")
@@ -69,24 +75,36 @@ def is_below_mount(path: Path) -> bool:
 class Cgroups:
     """The trees below one base directory."""
 
-    def __init__(self, base: Path, reaper: Reaper) -> None:
+    def __init__(self, base: Path, reaper: Reaper, controllers: Controllers = NONE) -> None:
         self.base = base
+        self.controllers = controllers
         self._reaper = reaper
         self._inside = f"{_inner(base)}/"
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         reaper.add_owner(self._owns)
+        if base.is_dir():  # as an earlier supervisor has left it
+            give(base, controllers.given)
 
     def __repr__(self) -> str:
         return f"<Cgroups {self.base}>"
 
     @property
     def containment(self) -> str:
-        return "cgroup"
+        return ", ".join(said for said in ("cgroup", str(self.controllers)) if said)
+
+    @property
+    def limits(self) -> frozenset[str]:
+        return self.controllers.given
 
     def create(self) -> CgroupTree:
         path = self.base / f"{self._prefix}-{next(self._numbers)}"
-        path.mkdir(parents=True)
+        try:
+            path.mkdir()
+        except FileNotFoundError:  # the base went with its last instance
+            self.base.mkdir(exist_ok=True)
+            give(self.base, self.controllers.given)
+            path.mkdir()
         return CgroupTree(path, path.name, self._reaper)
 
     def left(self) -> dict[str, str]:
@@ -210,12 +228,14 @@ class CgroupTree:
             walk_below(self._path, enter=lambda directory: found.extend(_pids_in(directory)))
         return found
 
-    def was_out_of_memory(self) -> bool:
-        """Whether the kernel killed for memory here; unknown, hence False, without controller."""
-        with contextlib.suppress(OSError):
-            counts = dict(line.split() for line in self._read("memory.events").splitlines())
-            return counts.get(b"oom_kill", b"0") != b"0"
-        return False
+    def limit(self, resources: Resources) -> None:
+        write_limits(str(self._path), resources)
+
+    def usage(self) -> Usage | None:
+        return usage_of(str(self._path))
+
+    def memory_kill(self) -> MemoryKill | None:
+        return memory_kill_of(str(self._path))
 
     async def _end_loose(self, since: TreeMark, main: int) -> None:
         """End `main` and what it has forked, where that is outside this cgroup. Nothing is moved:

@@ -11,7 +11,8 @@ import select
 import signal
 import time
 
-from warren.model.task import End, Reason
+from warren.model.byte_size import size_in_words
+from warren.model.task import End, MemoryKill, Reason
 from warren.process import procfs, syscalls
 from warren.process.readable import wait_readable
 
@@ -59,20 +60,31 @@ async def wait_ended(pidfd: int) -> None:
     await wait_readable(pidfd)
 
 
-def end_of(status: int | None, *, out_of_memory: bool = False) -> End:
-    """An instance's end as people read it (S18). `status` None: unknown."""
+def end_of(status: int | None, memory: MemoryKill | None = None) -> End:
+    """An instance's end as people read it (S18). `status` None: unknown. `memory` is what the
+    kernel has killed of it for want of memory: where that is the end, all of it was (S27)."""
     now = time.time()
+    exit_code, name = (None, None) if status is None else split_status(status)
+    if memory is not None and (name == "SIGKILL" or (status is None and memory.limit_bytes)):
+        reason, message = Reason.OUT_OF_MEMORY, _of_memory(memory)
+        return End(reason=reason, message=message, at=now, signal="SIGKILL", memory=memory)
     if status is None:
         message = "ended; its exit code is unknown, as an earlier supervisor had started it"
         return End(reason=Reason.LOST, message=message, at=now)
-    exit_code, name = split_status(status)
     if name is None:
         message = f"exited with code {exit_code}"
         return End(reason=Reason.EXITED, message=message, at=now, exit_code=exit_code)
-    if out_of_memory:
-        message = f"killed by {name}: out of memory"
-        return End(reason=Reason.OUT_OF_MEMORY, message=message, at=now, signal=name)
     return End(reason=Reason.SIGNALED, message=f"killed by {name}", at=now, signal=name)
+
+
+def _of_memory(memory: MemoryKill) -> str:
+    """`out of memory: limit 64 MiB, peak 64 MiB`."""
+    limit, peak = memory.limit_bytes, memory.peak_bytes
+    under = (
+        "the machine's, as it has no limit" if limit is None else f"limit {size_in_words(limit)}"
+    )
+    most = "" if peak is None else f", peak {size_in_words(peak)}"
+    return f"{Reason.OUT_OF_MEMORY.value}: {under}{most}"
 
 
 def split_status(status: int) -> tuple[int | None, str | None]:

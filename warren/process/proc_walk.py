@@ -18,6 +18,11 @@ from collections.abc import Iterable, Mapping
 
 import trio
 
+from warren.model.decode import plain
+from warren.model.interfaces import CannotRunError
+from warren.model.service import Resources
+from warren.model.task import MemoryKill
+from warren.model.usage import Usage
 from warren.process import procfs
 from warren.process.procfs import Stat
 from warren.process.reaper import Reaper
@@ -50,6 +55,10 @@ class ProcWalks:
             "walk over /proc, as no cgroup may be written: a program that leaves its session, "
             "clears its environment and outlives its parent is not ended with its task or check"
         )
+
+    @property
+    def limits(self) -> frozenset[str]:
+        return frozenset()
 
     def create(self) -> WalkTree:
         # Until it is assigned its marker is unused: it is its main and that one's session.
@@ -155,8 +164,14 @@ class WalkTree:
                 found.add(pid)
         return sorted(found)
 
-    def was_out_of_memory(self) -> bool:
-        return False
+    def limit(self, resources: Resources) -> None:
+        raise CannotRunError(f"resources: {plain(resources)}: no limit holds without a cgroup")
+
+    def usage(self) -> Usage | None:
+        return None
+
+    def memory_kill(self) -> MemoryKill | None:
+        return None
 
     def _stop_all(self, dead: list[Stat]) -> list[Stat]:
         """Stop every member, again and again until no new one shows up."""

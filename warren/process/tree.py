@@ -17,6 +17,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import trio
 
+from warren.model.service import Resources
+from warren.model.task import MemoryKill
+from warren.model.usage import Usage
 from warren.process import procfs
 from warren.process.procfs import Stat
 
@@ -98,8 +101,18 @@ class ProcessTree(Protocol):
         """The processes in it now. Changes nothing, so that another thread may ask."""
         ...
 
-    def was_out_of_memory(self) -> bool:
-        """Whether the kernel killed something in it for want of memory."""
+    def limit(self, resources: Resources) -> None:
+        """Hold these limits for all that is in it, and is to come (S27); after `assign`. Raises
+        CannotRunError."""
+        ...
+
+    def usage(self) -> Usage | None:
+        """What it uses now; None where that cannot be known. Changes nothing, so that another
+        thread may ask."""
+        ...
+
+    def memory_kill(self) -> MemoryKill | None:
+        """What the kernel has killed in it for want of memory; None where nothing is known."""
         ...
 
 
@@ -109,6 +122,11 @@ class ProcessTrees(Protocol):
     @property
     def containment(self) -> str:
         """How trees are kept, and its limits: a line for people."""
+        ...
+
+    @property
+    def limits(self) -> frozenset[str]:
+        """What its trees can be limited in: of `memory`, `cpu`, `pids`."""
         ...
 
     def create(self) -> ProcessTree:

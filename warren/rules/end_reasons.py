@@ -27,10 +27,13 @@ def settle(cause: End | None, own: End | None) -> End:
         at=own.at,
         exit_code=own.exit_code,
         signal=own.signal,
+        memory=own.memory,
     )
 
 
 def _with_exit(message: str, own: End) -> str:
+    if own.memory is not None:
+        return f"{message}; {own.message}"
     if own.signal == "SIGKILL":
         return f"{message}; killed by SIGKILL"
     return f"{message}; exit code {own.exit_code}" if own.exit_code else message

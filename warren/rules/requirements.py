@@ -36,15 +36,19 @@ class Needs(NamedTuple):
     features: frozenset[str]
 
 
+def limit_word(resource: str) -> str:
+    """The feature of holding a limit (S27) of `memory`, `cpu` or `pids`."""
+    return f"{resource}-limit"
+
+
 _NO_IMAGES = "no container runtime is available here; want a command instead"
-_NO_LIMITS = "limits are not enforced yet; want no resources"
 
 IMAGES = "images"
 FEATURES: tuple[Feature, ...] = (
     Feature(IMAGES, "image", lambda spec: spec.image, _NO_IMAGES),
-    Feature("memory-limit", "resources.memory", lambda spec: spec.resources.memory, _NO_LIMITS),
-    Feature("cpu-limit", "resources.cpu", lambda spec: spec.resources.cpu, _NO_LIMITS),
-    Feature("pids-limit", "resources.pids", lambda spec: spec.resources.pids, _NO_LIMITS),
+    Feature(limit_word("memory"), "resources.memory", lambda spec: spec.resources.memory),
+    Feature(limit_word("cpu"), "resources.cpu", lambda spec: spec.resources.cpu),
+    Feature(limit_word("pids"), "resources.pids", lambda spec: spec.resources.pids),
     Feature("args", "args", lambda spec: spec.args),
     Feature("mounts", "mounts", lambda spec: spec.mounts or None),
     Feature("read-only-root", "read_only", lambda spec: spec.read_only or None),

@@ -19,6 +19,7 @@ import trio
 from warren.model.check import Argv
 from warren.model.interfaces import CannotRunError, CommandResult, ShortageError
 from warren.model.task import End, Instance
+from warren.model.usage import Usage
 from warren.process.command import run_command
 from warren.process.context import Context
 from warren.process.exit_status import end_of
@@ -167,6 +168,12 @@ class ProcessInstance:
     async def owns_listener(self, port: int) -> bool | None:
         return await self._listeners.belong_to(self._tree.pids, port)
 
+    async def usage(self) -> Usage | None:
+        """Read by a thread: there are several files, and the kernel may take its time."""
+        if self._is_gone:
+            return None
+        return await trio.to_thread.run_sync(self._tree.usage)
+
     async def _kill(self) -> None:
         self._is_closing = True
         if self._main.look():
@@ -194,6 +201,5 @@ class ProcessInstance:
 
     def _told(self) -> End:
         if self._end is None:
-            is_short = self._tree.was_out_of_memory()
-            self._end = end_of(self._main.status, out_of_memory=is_short)
+            self._end = end_of(self._main.status, self._tree.memory_kill())
         return self._end

@@ -16,7 +16,7 @@ import os
 import time
 import weakref
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,9 +28,10 @@ from warren.logs.lost_output import LostOutput, why_unusable
 from warren.logs.watcher import serve_logs
 from warren.model.interfaces import CannotRunError, Launch, Record, ShortageError
 from warren.model.node_description import PROCESS, RuntimeInfo
+from warren.model.service import Resources
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
-from warren.process.choose_tree import TreeKind, choose_trees, find_tree
+from warren.process.choose_tree import TreeKind, choose_trees, find_tree, leave_trees
 from warren.process.context import (
     Context,
     Credentials,
@@ -49,9 +50,11 @@ from warren.process.tree import INSTANCE_VARIABLE, ProcessTree, after_shortage
 from warren.process.unkillable import UnkillableTrees
 from warren.resilience.boundary import Boundary
 from warren.resilience.conditions import Conditions
+from warren.rules.requirements import limit_word
 from warren.runtime.instance import ProcessInstance
 
 TOKEN_VARIABLE = "WARREN_TOKEN"
+NO_RESOURCES = Resources()
 _UNLOGGED = "unlogged"  # in an instance's handle: why its output is lost
 _log = logging.getLogger("warren.process")
 _FIRST_STEPS = 0.005  # seconds that an exec and what a program does first take, about
@@ -92,8 +95,9 @@ class ProcessRuntime:
 
     @property
     def info(self) -> RuntimeInfo:
-        """It is there wherever the supervisor runs."""
-        return RuntimeInfo(name=PROCESS)
+        """It is there wherever the supervisor runs; what it can limit depends on its cgroup."""
+        limits = tuple(map(limit_word, sorted(self.trees.limits)))
+        return RuntimeInfo(name=PROCESS, features=limits)
 
     @property
     def starter(self) -> Starter:
@@ -105,7 +109,9 @@ class ProcessRuntime:
 
         Enter it before what starts instances.
         """
-        with closing(self.starter):
+        with ExitStack() as ending:
+            ending.callback(leave_trees, self.trees)
+            ending.enter_context(closing(self.starter))
             with suppress(CannotRunError):  # the first start raises it
                 self.starter.open()
             async with trio.open_nursery() as nursery:
@@ -177,16 +183,20 @@ class ProcessRuntime:
                     await running.kill_check(branch)
                 self._note_unlogged(running)
                 return running
+            memory = tree.memory_kill()
             stuck = [branch for branch in branches if not await self._unkillable.kill(branch)]
             await self._unkillable.kill_but(tree, stuck)
         except BaseException:
             if main is not None:
                 main.leave()
             raise
-        if main is None:
+        status = None
+        if main is not None:
+            main.close()
+            status = main.status
+        elif memory is None or memory.limit_bytes is None:
             return _lost("ended while no supervisor watched it; its exit code is unknown")
-        main.close()
-        return end_of(main.status)
+        return end_of(status, memory)
 
     def age(self, instance: Instance) -> float | None:
         began = instance.handle.get("began")
@@ -253,6 +263,8 @@ class ProcessRuntime:
         what = str(launch.task)  # not the instance: each try would be news
         try:
             begun.tree.assign(launch.id)
+            if launch.spec.resources != NO_RESOURCES:
+                begun.tree.limit(launch.spec.resources)
             what = str(self.logs.path(launch.task))
             output = await self._output(running)
             try:

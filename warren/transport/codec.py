@@ -8,6 +8,7 @@ A field has its Python name in camel case. What a hint becomes:
     Mapping[K, V]            a list of entries: the key, and then the value, or the value's fields
     enum                     an enumerant, by its name
     StatusRange              a group of `low` and `high`
+    ByteSize | None          a union of `bytes` and, as earlier versions send it, `text`
     struct                   a struct; optional fields may be the members of its unnamed union
     a protocol of rpc.py     a capability
 
@@ -26,6 +27,7 @@ from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
 import msgspec
 
 from warren.model import bounds
+from warren.model.byte_size import ByteSize
 from warren.model.check import Args, Argv, StatusRange
 from warren.model.check_places import CheckPlaces
 from warren.model.cluster import Entry
@@ -321,6 +323,8 @@ def _item(hint: Any, proto: Any, schema: Callable[[], Any], name: str) -> Item:
 def _group(kinds: list[Any], name: str, schema: Any, bound: str) -> Field:
     if kinds == [StatusRange]:
         return field_codecs.Span(name)
+    if kinds == [ByteSize]:
+        return field_codecs.Size(name)
     members: dict[type, tuple[str, Item]] = {}
     for each, found in schema.fields.items():
         word = found.proto.slot.type.which()

@@ -241,6 +241,24 @@ class Span:
         return f"{group._get('low')}-{group._get('high')}"
 
 
+class Size:
+    """An optional size of memory: written as bytes, read as bytes or as text."""
+
+    def __init__(self, name: str) -> None:
+        members: dict[type, tuple[str, Item]] = {
+            type(None): ("unset", Scalar("void", name)),
+            int: ("bytes", Scalar("int64", name)),
+            str: ("text", Scalar("text", name)),
+        }
+        self._choice = Choice(name, members)
+
+    def write(self, builder: Any, value: int | None) -> None:
+        self._choice.write(builder, value)
+
+    def read(self, reader: Any, budget: Budget) -> object:
+        return self._choice.read(reader, budget)
+
+
 class Entries:
     """A mapping as a list of structs: the key's field, and the value's, or the value's own ones. Of
     several keys that only a later version knows the first counts.

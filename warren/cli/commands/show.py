@@ -107,15 +107,23 @@ def service_ps(
     return _tasks(where, name, past=past, as_json=as_json)
 
 
-def task_ls(*, past: Past = False, as_json: AsJson = False, where: Where = HERE) -> int:
+def task_ls(
+    *,
+    past: Past = False,
+    usage: Annotated[bool, SWITCH] = False,
+    as_json: AsJson = False,
+    where: Where = HERE,
+) -> int:
     """List the tasks of every service.
 
     Parameters
     ----------
     past
         Include ended tasks, as far as they are kept.
+    usage
+        Show the memory, cpu time and processes of each, which its node reads now.
     """
-    return _tasks(where, "", past=past, as_json=as_json)
+    return _tasks(where, "", past=past, as_json=as_json, usage=usage)
 
 
 def task_inspect(
@@ -229,17 +237,24 @@ def task_id(written: str) -> TaskId:
         raise SpecError("TASK", wanted, value=written) from None
 
 
-def _tasks(where: Where, service: str, *, past: bool, as_json: bool) -> int:
+def _tasks(where: Where, service: str, *, past: bool, as_json: bool, usage: bool = False) -> int:
     async def question(cluster: Cluster) -> int:
         views = await cluster.tasks(service=service, past=past)
+        told = await cluster.usage(service=service) if usage else None
+        usages = None if told is None else {one.task: one.usage for one in told}
         if as_json:
             from warren.cli.render import to_json
 
-            put([to_json.text([to_json.task(view, time.time()) for view in views])])
+            shapes = [to_json.task(view, time.time()) for view in views]
+            if usages is not None:
+                for view, shape in zip(views, shapes, strict=True):
+                    found = usages.get(view.id)
+                    shape["usage"] = found and to_json.usage(found)
+            put([to_json.text(shapes)])
         else:
             from warren.cli.render import table, to_text
 
-            put(table.fitted(to_text.tasks(views, time.time())))
+            put(table.fitted(to_text.tasks(views, time.time(), usages)))
         return 0
 
     return ask(where, question)

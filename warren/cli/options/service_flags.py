@@ -123,6 +123,12 @@ class ServiceFlags:
         Such as TERM, INT or QUIT [default: TERM].
     stop_grace
         From the signal to the kill [default: 10s].
+    memory
+        The most that an instance may have, such as 512M [default: no limit].
+    cpus
+        How many cores it may use, such as 0.5 [default: no limit].
+    pids
+        How many processes and threads it may have [default: no limit].
     """
 
     image: str | None = None
@@ -140,6 +146,9 @@ class ServiceFlags:
     max_attempts: Annotated[str | None, Parameter(metavar="N")] = None
     stop_signal: Annotated[str | None, Parameter(metavar="SIGNAL")] = None
     stop_grace: Annotated[str | None, Parameter(metavar="DURATION")] = None
+    memory: Annotated[str | None, Parameter(metavar="SIZE")] = None
+    cpus: Annotated[str | None, Parameter(metavar="CORES")] = None
+    pids: Annotated[str | None, Parameter(metavar="N")] = None
     container: ContainerFlags = field(default_factory=ContainerFlags)
     health: HealthFlags = field(default_factory=HealthFlags)
     startup: StartupFlags = field(default_factory=StartupFlags)
@@ -198,6 +207,8 @@ class RemovalFlags:
         The image's own CMD again.
     no_entrypoint
         The image's own ENTRYPOINT again.
+    no_limits
+        No limit of memory, cpu or pids.
     no_health
         No probe of any kind.
     no_startup
@@ -216,6 +227,7 @@ class RemovalFlags:
     ulimit_rm: Annotated[tuple[str, ...], SWITCH, Parameter(metavar="NAME")] = ()
     no_args: Annotated[bool, SWITCH] = False
     no_entrypoint: Annotated[bool, SWITCH] = False
+    no_limits: Annotated[bool, SWITCH] = False
     no_health: Annotated[bool, SWITCH] = False
     no_startup: Annotated[bool, SWITCH] = False
     no_liveness: Annotated[bool, SWITCH] = False

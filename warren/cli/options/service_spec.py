@@ -26,7 +26,7 @@ from warren.model.decode import DecodeError, decode, dotted, plain
 from warren.model.errors import InvalidError, SpecError
 from warren.model.identity import NAME_WANTED, is_name
 from warren.model.probe import Probe
-from warren.model.service import ServiceSpec
+from warren.model.service import MOST_PIDS, ServiceSpec
 
 _PORT_WANTED = "want NAME or NAME=NUMBER such as http=8080"
 _OPTIONS = {
@@ -45,6 +45,9 @@ _OPTIONS = {
     "restart.max_attempts": "--max-attempts",
     "stop.signal": "--stop-signal",
     "stop.grace": "--stop-grace",
+    "resources.memory": "--memory",
+    "resources.cpu": "--cpus",
+    "resources.pids": "--pids",
     "mounts": "--mount",
     "read_only": "--read-only",
     "cap_add": "--cap-add",
@@ -82,6 +85,7 @@ def new_spec(
     fields["env"] = _variables(flags, around)
     fields["ports"] = _ports(flags.port)
     fields["restart"], fields["stop"] = _restart(flags), _stop(flags)
+    fields["resources"] = _resources(flags)
     if flags.image is None and flags.container.entrypoint is not None:
         raise SpecError("--entrypoint", "want --image with it, or the command after --")
     if not command and flags.image is None:
@@ -113,8 +117,11 @@ def changed_spec(
     ports = _without("--port-rm", spec.ports, removals.port_rm)
     fields["env"] = env | _variables(flags, around)
     fields["ports"] = ports | _ports(flags.port)
-    for part, given in (("restart", _restart(flags)), ("stop", _stop(flags))):
-        fields[part] = {**fields.get(part, {}), **given}
+    if removals.no_limits:
+        fields["resources"] = {}
+    parts = (("restart", _restart), ("stop", _stop), ("resources", _resources))
+    for part, given in parts:
+        fields[part] = {**fields.get(part, {}), **given(flags)}
     probes = {group: probe(group, flags.probes(group), kept[group]) for group in GROUPS}
     return _decoded(fields, probes)
 
@@ -228,6 +235,21 @@ def _stop(flags: ServiceFlags) -> dict[str, Any]:
         fields["signal"] = flags.stop_signal.removeprefix("SIG")
     if flags.stop_grace is not None:
         fields["grace"] = str(duration("--stop-grace", flags.stop_grace))
+    return fields
+
+
+def _resources(flags: ServiceFlags) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if flags.memory is not None:
+        fields["memory"] = flags.memory
+    if flags.cpus is not None:
+        try:
+            fields["cpu"] = float(flags.cpus)
+        except ValueError:
+            wanted = "want a number of cores, such as 0.5"
+            raise SpecError("--cpus", wanted, value=flags.cpus) from None
+    if flags.pids is not None:
+        fields["pids"] = count("--pids", flags.pids, 1, MOST_PIDS)
     return fields
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from warren.client import views
 from warren.client.event_forms import facts_json
 from warren.client.json_text import json_text
@@ -18,6 +20,7 @@ from warren.model.cluster import Entry
 from warren.model.event import word_of
 from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, ProbeStatus
+from warren.model.usage import Usage
 from warren.model.view import (
     Applied,
     ManagerStatus,
@@ -115,7 +118,13 @@ def detail(view: TaskDetail, now: float) -> Shape:
         "stale": view.task.is_stale,
         "outdated": view.task.is_outdated,
         "spec": spec(view.spec),
+        "usage": view.usage and usage(view.usage),
     }
+
+
+def usage(value: Usage) -> Shape:
+    """What an instance uses: bytes, seconds of cores, processes and threads."""
+    return msgspec.structs.asdict(value)
 
 
 def node(view: NodeView) -> Shape:
@@ -202,6 +211,7 @@ def _end(end: End) -> Shape:
         "exit_code": end.exit_code,
         "signal": end.signal,
         "message": end.message,
+        "memory": end.memory and msgspec.structs.asdict(end.memory),
         "at": stamp(end.at),
     }
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from warren.cli.render.container_lines import container_lines, what_runs
 from warren.cli.render.table import aligned, table
+from warren.cli.render.usage_text import USED_HEADS, limits, used, used_cells
 from warren.client import views
 from warren.client.event_forms import Form, form_of, in_form
 from warren.client.phrases import ago, last_sample, one_line, span, state_of, waits_for, why
@@ -16,11 +17,13 @@ from warren.model.check_kinds import kind_of
 from warren.model.cluster import Entry
 from warren.model.duration import Duration
 from warren.model.event import word_of
+from warren.model.identity import TaskId
 from warren.model.node_description import PROCESS, NodeDescription, RuntimeInfo
 from warren.model.plural import counted
 from warren.model.probe import Probe
 from warren.model.service import LOOPBACK, Condition, Restart, ServiceSpec
 from warren.model.task import Phase, ProbeStatus
+from warren.model.usage import Usage
 from warren.model.view import (
     ManagerStatus,
     NodeState,
@@ -55,9 +58,14 @@ def service(view: ServiceView, now: float, *, shows_values: bool = False) -> lis
     ]
 
 
-def tasks(views: Sequence[TaskView], now: float) -> list[str]:
-    """`service ps` and `task ls`."""
-    return table(_HEADS, [_row(view, now) for view in views])
+def tasks(
+    views: Sequence[TaskView], now: float, usages: Mapping[TaskId, Usage] | None = None
+) -> list[str]:
+    """`service ps` and `task ls`; with `usages` what each uses."""
+    if usages is None:
+        return table(_HEADS, [_row(view, now) for view in views])
+    rows = [[*_row(view, now)[:-1], *used_cells(usages.get(view.id))] for view in views]
+    return table([*_HEADS[:-1], *USED_HEADS], rows)
 
 
 def changed_tasks(
@@ -94,6 +102,8 @@ def task(detail: TaskDetail, now: float, *, shows_values: bool = False) -> list[
     waits = waits_for(status, now)
     if waits is not None:
         lines.append(f"Pending: {one_line(waits)}")
+    if detail.usage is not None:
+        lines.append(f"Usage: {', '.join(used(detail.usage, detail.spec.resources))}")
     return [*lines, *_config(detail.spec, shows_values=shows_values), *_probes(detail, now)]
 
 
@@ -290,6 +300,7 @@ def _config(spec: ServiceSpec, *, shows_values: bool) -> list[str]:
         *container_lines(spec),
         ("Restart", _restart(spec.restart)),
         ("Stop", f"SIG{spec.stop.signal}, then {spec.stop.grace} until the kill"),
+        ("Limits", ", ".join(limits(spec.resources))),
         *((kind.capitalize(), probe(chosen, shows_values=shows_values))
           for kind, chosen in _chosen(spec)),
     ]  # fmt: skip
