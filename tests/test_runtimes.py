@@ -51,6 +51,7 @@ class Kind(ScriptedRuntime):
     def __init__(self, name: str, *features: str) -> None:
         super().__init__(name=name)
         self.info = RuntimeInfo(name=name, version="3", features=features)
+        self.changed: trio.Event | None = None
         self.logs = FakeLogs()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

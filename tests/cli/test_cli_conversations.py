@@ -14,7 +14,7 @@ CONVERSATIONS = sorted(FOLDER.glob("*.txt"))
 
 @pytest.mark.parametrize("path", CONVERSATIONS, ids=[path.stem for path in CONVERSATIONS])
 def test_conversation_goes_as_it_is_written(path: Path, tmp_path: Path, data: Path) -> None:
-    env = {"WARREN_DATA_DIR": str(data), "TZ": "UTC", "WARREN_ADDR": ""}
+    env = {"WARREN_DATA_DIR": str(data), "TZ": "UTC", "WARREN_ADDR": "", "WARREN_ENGINE": "none"}
     with Command("up", "--plain", "--name", "n1", cwd=tmp_path / "..", env=env) as up:
         wait_until(lambda: run("status", env=env).returncode == 0, "up answers")
         turns = 0

@@ -104,6 +104,7 @@ def test_a_node_shows_what_it_was_told_and_what_the_machine_has(tmp_path: Path) 
     name = unique("n")
     with Command("manager", "run", cwd=tmp_path, env=env) as manager:
         wait_until(lambda: "listening at" in manager.errors, "it listens")
+        told += ["--engine", "none"]
         with Command("node", "run", "--name", name, *told, cwd=tmp_path, env=env):
 
             def is_ready() -> bool:

@@ -26,6 +26,7 @@ from warren.model.errors import (
     WarrenError,
 )
 from warren.model.event import EventKind, TaskEvent
+from warren.model.node_description import UNDESCRIBED, NodeDescription, RuntimeInfo
 from warren.model.report import NodeHello, Report, Told
 from warren.model.rpc import Agent
 from warren.model.task import Phase, TaskStatus
@@ -129,6 +130,44 @@ async def test_link_takes_leave_once_and_tells_nothing_after_it(autojump_clock: 
         await trio.sleep(10 * RENEW_EVERY)
         assert (manager.renewed, len(manager.reports), manager.left) == (renewed, reports, 1)
         assert len(manager.dialled) == 1
+
+
+class Changing:
+    """Plays `Describer`."""
+
+    def __init__(self) -> None:
+        self.description = UNDESCRIBED
+        self.changed = trio.Event()
+
+    def now(self) -> NodeDescription:
+        return self.description
+
+    async def wait_other(self, than: NodeDescription) -> None:
+        if self.description == than:
+            await self.changed.wait()
+
+
+async def test_a_node_that_can_do_something_else_by_now_enrols_again(
+    autojump_clock: MockClock,
+) -> None:
+    manager, ground, describer = FakeManager(), Ground(), Changing()
+    docker = RuntimeInfo(name="docker", features=("images",))
+    async with ground.agent() as agent, trio.open_nursery() as nursery:
+        hello = NodeHello(name="n1", id="a", description=UNDESCRIBED)
+        dial: Any = manager.dial
+        link = ManagerLink(dial, agent, hello, chance=random.Random(1), describer=describer)
+        nursery.start_soon(link.run)
+        await until(lambda: manager.renewed)
+        await trio.sleep(60)
+        assert len(manager.hellos) == 1
+        describer.description = NodeDescription(runtimes=(docker,))
+        describer.changed.set()
+        await until(lambda: len(manager.hellos) == 2 and link.is_up)
+        assert manager.hellos[1].description == describer.description
+        assert manager.left == 0
+        await link.leave()
+        assert manager.left == 1
+        nursery.cancel_scope.cancel()
 
 
 class SettlingJournal(MemoryJournal):

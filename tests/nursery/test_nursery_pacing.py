@@ -14,7 +14,7 @@ from tests.scripted import Script, ScriptedCheck, ScriptedPorts, ScriptedRuntime
 from warren.model.check import Argv
 from warren.model.event import EventKind
 from warren.model.identity import TaskId
-from warren.model.interfaces import Launch, Record, RunningInstance, ShortageError
+from warren.model.interfaces import Launch, NotYetError, Record, RunningInstance, ShortageError
 from warren.model.service import ServiceSpec
 from warren.model.task import TaskRecord
 from warren.nursery.dependencies import Dependencies
@@ -110,6 +110,34 @@ async def test_shortage_is_told_once_as_what_its_task_waits_for(
         runtime.is_short = False
         await service.wait_ready()
         assert service.statuses()[0].pending_reason is None
+
+
+class Imageless(ScriptedRuntime):
+    """A runtime whose engine has not pulled the image yet."""
+
+    progress: str | None = "pulling image web"
+
+    async def start(self, launch: Launch, *, record: Record) -> RunningInstance:
+        if self.progress is not None:
+            raise NotYetError(self.progress)
+        return await super().start(launch, record=record)
+
+
+async def test_what_is_not_there_yet_is_waited_for_and_is_no_restart(
+    world: World, autojump_clock: MockClock
+) -> None:  # S28
+    runtime = world.runtime = Imageless()
+    async with world.open() as node:
+        service = await node.start(spec(restart={"max_attempts": 1}))
+        await world.wait_for(EventKind.PENDING)
+        runtime.progress = "pulling image web 43 %, 12 of 28 MB"
+        await trio.sleep(3)
+        assert service.statuses()[0].pending_reason == runtime.progress
+        assert world.messages(EventKind.PENDING) == ["pending: pulling image web"]
+        runtime.progress = None
+        await service.wait_ready()
+        (status,) = service.statuses()
+        assert (status.restarts, status.pending_reason, status.last_end) == (0, None, None)
 
 
 async def test_shortages_that_take_turns_are_told_once_a_minute(

@@ -54,6 +54,19 @@ def test_environment_takes_four_names_from_the_supervisor_and_no_more() -> None:
     assert made(inherited=own | others) == own | WARREN
 
 
+def test_environment_of_a_container_has_its_images_path_and_home() -> None:
+    spec = ServiceSpec(name="web", image="nginx", env={"A": "1"})
+    found = environment(
+        spec,
+        task=TaskId("web", 2, 7),
+        instance="web.2-7.3-9f2c41ab",
+        node="hutch",
+        ports={"http": 80},
+        inherited={"PATH": "/opt/bin", "HOME": "/root", "LANG": "C", "TZ": "UTC"},
+    )
+    assert found == WARREN | {"A": "1", "PORT": "80", "PORT_HTTP": "80"}
+
+
 def test_environment_service_may_override_all_but_warrens_own() -> None:
     env = made(
         env={"PATH": "/opt", "PORT": "9", "NEW": "ü\n", "WARREN_TASK": "fake", "EMPTY": ""},

@@ -18,7 +18,7 @@ from warren.model.byte_size import ByteSize
 from warren.model.check import Argv
 from warren.model.decode import from_json, to_json
 from warren.model.identity import TaskId
-from warren.model.interfaces import CannotRunError, Launch, RunningInstance
+from warren.model.interfaces import CannotRunError, Launch, NotYetError, RunningInstance
 from warren.model.node_description import NodeDescription, RuntimeInfo
 from warren.model.service import Resources, ServiceSpec
 from warren.model.task import End, Instance, Reason
@@ -36,6 +36,7 @@ class Kind(ScriptedRuntime):
         super().__init__(name=name)
         self.info = RuntimeInfo(name=name, features=features)
         self.logs = logs or FakeLogs()
+        self.changed: trio.Event | None = None
         self.is_served = False
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -68,6 +69,24 @@ async def test_each_task_is_started_by_the_first_runtime_that_can() -> None:
     assert (await started(runtimes, launch(SHOP, image="shop"))).instance.runtime == "jar"
     jar.info = msgspec.structs.replace(jar.info, unavailable="its lid is closed")
     assert (await started(runtimes, launch(SHOP, image="shop"))).instance.runtime == "tin"
+
+
+async def test_a_runtime_that_is_away_is_waited_for() -> None:  # S29
+    jar = Kind("jar", "images")
+    jar.info = msgspec.structs.replace(jar.info, unavailable="its lid is closed")
+    with pytest.raises(NotYetError, match=r"^runtime jar is not available: its lid is closed$"):
+        await started(Runtimes([Kind("process"), jar]), launch(SHOP, image="shop"))
+
+
+async def test_a_change_of_one_of_them_is_told(autojump_clock: MockClock) -> None:
+    process, jar = Kind("process"), Kind("jar", "images")
+    jar.changed = trio.Event()
+    with trio.move_on_after(60) as scope:
+        await Runtimes([process, jar]).wait_changed()
+    assert scope.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Runtimes([process, jar]).wait_changed)
+        jar.changed.set()
 
 
 async def test_what_the_node_lacks_is_not_run_without_it() -> None:  # an older manager placed it

@@ -31,6 +31,11 @@ class ShortageError(CannotRunError):
     processes, memory or disk."""
 
 
+class NotYetError(CannotRunError):
+    """It cannot be started for now, and that is no failure of its own: its engine does not answer,
+    or its image is not there yet. `str()` is what it waits for. It counts as no restart (S28)."""
+
+
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a command in a task's context ended. `duration` is seconds since it had started.
 

@@ -27,6 +27,7 @@ from warren.model.report import NodeHello, Report
 from warren.model.rpc import Gate, NodeSession
 from warren.node.agent import NodeAgent
 from warren.node.outbox import halves
+from warren.nursery.dependencies import Describer
 from warren.resilience.backoff import Backoff
 from warren.resilience.boundary import Boundary
 
@@ -37,6 +38,7 @@ UNTOLD = "reports refused"  # a condition, until the node enrols again
 # Seconds that news wait, for more to come. A restart is several; of a manager in the same process
 # the write, which holds up all else, comes after it and not in between.
 GATHERED = 0.02
+SAME_FOR = 1.0  # seconds at least between two enrolments for another description
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0  # with jitter 4: well within the lease, though an attempt or two fail
 _log = logging.getLogger("warren.node")
@@ -59,11 +61,13 @@ class ManagerLink:
         *,
         chance: random.Random,
         remember: Callable[[str], None] = lambda manager: None,
+        describer: Describer | None = None,
     ) -> None:
         self._dial = dial
         self._agent = agent
         self._hello = hello
         self._remember = remember
+        self._describer = describer
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, chance=chance)
         self._boundary = Boundary("the link to the manager", agent.conditions)
         self._has_met = False
@@ -94,6 +98,8 @@ class ManagerLink:
             await self._backoff.wait()
 
     async def _hold(self, gate: Gate) -> None:
+        if self._describer is not None:
+            self._hello = msgspec.structs.replace(self._hello, description=self._describer.now())
         with _patience("enrolling"):
             session = await gate.enroll(self._hello, self._agent)
         self._know(session.manager)
@@ -106,11 +112,21 @@ class ManagerLink:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._renew, session)
                 nursery.start_soon(self._report, session)
+                nursery.start_soon(self._await_other_description, nursery.cancel_scope)
                 await self._leaving.wait()
                 nursery.cancel_scope.cancel()
         finally:
             self.is_up = False
-        await self._part(session)
+        if self._leaving.is_set():
+            await self._part(session)
+
+    async def _await_other_description(self, scope: trio.CancelScope) -> None:
+        """What this node announces has changed, which is told by enrolling again."""
+        described = self._hello.description
+        if self._describer is not None and described is not None:
+            await trio.sleep(SAME_FOR)
+            await self._describer.wait_other(described)
+            scope.cancel()
 
     async def _part(self, session: NodeSession) -> NoReturn:
         try:

@@ -58,7 +58,12 @@ async def open_node(
             description=dependencies.description,
         )
         link = ManagerLink(
-            dial, agent, hello, chance=dependencies.chance, remember=journal.note_manager
+            dial,
+            agent,
+            hello,
+            chance=dependencies.chance,
+            remember=journal.note_manager,
+            describer=dependencies.describer,
         )
         node = Node(agent, link, stops_tasks=stops_tasks)
         nursery.start_soon(_resume_in_time, agent)

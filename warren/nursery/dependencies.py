@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from warren.model.event import TaskEvent
 from warren.model.interfaces import Journal, Ports, RunCheck, Runtime
@@ -15,6 +16,19 @@ from warren.resilience.conditions import Conditions
 from warren.resilience.fair_turns import FairTurns
 from warren.resilience.loop_lag import LoopLag
 from warren.resilience.start_limit import StartLimit
+
+
+class Describer(Protocol):
+    """What the node announces, which may change: an engine comes and goes."""
+
+    def now(self) -> NodeDescription:
+        """As it is now."""
+        ...
+
+    async def wait_other(self, than: NodeDescription) -> None:
+        """Wait until it is another one than this, if it is not already."""
+        ...
+
 
 Publish = Callable[[TaskStatus, TaskEvent], None]
 
@@ -27,8 +41,8 @@ class Dependencies:
     `lacking` says where the limits of this process do not suffice for so many tasks;
     `starts` and `turns` pace what thousands of tasks do at once. `containment` says how the
     runtime keeps together what a task starts; `description` is what the node announces when it
-    enrols. `grid_origin` is the instant in Trio's time that the
-    grids of probes count from (S7)."""
+    enrols, and `describer` knows what becomes of it, where it may change. `grid_origin` is the
+    instant in Trio's time that the grids of probes count from (S7)."""
 
     node: str
     runtime: Runtime
@@ -43,6 +57,7 @@ class Dependencies:
     grid_origin: float = 0.0
     containment: str = ""
     description: NodeDescription = UNDESCRIBED
+    describer: Describer | None = None
     conditions: Conditions = field(default_factory=Conditions)
     lacking: Callable[[int], str | None] = lambda tasks: None
     starts: StartLimit = field(default_factory=StartLimit)

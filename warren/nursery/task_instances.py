@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import trio
 
-from warren.model.interfaces import CannotRunError, PortTakenError, ShortageError
+from warren.model.interfaces import CannotRunError, NotYetError, PortTakenError, ShortageError
 from warren.model.task import End, Reason
 from warren.model.usage import Usage
 from warren.nursery.adoption import EndedError, age_of
@@ -149,6 +149,10 @@ class TaskInstances:
                 return
         except ShortageError as error:
             self.starts.note_shortage(error)
+            self._tell(Event.BLOCKED)
+            return
+        except NotYetError as error:
+            self.starts.note_not_yet(error)
             self._tell(Event.BLOCKED)
             return
         except (CannotRunError, PortTakenError) as error:

@@ -11,7 +11,7 @@ from functools import partial
 import trio
 
 from warren.model.event import EventKind
-from warren.model.interfaces import PortTakenError, RunningInstance, ShortageError
+from warren.model.interfaces import NotYetError, PortTakenError, RunningInstance, ShortageError
 from warren.model.task import Instance
 from warren.nursery.adoption import adopt, claim
 from warren.nursery.dependencies import Dependencies
@@ -76,6 +76,10 @@ class TaskStarts:
         """A start has failed as the node is short of something: no failure of the task."""
         self._note(str(error))
         self._around.starts.note_short(str(error))
+
+    def note_not_yet(self, error: NotYetError) -> None:
+        """A start has to wait for what its runtime lacks: no failure of the task, nor of others."""
+        self._note(str(error))
 
     def note_over(self) -> None:
         """The start has succeeded or failed: the task waits for nothing."""

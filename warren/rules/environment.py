@@ -31,9 +31,12 @@ def environment(
     ports: Mapping[str, int],
     inherited: Mapping[str, str],
 ) -> dict[str, str]:
-    """PATH, HOME, LANG, TZ of the supervisor, then ports, `WARREN_*`, then the service's own."""
-    env = {"PATH": DEFAULT_PATH}
-    env.update({name: inherited[name] for name in INHERITED if name in inherited})
+    """PATH, HOME, LANG, TZ of the supervisor, then ports, `WARREN_*`, then the service's own. A
+    container has its image's in place of the supervisor's."""
+    env = dict[str, str]()
+    if spec.image is None:
+        env["PATH"] = DEFAULT_PATH
+        env.update({name: inherited[name] for name in INHERITED if name in inherited})
     env.update(port_variables(ports))
     env.update(spec.env)
     env.update(

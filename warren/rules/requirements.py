@@ -95,6 +95,12 @@ def fitting_runtime(node: NodeDescription, spec: ServiceSpec) -> RuntimeInfo | N
     return None
 
 
+def would_fit(node: NodeDescription, spec: ServiceSpec) -> bool:
+    """Whether one of the node's runtimes runs this spec once it is there."""
+    wanted = needs(spec)
+    return any(not _missing(node, one, wanted) for one in _candidates(node, wanted))
+
+
 def lack(node: NodeDescription, spec: ServiceSpec) -> str | None:
     """What the node lacks for this spec, in words for people; None where it can run it (S26)."""
     if fitting_runtime(node, spec) is not None:

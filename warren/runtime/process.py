@@ -99,6 +99,8 @@ class ProcessRuntime:
         limits = tuple(map(limit_word, sorted(self.trees.limits)))
         return RuntimeInfo(name=PROCESS, features=limits)
 
+    changed = None  # it always is there
+
     @property
     def starter(self) -> Starter:
         """What starts programs."""

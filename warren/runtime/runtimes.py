@@ -17,13 +17,14 @@ from warren.model.interfaces import (
     CannotRunError,
     Launch,
     LogSource,
+    NotYetError,
     Record,
     RunningInstance,
     Runtime,
 )
 from warren.model.node_description import NodeDescription, RuntimeInfo
 from warren.model.task import End, Instance, Reason
-from warren.rules.requirements import fitting_runtime, lack
+from warren.rules.requirements import fitting_runtime, lack, would_fit
 from warren.runtime.runtime_logs import RuntimeLogs
 
 NODE_FEATURES: tuple[str, ...] = ()
@@ -45,6 +46,11 @@ class NodeRuntime(Runtime, Protocol):
     @property
     def logs(self) -> LogSource:
         """The output of its instances. Runtimes may share one."""
+        ...
+
+    @property
+    def changed(self) -> trio.Event | None:
+        """Set when `info` is another one, and then replaced; None where it never is."""
         ...
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -76,6 +82,20 @@ class Runtimes:
         infos = tuple(one.info for one in self._runtimes.values())
         return NodeDescription(runtimes=infos, features=self._features)
 
+    async def wait_changed(self) -> None:
+        """Wait until the next change of what one of them can do, or why it is not there."""
+        events = [one.changed for one in self._runtimes.values()]
+        async with trio.open_nursery() as nursery:
+
+            async def wait(event: trio.Event) -> None:
+                await event.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(trio.sleep_forever)
+            for event in events:
+                if event is not None:
+                    nursery.start_soon(wait, event)
+
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """What each does beside its instances, until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -88,7 +108,10 @@ class Runtimes:
         here = self.description()
         fitting = fitting_runtime(here, launch.spec)
         if fitting is None:
-            raise CannotRunError(f"this node {lack(here, launch.spec)}")
+            said = f"this node {lack(here, launch.spec)}"
+            if would_fit(here, launch.spec):  # as soon as it answers again (S29)
+                raise NotYetError(said.removeprefix("this node "))
+            raise CannotRunError(said)
         self._logs.note(launch.task, fitting.name)
         return await self._runtimes[fitting.name].start(launch, record=record)
 

@@ -11,6 +11,25 @@ from warren.process.machine import usable_cpus, usable_memory
 from warren.runtime.runtimes import Runtimes
 
 
+class LiveDescriber:
+    """Implements `Describer` for this machine: its runtimes come and go."""
+
+    def __init__(self, runtimes: Runtimes, *, labels: Mapping[str, str], address: str) -> None:
+        self._runtimes = runtimes
+        self._labels = labels
+        self._address = address
+
+    def __repr__(self) -> str:
+        return f"<LiveDescriber of {self._runtimes!r}>"
+
+    def now(self) -> NodeDescription:
+        return describe(self._runtimes, labels=self._labels, address=self._address)
+
+    async def wait_other(self, than: NodeDescription) -> None:
+        while self.now() == than:
+            await self._runtimes.wait_changed()
+
+
 def describe(runtimes: Runtimes, *, labels: Mapping[str, str], address: str) -> NodeDescription:
     """What its runtimes can do, what it was told, and what it has."""
     return msgspec.structs.replace(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from warren.checks import Checker, ConcurrencyCaps
+from warren.engine.places import EnginePlaces, usual_engines
 from warren.manager.program import Manager, open_manager
 from warren.model.errors import WarrenError
 from warren.model.event import TaskEvent
@@ -26,6 +27,7 @@ from warren.nursery.dependencies import Dependencies
 from warren.process.descriptors import Descriptors
 from warren.resilience.conditions import Conditions
 from warren.resilience.start_limit import StartLimit
+from warren.runtime.engine import EngineRuntime
 from warren.runtime.port_allocator import PortAllocator
 from warren.runtime.process import ProcessRuntime
 from warren.runtime.runtimes import Runtimes
@@ -34,7 +36,7 @@ from warren.store.lock import locked
 from warren.store.state import StateStore
 from warren.wiring.data_dir import DATABASE, PlatformError
 from warren.wiring.data_dir_watch import serve_keeping
-from warren.wiring.describe import describe
+from warren.wiring.describe import LiveDescriber
 
 if TYPE_CHECKING:
     import httpx
@@ -56,7 +58,8 @@ class NodeOptions:
     """How this machine is a node. `network_checks` and `exec_checks` may be in flight at once, None
     is two per core; `samples_kept` outcomes are kept of every probe. With `new_manager` it belongs
     to the manager it reaches from now on. `soft_limit` of descriptors is what tasks get; None
-    leaves them this process's own. `labels` and `address` are announced with what it has."""
+    leaves them this process's own. `labels` and `address` are announced with what it has.
+    `engines` None looks for Docker and Podman at their usual sockets."""
 
     node: str = "local"
     network_checks: int = NETWORK_CHECKS
@@ -68,6 +71,7 @@ class NodeOptions:
     # 3.11 takes the value itself for mutable.
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     address: str = ""
+    engines: tuple[EnginePlaces, ...] | None = None
 
 
 @asynccontextmanager
@@ -135,8 +139,20 @@ async def _open_surroundings(
             conditions=conditions,
             soft_limit=options.soft_limit,
         )
-        runtimes = Runtimes([runtime])
-        around = Dependencies(
+        engines = [
+            EngineRuntime(
+                places,
+                token=runtime.token,
+                data_dir=directory,
+                logs=runtime.logs,
+                conditions=conditions,
+            )
+            for places in _engines(options)
+        ]
+        runtimes = Runtimes([runtime, *engines])
+        describer = LiveDescriber(runtimes, labels=options.labels, address=options.address)
+        make = partial(
+            Dependencies,
             node=options.node,
             # The machine's own clock: the next supervisor has the same grids (S7).
             grid_origin=trio.current_time() - time.monotonic(),
@@ -156,13 +172,20 @@ async def _open_surroundings(
             starts=StartLimit(shortage=descriptors.shortage),
             lacking=descriptors.lacking,
             containment=runtime.trees.containment,
-            description=describe(runtimes, labels=options.labels, address=options.address),
+            describer=describer,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(runtimes.serve)
+            around = make(description=describer.now())  # what answers by now
             nursery.start_soon(partial(serve_keeping, hold, conditions, journal=journal))
             yield around, runtimes
             nursery.cancel_scope.cancel()
+
+
+def _engines(options: NodeOptions) -> tuple[EnginePlaces, ...]:
+    if options.engines is None:
+        return usual_engines(os.environ, os.geteuid())
+    return options.engines
 
 
 def _publish_to_nobody(status: TaskStatus, event: TaskEvent) -> None:

@@ -22,6 +22,9 @@ DataDir = Annotated[
     Path | None, Parameter(env_var="WARREN_DATA_DIR", metavar="DIR", converter=given_data_dir)
 ]
 Listen = Annotated[list[str] | None, Parameter(negative=())]
+Engine = Annotated[
+    list[str] | None, Parameter(env_var="WARREN_ENGINE", negative=(), metavar="SOCKET")
+]
 Flag = Parameter(negative=())
 
 
@@ -76,6 +79,7 @@ def run_node(
     exec_checks: Annotated[int | None, Parameter(validator=AT_LEAST_ONE)] = None,
     label: Annotated[list[str] | None, Parameter(negative=(), metavar="NAME=VALUE")] = None,
     address: str | None = None,
+    engine: Engine = None,
     new_manager: Annotated[bool, Flag] = False,
     log_level: LogLevel = "info",
     json_log: Annotated[bool, Flag] = False,
@@ -104,6 +108,9 @@ def run_node(
     address
         The IP address at which others reach this node [default: the one it comes from, where it
         connects by TCP].
+    engine
+        A container engine: unix:PATH, or none; may be repeated, as docker=unix:PATH and
+        podman=unix:PATH [default: DOCKER_HOST, and the usual sockets of Docker and Podman].
     new_manager
         Belong to the next manager reached: accept its tasks, and end those here that are not
         its own. Needed once, where the manager this node belonged to is gone for good.
@@ -112,6 +119,7 @@ def run_node(
     json_log
         One JSON object per log record.
     """
+    from warren.engine.places import parse_engines
     from warren.model.address import parse_address
     from warren.model.node_description import parse_labels
     from warren.process.defaults import settle
@@ -121,6 +129,7 @@ def run_node(
     gate = parse_address(manager, field="--manager") if manager else here
     labels = parse_labels("--label", label or ())
     reached_at = _ip_address(address)
+    engines = parse_engines(engine or ())
     node = node_name(name)
     soft_limit = settle()
     _log_to_stderr(log_level, as_json=json_log)
@@ -137,6 +146,7 @@ def run_node(
             soft_limit=soft_limit,
             labels=labels,
             address=reached_at,
+            engines=engines,
         )
         async with open_node_program(directory, gate, options, stops_tasks=stop_tasks):
             await stopped()

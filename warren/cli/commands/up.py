@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from warren.cli.commands.run import AT_LEAST_ONE, DataDir, Listen, places
+from warren.cli.commands.run import AT_LEAST_ONE, DataDir, Engine, Listen, places
 from warren.cli.logging_setup import CallHandler, LogLevel, set_up_logging
 from warren.cli.options.common import SERVICE_FILE
 from warren.model.service import ServiceSpec
@@ -34,6 +34,7 @@ def up(
     log_level: LogLevel = "warning",
     network_checks: Annotated[int, Parameter(validator=AT_LEAST_ONE)] = 256,
     exec_checks: Annotated[int | None, Parameter(validator=AT_LEAST_ONE)] = None,
+    engine: Engine = None,
     new_manager: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Run manager and node in one process until Ctrl-C, which stops every task; a second kills.
@@ -66,6 +67,9 @@ def up(
         HTTP and TCP checks that may be in flight at once.
     exec_checks
         Exec checks that may be in flight at once [default: two per core].
+    engine
+        A container engine: unix:PATH, or none; may be repeated, as docker=unix:PATH and
+        podman=unix:PATH [default: DOCKER_HOST, and the usual sockets of Docker and Podman].
     new_manager
         Begin anew where the manager's state was lost: tasks here that are not in the new one are
         ended.
@@ -75,6 +79,7 @@ def up(
 
     node = node_name(name)
     directory, addresses = places(data_dir, listen, insecure=insecure)
+    from warren.engine.places import parse_engines
     from warren.process.defaults import settle
     from warren.wiring.parts import NodeOptions
     from warren.wiring.up import UpOptions
@@ -87,6 +92,7 @@ def up(
             exec_checks=exec_checks,
             new_manager=new_manager,
             soft_limit=settle(),
+            engines=parse_engines(engine or ()),
         ),
         addresses=addresses,
         insecure=insecure,
