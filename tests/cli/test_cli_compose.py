@@ -55,9 +55,9 @@ async def test_open_supervisor_kills_when_cancelled() -> None:
 
 
 async def test_open_supervisor_raises_errors_by_themselves(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"services\.web\.image"):
+    with pytest.raises(SpecError, match=r"services\.web\.ports\.http"):
         async with open_supervisor() as supervisor:
-            await supervisor.start(ServiceSpec(name="web", image="nginx"))
+            await supervisor.start(ServiceSpec(name="web", image="nginx", ports={"http": 0}))
     async with open_supervisor(data_dir=tmp_path):
         with pytest.raises(WarrenError, match="is in use by another warren manager, pid"):
             async with open_supervisor(data_dir=tmp_path):

@@ -184,7 +184,7 @@ REFUSALS = [
      "--health-tcp: 'web': no such port; ports of this service: http"),
     (["web", "--health-http=/", "--", "x"], "--health-http: want a port's number or name"),
     (["web", "--port=a=1", "--port=b=1", "--", "x"], "--port: 1: is the port of a too"),
-    (["web", "--image=nginx"], "--image: 'nginx': no container runtime is available"),
+    (["web", "--image=nginx", "--port=http"], "--port: 0: want the number it listens on"),
     (["web", "--env", "A=1", "B=2", "--", "x"], "COMMAND: 'B=2': want it after --"),
     (["web", "x"], "COMMAND: 'x': want it after --"),
     (["web", "--health-htp=/", "--", "x"],

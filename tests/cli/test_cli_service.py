@@ -511,9 +511,9 @@ def test_wait_of_several_services_is_for_each(person: Person, file: Path) -> Non
         ),
         ("services: {web: {command: x, health: {tcp: {port: db}}}}", [], "no such port"),
         (
-            "services:\n  web:\n    image: nginx\n",
+            "services:\n  web:\n    image: nginx\n    ports: {http: 0}\n",
             [],
-            "warren.yaml:3: services.web.image: 'nginx': no container runtime",
+            "warren.yaml:4: services.web.ports.http: 0: want the number it listens on",
         ),
         (
             "services:\n  web:\n    command: x\n    resources:\n      memory: 1M\n",

@@ -467,7 +467,7 @@ def test_up_finds_file_and_data_directory_by_itself(file: Path, data: Path) -> N
         ("services: {}", "services: {}: want a mapping of names to services"),
         ("services:\n  web:\n    command: x\n    replicas: -1\n", ":4: services.web.replicas: -1:"),
         ("services:\n  web:\n    command: x\n    frob: 1\n", "services.web.frob: 1: no such field"),
-        ("services:\n  web:\n    image: nginx\n", ":3: services.web.image: 'nginx': no container"),
+        ("services: {web: {image: nginx, ports: {a: 0}}}", "web.ports.a: 0: want the number"),
         ("services:\n  web:\n    command: x\n    liveness: {tcp: {port: db}}\n", "'db': no such"),
         ("a: [", "want YAML"),
         ("", "is missing: the file is empty"),

@@ -14,6 +14,7 @@ import trio
 
 from tests.engine.engine_double import engine_double
 from warren.engine.client import EngineClient
+from warren.model.container import Pull
 from warren.model.interfaces import NotYetError
 from warren.runtime import engine_images
 from warren.runtime.engine_images import EngineImages, credentials, parts
@@ -73,10 +74,10 @@ async def test_what_is_there_is_not_asked_for_unless_always() -> None:
     registry = Registry("web:1")
     registry.here.add("web:1")
     async with opened(registry) as (images, client):
-        for policy in ("missing", "never"):
+        for policy in (Pull.MISSING, Pull.NEVER):
             assert (await images.ready(client, "web:1", policy)).id == "sha256:web:1"
         assert registry.pulls == []
-        assert (await images.ready(client, "web:1", "always")).id == "sha256:web:1"
+        assert (await images.ready(client, "web:1", Pull.ALWAYS)).id == "sha256:web:1"
         assert registry.pulls == ["web:1"]
 
 
@@ -84,9 +85,9 @@ async def test_a_missing_one_is_pulled_and_never_means_never() -> None:
     registry = Registry("web:1")
     async with opened(registry) as (images, client):
         with pytest.raises(NotYetError, match="is not on this node, and pull is never"):
-            await images.ready(client, "web:1", "never")
+            await images.ready(client, "web:1", Pull.NEVER)
         assert registry.pulls == []
-        assert (await images.ready(client, "web:1", "missing")).id == "sha256:web:1"
+        assert (await images.ready(client, "web:1", Pull.MISSING)).id == "sha256:web:1"
     assert registry.pulls == ["web:1"]
 
 
@@ -107,7 +108,7 @@ async def test_its_progress_is_what_a_start_waits_for(monkeypatch: pytest.Monkey
         with trio.fail_after(10):
             while not any("%" in one for one in said):
                 with pytest.raises(NotYetError) as caught:
-                    await images.ready(client, "web:1", "missing")
+                    await images.ready(client, "web:1", Pull.MISSING)
                 said.add(str(caught.value))
                 await trio.lowlevel.checkpoint()
             registry.hold.set()
@@ -125,7 +126,7 @@ async def test_two_are_pulled_at_once_and_no_more(monkeypatch: pytest.MonkeyPatc
     async with opened(registry) as (images, client):
         for name in names:
             with pytest.raises(NotYetError):
-                await images.ready(client, name, "missing")
+                await images.ready(client, name, Pull.MISSING)
         with trio.fail_after(10):
             while len(registry.pulls) < 2:
                 await trio.lowlevel.checkpoint()
@@ -143,7 +144,7 @@ async def test_a_failed_pull_is_tried_again_after_a_pause_that_grows(
     async with opened(registry) as (images, client):
         for _ in range(3):
             with pytest.raises(NotYetError) as caught:
-                await images.ready(client, "web:1", "missing")
+                await images.ready(client, "web:1", Pull.MISSING)
             said = "image web:1: cannot be pulled: manifest for it not found; again in 1000s"
             assert str(caught.value) == said
     assert registry.pulls == ["web:1"]

@@ -79,12 +79,12 @@ def _inside(running: EngineInstance, name: str = "") -> Path:
 async def test_an_engine_that_hangs_is_a_condition_and_holds_up_no_kill(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("warren.engine.client.PATIENCE", 2.0)
     monkeypatch.setattr("warren.runtime.engine_link.ALIVE_EVERY", 0.2)
-    monkeypatch.setattr(engine_instance, "AWAY_PATIENCE", 0.5)
     async with bench.runtime() as runtime:
         kept = await bench.start(runtime, launch(*FOREVER))
         ended = await bench.start(runtime, launch(*FOREVER))
+        monkeypatch.setattr("warren.engine.client.PATIENCE", 2.0)
+        monkeypatch.setattr(engine_instance, "AWAY_PATIENCE", 0.5)
         try:
             bench.engine.pause()
             await wait_until(lambda: is_away(bench))

@@ -54,6 +54,7 @@ class Config(_Answer, frozen=True):
     env: tuple[str, ...] | None = None
     user: str | None = None
     working_dir: str | None = None
+    entrypoint: tuple[str, ...] | None = None
 
 
 class Network(_Answer, frozen=True):
@@ -81,6 +82,7 @@ class HostConfig(_Answer, frozen=True):
     """How a container is tied to its machine."""
 
     network_mode: str = ""
+    memory: int | None = None
 
 
 class Container(_Answer, frozen=True):
@@ -95,6 +97,42 @@ class Container(_Answer, frozen=True):
     def address(self) -> str:
         """Where its ports are asked; of one in the machine's own network that is loopback."""
         return self.networks.address() or "127.0.0.1"
+
+
+class Cpu(msgspec.Struct, frozen=True, kw_only=True):
+    """Time of all cores, in nanoseconds."""
+
+    total_usage: int | None = None
+
+
+class Throttling(msgspec.Struct, frozen=True, kw_only=True):
+    """For how long a limit has kept it waiting, in nanoseconds."""
+
+    throttled_time: int | None = None
+
+
+class CpuStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    cpu_usage: Cpu = Cpu()
+    throttling_data: Throttling | None = None
+
+
+class MemoryStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """In bytes."""
+
+    usage: int | None = None
+    max_usage: int | None = None
+
+
+class PidsStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    current: int | None = None
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /containers/ID/stats, once."""
+
+    cpu_stats: CpuStatistics = CpuStatistics()
+    memory_stats: MemoryStatistics = MemoryStatistics()
+    pids_stats: PidsStatistics = PidsStatistics()
 
 
 class Listed(_Answer, frozen=True):

@@ -53,11 +53,17 @@ def start_of(pid: int) -> int:
     return 0 if stat is None else stat.start
 
 
+def is_alive(pid: int, start: int) -> bool:
+    """Whether that process has not ended."""
+    stat = procfs.read_stat(pid)
+    return stat is not None and stat.start == start and not stat.is_dead
+
+
 def kill_first(pid: int, start: int) -> bool:
     """Kill a container's first process, and so all of it; whether it is that process still and may
     be killed."""
     stat = procfs.read_stat(pid)
-    if stat is None or stat.start != start or stat.is_dead:
+    if stat is None or not is_alive(pid, start):
         return False
     try:
         send(stat, signal.SIGKILL)

@@ -41,11 +41,9 @@ def limit_word(resource: str) -> str:
     return f"{resource}-limit"
 
 
-_NO_IMAGES = "no container runtime is available here; want a command instead"
-
 IMAGES = "images"
 FEATURES: tuple[Feature, ...] = (
-    Feature(IMAGES, "image", lambda spec: spec.image, _NO_IMAGES),
+    Feature(IMAGES, "image", lambda spec: spec.image),
     Feature(limit_word("memory"), "resources.memory", lambda spec: spec.resources.memory),
     Feature(limit_word("cpu"), "resources.cpu", lambda spec: spec.resources.cpu),
     Feature(limit_word("pids"), "resources.pids", lambda spec: spec.resources.pids),

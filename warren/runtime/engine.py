@@ -21,24 +21,26 @@ import trio
 
 from warren.engine.answers import Container, Created, EngineEvent, Image, Listed
 from warren.engine.client import EngineClient
+from warren.engine.container_body import FEATURES as HONOURED
 from warren.engine.container_body import INSTANCE, NODE, container_body, container_name
 from warren.engine.errors import EngineAwayError, EngineError, EngineRefusedError
 from warren.engine.places import EnginePlaces
 from warren.logs.appending import SlotAppender
 from warren.logs.files import LogFiles
 from warren.model.interfaces import CannotRunError, Launch, NotYetError, Record
+from warren.model.mount import MountType
 from warren.model.node_description import RuntimeInfo
+from warren.model.service import ServiceSpec
 from warren.model.task import End, Instance, Reason
 from warren.process import procfs
 from warren.resilience.boundary import survived
 from warren.resilience.conditions import Conditions
-from warren.rules.requirements import IMAGES
-from warren.runtime.engine_images import MISSING, EngineImages
+from warren.runtime.engine_images import EngineImages
 from warren.runtime.engine_instance import EngineInstance, lost, remove
 from warren.runtime.engine_link import EngineLink
 from warren.runtime.engine_output import CursorFile, OutputCopy
 
-FEATURES = (IMAGES,)
+FEATURES = (*HONOURED, "pull-policy")
 _log = logging.getLogger("warren.engine")
 
 
@@ -127,7 +129,8 @@ class EngineRuntime:
     async def _start(self, client: EngineClient, launch: Launch, record: Record) -> EngineInstance:
         assert self._images is not None
         assert launch.spec.image is not None
-        image = await self._images.ready(client, launch.spec.image, MISSING)
+        image = await self._images.ready(client, launch.spec.image, launch.spec.pull)
+        _check_paths(launch.spec)
         container = await self._create(client, launch, image)
         running = self._made(self._identity(launch, container, image))
         try:
@@ -145,7 +148,7 @@ class EngineRuntime:
 
     async def _create(self, client: EngineClient, launch: Launch, image: Image) -> str:
         """Not cut short when cancelled: its container would be nobody's for a while."""
-        body = container_body(launch, image=image.id, token=self._token, kind=self._link.kind)
+        body = container_body(launch, image=image, token=self._token, kind=self._link.kind)
         query = {"name": container_name(launch)}
         with trio.CancelScope(shield=True):
             created = await client.post("/containers/create", Created, query=query, body=body)
@@ -320,3 +323,11 @@ class EngineRuntime:
             is_new=is_new,
         )
         self._spawn(running.output.run)
+
+
+def _check_paths(spec: ServiceSpec) -> None:
+    """Refuse a path that is not there: Podman would make it. Raises CannotRunError."""
+    for mount in spec.mounts:
+        source = mount.source
+        if mount.type is MountType.BIND and source is not None and not Path(source).exists():
+            raise CannotRunError(f"mounts: {source}: there is no such path on this node")

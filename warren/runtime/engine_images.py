@@ -22,6 +22,7 @@ import trio
 from warren.engine.answers import Image, PullNews
 from warren.engine.client import EngineClient, lines
 from warren.engine.errors import EngineAwayError, EngineError, EngineRefusedError
+from warren.model.container import Pull
 from warren.model.duration import format_duration
 from warren.model.interfaces import NotYetError
 from warren.resilience.backoff import Backoff
@@ -31,7 +32,6 @@ PATIENCE = 0.5  # seconds that a start waits for a pull: one that needs no more 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
 FRESH = 10.0  # seconds that a pull counts as one of now, where each start wants one
 SILENCE = 300.0  # seconds without any news, after which a pull has failed
-MISSING, ALWAYS, NEVER = "missing", "always", "never"
 
 
 @dataclass(eq=False)
@@ -66,18 +66,18 @@ class EngineImages:
     def __repr__(self) -> str:
         return f"<EngineImages {sum(one.is_under_way for one in self._pulls.values())} pulls>"
 
-    async def ready(self, client: EngineClient, name: str, policy: str) -> Image:
+    async def ready(self, client: EngineClient, name: str, policy: Pull) -> Image:
         """The image, as the policy wants it. Raises NotYetError while it is not there, and
         EngineError."""
         pull = self._pulls.get(name)
-        if policy == ALWAYS and not _is_fresh(pull):
+        if policy is Pull.ALWAYS and not _is_fresh(pull):
             await self._pull(client, name)
         try:
             return await client.get(f"/images/{name}/json", Image)
         except EngineRefusedError as error:
             if not error.is_missing:
                 raise NotYetError(f"image {name}: {error}") from None
-        if policy == NEVER:
+        if policy is Pull.NEVER:
             wanted = "want it loaded here, or pull: missing"
             raise NotYetError(f"image {name}: is not on this node, and pull is never; {wanted}")
         await self._pull(client, name)

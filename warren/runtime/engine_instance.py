@@ -19,13 +19,14 @@ from collections.abc import Callable, Mapping
 import msgspec
 import trio
 
-from warren.engine.answers import Container
+from warren.engine.answers import Container, Statistics
 from warren.engine.client import EngineClient
 from warren.engine.errors import EngineAwayError, EngineError, EngineRefusedError
 from warren.model.check import Argv
 from warren.model.interfaces import CannotRunError, CommandResult
-from warren.model.task import End, Instance, Reason
-from warren.process.beside import kill_first, start_of
+from warren.model.task import End, Instance, MemoryKill, Reason
+from warren.model.usage import Usage
+from warren.process.beside import is_alive, kill_first, start_of
 from warren.process.exit_status import end_of, signal_name
 from warren.resilience.backoff import Backoff
 from warren.runtime.engine_exec import EngineExec, Inside
@@ -144,6 +145,26 @@ class EngineInstance:
         await trio.lowlevel.checkpoint()
         return None
 
+    async def usage(self) -> Usage | None:
+        client = self._link.client
+        if client is None or self._is_closing or self.ended.is_set():
+            return None
+        query = {"stream": "false", "one-shot": "true"}
+        try:
+            found = await client.get(f"{self._path}/stats", Statistics, query=query)
+        except EngineError as error:
+            _log.debug("%s: %s", self._instance.id, error)
+            return None
+        cpu, memory = found.cpu_stats, found.memory_stats
+        throttled = cpu.throttling_data and cpu.throttling_data.throttled_time
+        return Usage(
+            memory_used=memory.usage,
+            memory_peak=memory.max_usage or None,
+            cpu_seconds=_seconds(cpu.cpu_usage.total_usage),
+            throttled_seconds=_seconds(throttled),
+            processes=found.pids_stats.current,
+        )
+
     # How it is
 
     async def look(self) -> None:
@@ -192,7 +213,7 @@ class EngineInstance:
             with trio.move_on_after(AWAY_PATIENCE) as patience:
                 await self._link.wait_up()
             if patience.cancelled_caught:
-                self._kill_without()
+                await self._kill_without()
                 break
             try:
                 async with self._link.here() as client:
@@ -235,10 +256,14 @@ class EngineInstance:
             if not self.ended.is_set():
                 await self._look(client)
 
-    def _kill_without(self) -> None:
+    async def _kill_without(self) -> None:
         """The engine is away: without it, as far as that goes."""
-        start = int(self._instance.handle.get("start", "0"))
-        if self._instance.pid and kill_first(self._instance.pid, start):
+        pid, start = self._instance.pid, int(self._instance.handle.get("start", "0"))
+        if pid and kill_first(pid, start):
+            backoff = Backoff(0.001, 0.1)
+            with trio.move_on_after(AWAY_PATIENCE):
+                while is_alive(pid, start):
+                    await backoff.wait()
             self.note_end(end_of(signal.SIGKILL))
         _log.warning(
             "%s was ended without its engine; its container is removed later", self._instance.id
@@ -283,7 +308,12 @@ def end_of_container(found: Container) -> End:
         )
     number = code - 128
     if 0 < number <= signal.SIGRTMAX and number in _FATAL:
-        return end_of(number, out_of_memory=state.is_out_of_memory)
+        if number == signal.SIGKILL and state.is_out_of_memory:
+            # One process at least; engines tell neither how many nor the most that it had.
+            return end_of(
+                number, MemoryKill(killed=1, limit_bytes=found.host_config.memory or None)
+            )
+        return end_of(number)
     return end_of((code & 0xFF) << 8)
 
 
@@ -292,6 +322,10 @@ _FATAL: Mapping[int, str] = {
     for one in signal.Signals
     if one not in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
 }
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
 
 
 def lost(message: str) -> End:

@@ -92,8 +92,7 @@ class ServiceFlags:
     Parameters
     ----------
     image
-        The image to run; what follows -- are its arguments. There is no container runtime yet, so
-        the manager refuses it.
+        The image to run, on a node with Docker or Podman; what follows -- are its arguments.
     runtime
         process, docker, podman, oci or containerd, where you insist [default: any that can].
     replicas
