@@ -266,6 +266,23 @@ def test_any_field_with_any_value_loads_or_is_refused(value: str, is_quoted: boo
         load_or_refuse(f"services:\n  web:\n    command: x\n    {field}: {written}{closing}\n")
 
 
+@generous
+@given(st.text() | st.sampled_from(WEIRD), st.booleans())
+def test_any_field_of_a_container_with_any_value_loads_or_is_refused(
+    value: str, is_quoted: bool
+) -> None:
+    written = repr(value) if is_quoted else value
+    for field in (
+        "args", "mounts", "mounts: [", "mounts: [{type: tmpfs, target: /x, size", "read_only",
+        "mounts: [{type: bind, target", "cap_add: [", "ulimits: {core", "ulimits: {core: {soft",
+        "network", "labels: {a", "pull", "runtime", "health",
+    ):  # fmt: skip
+        closing = "".join({"[": "]", "{": "}"}[c] for c in reversed(field) if c in "[{")
+        colon = "" if field.endswith("[") else ":"
+        text = f"    {field}{colon} {written}{closing}\n"
+        load_or_refuse(f"services:\n  web:\n    image: x\n{text}")
+
+
 def test_file_without_end_is_refused() -> None:
     with pytest.raises(SpecError, match="file: '/dev/zero': want a file of at most 4 MiB"):
         load_file(Path("/dev/zero"))

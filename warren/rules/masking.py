@@ -1,5 +1,6 @@
 """What a spec hides from readers that may only view: values of variables (also those of env
-files) and of headers. Their names stay; a command, a path and a user are no secrets.
+files) and of headers. Their names stay; a command, a path, a label and a user are no
+secrets.
 
 A spec with hidden values can be shown and nothing else: `admit` refuses it.
 """
