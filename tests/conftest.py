@@ -7,13 +7,14 @@ Both have a process for every processor. Tests that are asked for by their place
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from tests.engines import RealEngine, lacking, running_engine
 from warren.store import log_sync
 
 # Whole programs, and what is repeated for many seeds or steps; besides what is marked `slow`.
@@ -62,6 +63,16 @@ def syncs_take_no_virtual_time(
 async def _in_loop(function: Callable[[], None], _limiter: object) -> None:
     await trio.lowlevel.checkpoint()
     function()
+
+
+@pytest.fixture(scope="session", params=["docker", "podman"])
+def engine(request: pytest.FixtureRequest) -> Generator[RealEngine]:
+    """A real engine, one of each kind for all tests."""
+    lacks = lacking(request.param)
+    if lacks is not None:
+        pytest.skip(f"no {request.param} here: {lacks}")
+    with running_engine(request.param) as engine:
+        yield engine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

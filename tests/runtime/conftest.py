@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines import RealEngine, lacking, running_engine
 from tests.runtime.runtime_kit import kinds, runtime_in
 from warren.process.choose_tree import TreeKind
 from warren.runtime.process import ProcessRuntime
@@ -23,13 +22,3 @@ def runtime(kind: TreeKind, tmp_path: Path) -> Generator[ProcessRuntime]:
     with closing(runtime.starter):
         runtime.starter.open()
         yield runtime
-
-
-@pytest.fixture(scope="session", params=["docker", "podman"])
-def engine(request: pytest.FixtureRequest) -> Generator[RealEngine]:
-    """A real engine, one of each kind for all tests."""
-    lacks = lacking(request.param)
-    if lacks is not None:
-        pytest.skip(f"no {request.param} here: {lacks}")
-    with running_engine(request.param) as engine:
-        yield engine

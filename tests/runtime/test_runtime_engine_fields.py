@@ -8,13 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 
 from tests.engines import IMAGE, RealEngine, busybox_image
 from tests.runtime.engine_kit import Bench, launch
+from warren.model.byte_size import ByteSize
 from warren.model.check import Args
 from warren.model.container import Ulimit
 from warren.model.interfaces import CannotRunError
 from warren.model.mount import Mount, MountType
+from warren.model.service import Resources
+from warren.model.task import MemoryKill, Reason
 
 pytestmark = pytest.mark.slow
 
@@ -114,3 +118,33 @@ async def test_a_path_that_cannot_be_mounted_is_told_in_one_line(bench: Bench) -
     assert "/nonexistent/data" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert bench.ours() == []
+
+
+async def test_limits_hold_and_what_it_uses_is_told(bench: Bench) -> None:  # S27
+    resources = Resources(memory=ByteSize(64 << 20), cpu=0.5, pids=20)
+    async with bench.runtime() as runtime:
+        running = await bench.start(runtime, launch("sleep", "1000", resources=resources))
+        shape = bench.engine.ask("GET", f"/v1.41/containers/{running.container}/json").json()
+        usage = await running.usage()
+        await running.kill()
+        assert await running.usage() is None
+    host = shape["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (64 << 20, 64 << 20, 20)
+    assert host["NanoCpus"] == 500_000_000 or host["CpuQuota"] == host["CpuPeriod"] // 2
+    assert usage is not None
+    assert 0 < (usage.memory_used or 0) <= 64 << 20
+    assert usage.processes == 1
+    assert (usage.cpu_seconds or 0) > 0
+
+
+async def test_one_that_has_no_memory_left_ends_with_that_reason(bench: Bench) -> None:  # S27
+    resources = Resources(memory=ByteSize(16 << 20))
+    script = "x=a; while :; do x=$x$x; done"
+    async with bench.runtime() as runtime:
+        running = await bench.start(runtime, launch("sh", "-c", script, resources=resources))
+        with trio.fail_after(30):
+            end = await running.wait()
+        await running.kill()
+    assert end.reason is Reason.OUT_OF_MEMORY
+    assert end.message == "out of memory: limit 16 MiB"
+    assert end.memory == MemoryKill(killed=1, limit_bytes=16 << 20)

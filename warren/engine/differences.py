@@ -3,7 +3,7 @@
 | what | Docker | Podman |
 |---|---|---|
 | name in /version | a component `Engine` | a component `Podman Engine` |
-| killed for want of memory | `OOMKilled` | on cgroup v1 only the exit code, 137 |
+| killed for want of memory | `OOMKilled` | on cgroup v1 only in the kernel's log |
 | the events of an end, in a filter | `die`, `destroy` | `died`, `remove` |
 | not in the state for what is asked | 409 | 500, in words |
 | an exec that cannot be run | never has a pid | code 126 or 127, the reason on stderr |

@@ -28,6 +28,7 @@ from warren.model.task import End, Instance, MemoryKill, Reason
 from warren.model.usage import Usage
 from warren.process.beside import is_alive, kill_first, start_of
 from warren.process.exit_status import end_of, signal_name
+from warren.process.oom_log import kills_in
 from warren.resilience.backoff import Backoff
 from warren.runtime.engine_exec import EngineExec, Inside
 from warren.runtime.engine_link import EngineLink
@@ -192,8 +193,15 @@ class EngineInstance:
             self.note_end(lost("its container was removed, and not by Warren"))
             return None
         if not found.state.running and found.state.was_started:
-            self.note_end(end_of_container(found))
+            killed = await self._killed_for_memory(found)
+            self.note_end(end_of_container(found, killed_for_memory=killed))
         return found
+
+    async def _killed_for_memory(self, found: Container) -> int:
+        """How many of it were, by the kernel's log: an engine may not say it."""
+        if not (found.host_config.memory and found.state.exit_code == 128 + signal.SIGKILL):
+            return 0
+        return await trio.to_thread.run_sync(kills_in, self.container)
 
     def note_end(self, end: End) -> None:
         """It has ended so. The first that is known counts."""
@@ -297,7 +305,7 @@ async def ignoring_gone(asked: object) -> None:
         _log.debug("%s", error)
 
 
-def end_of_container(found: Container) -> End:
+def end_of_container(found: Container, *, killed_for_memory: int = 0) -> End:
     """How a container ended, from its engine's words. A code over 128 is a signal's, as engines
     have no other way to say it."""
     state = found.state
@@ -308,11 +316,11 @@ def end_of_container(found: Container) -> End:
         )
     number = code - 128
     if 0 < number <= signal.SIGRTMAX and number in _FATAL:
-        if number == signal.SIGKILL and state.is_out_of_memory:
+        if number == signal.SIGKILL and (state.is_out_of_memory or killed_for_memory):
             # One process at least; engines tell neither how many nor the most that it had.
-            return end_of(
-                number, MemoryKill(killed=1, limit_bytes=found.host_config.memory or None)
-            )
+            limit = found.host_config.memory or None
+            killed = max(1, killed_for_memory)
+            return end_of(number, MemoryKill(killed=killed, limit_bytes=limit))
         return end_of(number)
     return end_of((code & 0xFF) << 8)
 
