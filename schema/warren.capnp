@@ -498,6 +498,7 @@ struct RuntimeInfo {
   version @1 :Text;             # of what it drives; empty: nothing apart
   features @2 :List(Text);      # what it does, also while it is not available; at most 64
   unavailable @3 :Text;         # why it is not available now; empty: it is
+  noLimits @4 :Text;            # why it cannot hold the limits that are not among its features
 }
 
 enum Desired {

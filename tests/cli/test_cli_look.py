@@ -595,8 +595,15 @@ def test_nodes_show_what_they_have_announced(person: Person, web: FakeCluster) -
             "version": "",
             "features": ["pids-limit", "cpu-limit"],
             "unavailable": None,
+            "no_limits": None,
         },
-        {"name": "docker", "version": "27.1", "features": [], "unavailable": "no socket\nat all"},
+        {
+            "name": "docker",
+            "version": "27.1",
+            "features": [],
+            "unavailable": "no socket\nat all",
+            "no_limits": None,
+        },
     ]
 
 

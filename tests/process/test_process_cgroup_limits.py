@@ -13,7 +13,7 @@ from warren.model.service import Resources
 from warren.model.task import MemoryKill, Reason
 from warren.model.usage import Usage
 from warren.process.cgroup_limits import limit_files, memory_kill_of, usage_of, write_limits
-from warren.process.controllers import LEAF, Controllers, root_of, take_controllers
+from warren.process.controllers import LEAF, root_of, take_controllers
 from warren.process.exit_status import end_of
 from warren.process.proc_walk import ProcWalks
 from warren.process.reaper import Reaper
@@ -125,17 +125,15 @@ def test_a_root_without_controllers_is_left_alone_and_says_so(tmp_path: Path) ->
     taken = take_controllers(tmp_path)
     assert taken.given == frozenset()
     assert not taken.has_moved
-    assert str(taken) == (
-        "without limits of memory, cpu, pids: cgroup2 has none of their controllers here"
-    )
+    assert taken.lacking == "cgroup2 has none of their controllers here"
     assert (tmp_path / "cgroup.subtree_control").read_text() == ""
     assert root_of(tmp_path / LEAF) == tmp_path == root_of(tmp_path)
 
 
-def test_a_node_says_which_limits_alone_it_cannot_hold() -> None:
-    some = Controllers(frozenset({"memory", "pids"}), "/a: cpu: was not delegated")
-    assert str(some) == "without limits of cpu: /a: cpu: was not delegated"
-    assert str(Controllers(frozenset({"memory", "pids", "cpu"}))) == ""
+def test_a_root_that_gives_only_some_says_which_it_does_not(tmp_path: Path) -> None:
+    # A file that is no cgroup's keeps what is written last, and so gives no controller.
+    cgroup(tmp_path, {"cgroup.controllers": "memory pids io", "cgroup.subtree_control": ""})
+    assert take_controllers(tmp_path).lacking == f"memory, cpu, pids in {tmp_path}: not delegated"
 
 
 def test_a_tree_without_a_cgroup_holds_no_limit() -> None:

@@ -33,6 +33,9 @@ def runtime(name: str, *features: str, unavailable: str = "") -> RuntimeInfo:
 
 
 ALL = ("memory-limit", "cpu-limit", "pids-limit")
+UNLIMITED = RuntimeInfo(
+    name=PROCESS, features=("memory-limit",), no_limits="cpu, pids in /a: not delegated"
+)
 
 
 def test_a_spec_without_an_image_means_a_process_and_needs_nothing_else() -> None:
@@ -90,6 +93,7 @@ def test_a_runtime_that_is_insisted_on_is_the_one() -> None:
     [
         (UNDESCRIBED, LIMITED, "lacks cpu-limit, memory-limit, pids-limit"),
         (node(runtime(PROCESS, "memory-limit", "cpu-limit")), LIMITED, "lacks pids-limit"),
+        (node(UNLIMITED), LIMITED, "lacks cpu-limit, pids-limit: cpu, pids in /a: not delegated"),
         (node(runtime(PROCESS), features=ALL), LIMITED, None),
         (node(runtime(PROCESS, *ALL, "teleport")), LIMITED, None),
         (node(runtime("docker", "images", *ALL)), LIMITED, "lacks runtime process"),

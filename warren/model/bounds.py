@@ -112,6 +112,7 @@ TEXTS: Mapping[str, int] = {
     "message": 16_000,
     "name": 1_000,
     "network": 1_000,
+    "no_limits": 16_000,
     "node": 1_000,
     "reason": 1_000,
     "runtime": 1_000,

@@ -30,12 +30,14 @@ _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?")
 
 class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A runtime of a node. `features` is what it can do, also while it is not there;
-    `unavailable` says why it is not, and is empty where it is. `version` is of what it drives."""
+    `unavailable` says why it is not, and is empty where it is. `version` is of what it drives;
+    `no_limits` says why it cannot hold the limits (S27) that are not among its features."""
 
     name: str
     version: str = ""
     features: tuple[str, ...] = ()
     unavailable: str = ""
+    no_limits: str = ""
 
 
 class NodeDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,7 @@ def _bounded_runtime(told: RuntimeInfo) -> RuntimeInfo:
         version=told.version[:LONGEST_VALUE],
         features=_words(told.features),
         unavailable=told.unavailable[:LONGEST_REASON],
+        no_limits=told.no_limits[:LONGEST_REASON],
     )
 
 

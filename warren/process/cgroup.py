@@ -5,9 +5,8 @@
 
 A directory is made before its instance is known, so that a child may wait in it; the instance's id
 is in its attribute INSTANCE_NAME (`getfattr -n user.warren.instance`). No controller is
-needed, so this works beside v1 (a hybrid mount) and without delegation of controllers; limits need
-some (`controllers.py`). Directories of ended checks are kept for the next one and go with the
-instance.
+needed, so this works beside v1 (a hybrid mount); limits need some (`controllers.py`). Directories
+of ended checks are kept for the next one and go with the instance.
 """
 
 from __future__ import annotations
@@ -91,11 +90,15 @@ class Cgroups:
 
     @property
     def containment(self) -> str:
-        return ", ".join(said for said in ("cgroup", str(self.controllers)) if said)
+        return "cgroup"
 
     @property
     def limits(self) -> frozenset[str]:
         return self.controllers.given
+
+    @property
+    def no_limits(self) -> str:
+        return self.controllers.lacking
 
     def create(self) -> CgroupTree:
         path = self.base / f"{self._prefix}-{next(self._numbers)}"
@@ -337,9 +340,7 @@ class CgroupTree:
         pauses = Pauses()
         while self._is_populated():
             await pauses.wait()
-            for (
-                stat
-            ) in self._members():  # what is left over: a process whose first thread has ended
+            for stat in self._members():  # those left over: their first thread has ended
                 with contextlib.suppress(PermissionError):
                     send(stat, signal.SIGKILL)
 

@@ -31,11 +31,6 @@ class Controllers(NamedTuple):
     lacking: str = ""
     has_moved: bool = False
 
-    def __str__(self) -> str:
-        """What is lacking for limits: a line for people, empty where nothing is."""
-        lacking = [name for name in WANTED if name not in self.given]
-        return f"without limits of {', '.join(lacking)}: {self.lacking}" if lacking else ""
-
 
 NONE = Controllers(frozenset(), "not asked for")
 
@@ -63,8 +58,9 @@ def take_controllers(root: Path) -> Controllers:
     if has_moved and not given:
         leave_controllers(root)
         has_moved = False
-    why = "was not delegated" if error is None else f"{error.strerror}"
-    return Controllers(given, why, has_moved)
+    lacking = ", ".join(name for name in WANTED if name not in given)
+    why = "not delegated" if error is None else error.strerror
+    return Controllers(given, f"{lacking} in {root}: {why}" if lacking else "", has_moved)
 
 
 def leave_controllers(root: Path) -> None:

@@ -60,6 +60,10 @@ class ProcWalks:
     def limits(self) -> frozenset[str]:
         return frozenset()
 
+    @property
+    def no_limits(self) -> str:
+        return "no cgroup2 may be written here"
+
     def create(self) -> WalkTree:
         # Until it is assigned its marker is unused: it is its main and that one's session.
         return WalkTree({INSTANCE_VARIABLE: _unique()}, self._reaper)

@@ -129,6 +129,11 @@ class ProcessTrees(Protocol):
         """What its trees can be limited in: of `memory`, `cpu`, `pids`."""
         ...
 
+    @property
+    def no_limits(self) -> str:
+        """Why not in all of these; empty where they can."""
+        ...
+
     def create(self) -> ProcessTree:
         """A tree that is not assigned yet. Raises OSError."""
         ...

@@ -41,6 +41,7 @@ def limit_word(resource: str) -> str:
     return f"{resource}-limit"
 
 
+LIMITS = frozenset(map(limit_word, ("memory", "cpu", "pids")))
 IMAGES = "images"
 FEATURES: tuple[Feature, ...] = (
     Feature(IMAGES, "image", lambda spec: spec.image),
@@ -110,7 +111,8 @@ def lack(node: NodeDescription, spec: ServiceSpec) -> str | None:
     nearest = min(candidates, key=lambda one: len(_missing(node, one, wanted)))
     missing = _missing(node, nearest, wanted)
     if missing:
-        return f"lacks {', '.join(sorted(missing))}"
+        why = f": {nearest.no_limits}" if nearest.no_limits and missing & LIMITS else ""
+        return f"lacks {', '.join(sorted(missing))}{why}"
     return f"runtime {nearest.name} is not available: {nearest.unavailable}"
 
 

@@ -97,7 +97,7 @@ class ProcessRuntime:
     def info(self) -> RuntimeInfo:
         """It is there wherever the supervisor runs; what it can limit depends on its cgroup."""
         limits = tuple(map(limit_word, sorted(self.trees.limits)))
-        return RuntimeInfo(name=PROCESS, features=limits)
+        return RuntimeInfo(name=PROCESS, features=limits, no_limits=self.trees.no_limits)
 
     changed = None  # it always is there
 

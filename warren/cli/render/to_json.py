@@ -147,6 +147,7 @@ def node(view: NodeView) -> Shape:
                 "version": one.version,
                 "features": list(one.features),
                 "unavailable": one.unavailable or None,
+                "no_limits": one.no_limits or None,
             }
             for one in view.description.runtimes
         ],

@@ -162,6 +162,7 @@ def _described(node: NodeDescription) -> Iterator[str]:
         version = f" {one.version}" if one.version else ""
         able = f": {', '.join(one.features)}" if one.features else ""
         gone = "" if _is_there(one) else f", not available: {one.unavailable}"
+        gone += f", no other limits: {one.no_limits}" if one.no_limits else ""
         yield one_line(f"Runtime: {one.name}{version}{able}{gone}")
     if node.features:
         yield f"Features: {one_line(', '.join(node.features))}"
