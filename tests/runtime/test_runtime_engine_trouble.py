@@ -13,7 +13,7 @@ from tests.processes import wait_until
 from tests.runtime.engine_kit import FOREVER, Bench, launch, run
 from warren.engine.places import EnginePlaces
 from warren.model.interfaces import CannotRunError, NotYetError
-from warren.model.task import End
+from warren.model.task import End, Instance
 from warren.runtime import engine_instance
 from warren.runtime.engine import EngineRuntime
 from warren.runtime.engine_instance import EngineInstance
@@ -99,6 +99,25 @@ async def test_an_engine_that_hangs_is_a_condition_and_holds_up_no_kill(
         assert [one["Labels"]["warren.instance"] for one in bench.ours()] == [kept.instance.id]
         await kept.kill()
     assert bench.ours() == []
+
+
+async def test_a_start_is_given_up_as_soon_as_the_engine_is_known_to_hang(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def record(instance: Instance) -> None:
+        monkeypatch.setattr("warren.engine.client.PATIENCE", 1.0)
+        monkeypatch.setattr(engine_instance, "AWAY_PATIENCE", 0.2)
+        bench.engine.pause()
+
+    monkeypatch.setattr("warren.runtime.engine_link.ALIVE_EVERY", 0.2)
+    async with bench.runtime() as runtime:
+        try:
+            with trio.fail_after(20), pytest.raises(NotYetError, match="no sign of life"):
+                await runtime.start(launch(*FOREVER), record=record)
+        finally:
+            bench.engine.pause(signal.SIGCONT)
+        monkeypatch.setattr("warren.engine.client.PATIENCE", 10.0)
+        await wait_until(lambda: not bench.ours())  # the next look at the engine finds it
 
 
 async def test_one_is_adopted_by_its_record_while_the_engine_is_away(bench: Bench) -> None:  # S29

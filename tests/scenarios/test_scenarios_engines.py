@@ -88,7 +88,7 @@ def test_a_check_inside_that_fails_restarts_its_container_after_exactly_its_retr
         assert "liveness probe failed 2 times: exit code 1" in told
         logs = site.place.ask("service", "logs", name)
         assert logs.count("begun") >= 2
-        assert len(site.containers(name)) == 1
+        assert len(site.containers(name)) <= 1  # none while it waits for its next start
         command.send(signal.SIGTERM)
         assert command.process.wait(30) == 0
     assert site.containers(name) == {}

@@ -271,6 +271,8 @@ def _text(number: tuple[int, int]) -> str:
 def _words(error: Exception) -> str:
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, trio.ClosedResourceError):  # our side, which has waited too long
+            return "it was given up, as it gave no sign of life"
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__
