@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -134,6 +135,39 @@ def test_a_root_that_gives_only_some_says_which_it_does_not(tmp_path: Path) -> N
     # A file that is no cgroup's keeps what is written last, and so gives no controller.
     cgroup(tmp_path, {"cgroup.controllers": "memory pids io", "cgroup.subtree_control": ""})
     assert take_controllers(tmp_path).lacking == f"memory, cpu, pids in {tmp_path}: not delegated"
+
+
+def refused(root: Path, processes: str) -> str:
+    """Why this process is not moved out of a cgroup with these processes in it."""
+    root.mkdir(exist_ok=True)
+    files = {"cgroup.controllers": "memory cpu pids", "cgroup.subtree_control": ""}
+    cgroup(root, {**files, "cgroup.type": "domain\n", "cgroup.procs": processes})
+    taken = take_controllers(root)
+    assert (taken.given, taken.has_moved) == (frozenset(), False)
+    assert (root / "cgroup.subtree_control").read_text() == ""  # no threaded cgroup was made of it
+    assert (root / "cgroup.procs").read_text() == processes
+    return taken.lacking
+
+
+def test_a_process_leaves_neither_others_nor_the_cgroup_of_a_service(tmp_path: Path) -> None:
+    own, box, unit = str(os.getpid()), tmp_path / "box", tmp_path / "warren.service"
+    why = f"other processes are in its cgroup {box}; want it started in a cgroup of its own"
+    assert refused(box, f"1\n{own}\n").startswith(why)
+    assert refused(unit, f"{own}\n") == f"want DelegateSubgroup={LEAF} in its unit warren.service"
+    assert refused(tmp_path / "plain", own) == f"{tmp_path / 'plain'}: No such file or directory"
+
+
+def test_a_move_that_was_of_no_use_is_taken_back(tmp_path: Path) -> None:
+    files = {"cgroup.controllers": "memory cpu pids", "cgroup.subtree_control": ""}
+    cgroup(tmp_path, {**files, "cgroup.type": "domain", "cgroup.procs": f"{os.getpid()}\n"})
+    (tmp_path / LEAF).mkdir()
+    leaf = tmp_path / LEAF / "cgroup.procs"
+    leaf.write_text("")
+    (tmp_path / "cgroup.subtree_control").unlink()  # nothing can be given then
+    taken = take_controllers(tmp_path)
+    assert (taken.given, taken.has_moved) == (frozenset(), False)
+    assert leaf.read_text() == str(os.getpid())  # it was there, and then back again
+    assert (tmp_path / "cgroup.procs").read_text().split() == [str(os.getpid())]
 
 
 def test_a_tree_without_a_cgroup_holds_no_limit() -> None:

@@ -13,6 +13,7 @@ from tests.processes import marked, only_descriptors, open_handles, wait_until, 
 from tests.runtime.runtime_kit import SH, launch, naughty, nowhere, runtime_in, wait_ready
 from warren.model.check import Argv
 from warren.model.interfaces import CannotRunError, RunningInstance, Runtime
+from warren.model.service import Resources
 from warren.model.task import End, Instance, Reason
 from warren.process.choose_tree import TreeKind
 from warren.process.tree import INSTANCE_VARIABLE
@@ -76,6 +77,28 @@ async def test_program_has_three_descriptors_its_own_session_and_directory(
     pid, session = ids.split()
     assert pid == session
     assert stdin == "/dev/null"
+
+
+async def test_usage_is_told_as_far_as_its_tree_knows_it(
+    runtime: ProcessRuntime, kind: TreeKind
+) -> None:  # S27
+    running = await runtime.start(launch("sleep", "1000"), record=nowhere)
+    usage = await running.usage()
+    assert (usage is None) == (kind == "walk")  # every cgroup tells the time that it has used
+    assert usage is None or usage.cpu_seconds is not None
+    await running.kill()
+    assert await running.usage() is None
+
+
+async def test_a_limit_is_held_or_nothing_is_started(runtime: ProcessRuntime) -> None:
+    limited = launch("sleep", "1000", resources=Resources(pids=20))  # S27
+    if "pids-limit" in runtime.info.features:
+        await (await runtime.start(limited, record=nowhere)).kill()
+        return
+    assert runtime.info.no_limits
+    with pytest.raises(CannotRunError, match=r"^resources"):
+        await runtime.start(limited, record=nowhere)
+    assert await runtime.sweep(frozenset()) == []
 
 
 @as_root
