@@ -39,7 +39,7 @@ def linux() -> str | None:
     return str(_UNPACKED) if _UNPACKED.is_file() else shutil.which("linux.uml")
 
 
-def boot(directory: Path, command: list[str], *, memory: str = "512M", timeout: float = 120) -> str:
+def boot(directory: Path, command: list[str], *, memory: str = "512M", timeout: float = 300) -> str:
     """Run a command there, as root in the repository; returns all that it said, and `exit code N`.
     `directory` is for this machine's files of it."""
     program = linux()
