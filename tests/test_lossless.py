@@ -16,7 +16,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.model.specs import as_process, specs
+from tests.model.specs import specs
 from tests.node.node_kit import FakeLogs
 from tests.scripted import ScriptedCheck, ScriptedPorts, ScriptedRuntime
 from warren.cli.render import to_json
@@ -24,17 +24,27 @@ from warren.manager.program import open_manager
 from warren.manifest.service_file import dump_text, load_text
 from warren.manifest.yaml_text import write
 from warren.model.address import UnixAddress
+from warren.model.check_kinds import asked_port
+from warren.model.container import NO_NETWORK, RUNTIMES
+from warren.model.node_description import PROCESS, NodeDescription, RuntimeInfo
 from warren.model.probe import Probe
 from warren.model.rpc import Cluster
-from warren.model.service import Resources, ServiceSpec
+from warren.model.service import LOOPBACK, Resources, ServiceSpec
 from warren.node.program import open_node
 from warren.nursery.dependencies import Dependencies
+from warren.runtime.engine import FEATURES
 from warren.store.journal import SqliteJournal
 from warren.store.state import StateStore
 from warren.transport.client import open_gate
 from warren.transport.server import serve_gate
 
 PATIENCE = 20.0
+ABLE = NodeDescription(  # as a node with every engine announces itself
+    runtimes=(
+        RuntimeInfo(name=PROCESS),
+        *(RuntimeInfo(name=name, features=FEATURES) for name in RUNTIMES[1:]),
+    )
+)
 KINDS = ("health", "startup", "liveness", "readiness")
 
 
@@ -42,6 +52,12 @@ def runnable(spec: ServiceSpec) -> ServiceSpec:
     """The same, but for what this machine would refuse."""
     number = {port: name for name, port in spec.ports.items()}
     ports = {name: port if number[port] == name else 0 for name, port in spec.ports.items()}
+    if spec.has_own_address:
+        free = (port for port in range(1, 65536) if port not in number)
+        ports = {name: port or next(free) for name, port in ports.items()}
+        spec = msgspec.structs.replace(spec, address=LOOPBACK)
+    if spec.network == NO_NETWORK and any(map(_asks_a_port, _probes(spec))):
+        spec = msgspec.structs.replace(spec, network=None)
     fields: dict[str, Any] = {
         "resources": Resources(),
         "replicas": spec.replicas % 3,
@@ -50,7 +66,15 @@ def runnable(spec: ServiceSpec) -> ServiceSpec:
     }
     for kind in KINDS:
         fields[kind] = _reachable(getattr(spec, kind), ports)
-    return msgspec.structs.replace(as_process(spec), **fields)
+    return msgspec.structs.replace(spec, **fields)
+
+
+def _probes(spec: ServiceSpec) -> list[Probe]:
+    return [probe for kind in KINDS if (probe := getattr(spec, kind)) is not None]
+
+
+def _asks_a_port(probe: Probe) -> bool:
+    return asked_port(probe.check) is not None
 
 
 def _reachable(probe: Probe | None, ports: dict[str, int]) -> Probe | None:
@@ -73,6 +97,9 @@ def side_by_side(drawn: list[ServiceSpec]) -> list[ServiceSpec]:
     taken = set[int]()
     found = list[ServiceSpec]()
     for spec in drawn:
+        if spec.has_own_address:
+            found.append(spec)
+            continue
         held = taken if spec.replicas == 1 else set(spec.ports.values())
         ports = {name: 0 if port in held else port for name, port in spec.ports.items()}
         taken.update(ports.values())
@@ -91,6 +118,7 @@ async def cluster(directory: Path, journal: SqliteJournal) -> AsyncGenerator[Clu
         check=ScriptedCheck(),
         ports=ScriptedPorts(),
         journal=journal,
+        description=ABLE,
         publish=lambda status, event: None,
         wall=runtime.wall,
         chance=random.Random(1),

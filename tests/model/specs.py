@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-import msgspec
 from hypothesis import strategies as st
 
 from warren.model.byte_size import LARGEST, ByteSize
@@ -208,26 +207,6 @@ def _container_fields(draw: st.DrawFn) -> dict[str, Any]:
 
 
 _NOTHING: st.SearchStrategy[dict[str, Any]] = st.just({})
-
-OF_PROCESSES: dict[str, Any] = {  # instead of what stands beside an image alone
-    "image": None,
-    "args": None,
-    "mounts": (),
-    "read_only": False,
-    "cap_add": (),
-    "cap_drop": (),
-    "ulimits": {},
-    "network": None,
-    "pull": Pull.MISSING,
-    "runtime": None,
-    "image_health": True,
-}
-
-
-def as_process(spec: ServiceSpec) -> ServiceSpec:
-    """The same without an image."""
-    command = spec.command or Argv(["x"])
-    return msgspec.structs.replace(spec, **(OF_PROCESSES | {"command": command}))
 
 
 @st.composite

@@ -24,6 +24,7 @@ FEATURES = (
     "no-network",
     "named-networks",
     "labels",
+    "image-healthcheck",
     "memory-limit",
     "cpu-limit",
     "pids-limit",
