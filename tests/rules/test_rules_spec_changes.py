@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 
 from tests.model.specs import specs
 from warren.model.check import Args, Argv, HttpCheck, TcpCheck
@@ -73,6 +73,7 @@ def test_the_number_of_replicas_is_said_before_and_after() -> None:
     assert facts == EventFacts(changed=("replicas",), replicas=0, replicas_before=3)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(specs(), specs())
 def test_an_edit_says_something_exactly_if_it_changes_something(
     old: ServiceSpec, new: ServiceSpec
