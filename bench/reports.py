@@ -35,6 +35,7 @@ from warren.model.report import Assignments, NodeHello, Report, Told
 from warren.model.rpc import Gate, NodeSession
 from warren.model.service import ServiceSpec
 from warren.model.task import Phase, TaskStatus
+from warren.model.usage import TaskUsage
 from warren.model.view import LogChunk, LogPiece, LogWanted
 from warren.resilience.collector import begin_spreading
 from warren.transport.client import open_gate
@@ -135,6 +136,10 @@ class PlayedNode:
     async def look(self, tasks: Sequence[TaskId]) -> list[TaskStatus]:
         await trio.lowlevel.checkpoint()
         return [self.tasks[task] for task in tasks if task in self.tasks]
+
+    async def usage(self, tasks: Sequence[TaskId]) -> list[TaskUsage]:
+        await trio.lowlevel.checkpoint()
+        return []
 
     async def samples(self, task: TaskId) -> Mapping[ProbeKind, tuple[Sample, ...]]:
         await trio.lowlevel.checkpoint()

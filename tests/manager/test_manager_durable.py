@@ -147,3 +147,14 @@ async def test_node_whose_enrolment_is_not_durable_has_no_session(
             hello = NodeHello(name="n1", id="a")
             await enroll(manager, FakeAgent(), name=hello.name, of=hello.id)
             assert manager.dispatcher.connected() == {"n1"}
+
+
+async def test_status_waits_for_no_disk_that_hangs(autojump_clock: MockClock) -> None:
+    with closing(SlowStore.open(None)) as store:
+        assert isinstance(store, SlowStore)
+        store.goes = trio.Event()
+        store.goes.set()
+        async with managed(store) as manager:
+            store.goes = trio.Event()
+            with trio.fail_after(1):
+                await manager.operator.status()

@@ -89,7 +89,7 @@ def test_document_knows_the_line_of_what_it_has() -> None:
 
 def test_file_starts_with_a_byte_order_mark_or_not(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("\N{BOM}services: {web: {command: x}}", encoding="utf-8")
-    assert [spec.name for spec in load_file(tmp_path / "a.yaml")] == ["web"]
+    assert [spec.name for spec in load_file(str(tmp_path / "a.yaml"))] == ["web"]
 
 
 # Values

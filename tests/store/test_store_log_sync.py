@@ -157,15 +157,31 @@ async def test_disk_that_does_not_answer_is_trouble(
 
     monkeypatch.setattr(log_sync, "in_thread", hang)
     store.commit([event()], now=1.0)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(store.settle)
-        await trio.sleep(PATIENCE / 2)
-        assert store.trouble is None
-        await trio.sleep(PATIENCE)
-        assert store.trouble is not None
-        assert store.trouble.startswith(f"{path} cannot be synced: the disk does not answer")
-        goes.set()
+    begun = trio.current_time()
+    with pytest.raises(UnavailableError, match="the disk does not answer; what was changed is in"):
+        await store.settle()
+    assert trio.current_time() - begun == pytest.approx(PATIENCE)
+    assert store.trouble == f"{path} cannot be synced: the disk does not answer"
+    goes.set()
+    await store.settle()
     assert store.trouble is None
+
+
+async def test_sync_without_a_descriptor_left_is_a_copy_of_the_log(
+    store: StateStore, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    store.commit([event("kept")], now=1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("warren.store.log_sync.os.open", none_left)
+        await store.settle()
+    assert disk.syncs == 0
+    assert store.trouble is None
+    beside(path, LOG).write_bytes(b"")  # it is in the file itself
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT message FROM events").fetchall() == [("kept",)]
 
 
 async def test_log_is_begun_anew_and_a_commit_that_comes_meanwhile_waits_or_is_done(

@@ -100,8 +100,8 @@ async def test_update_replaces_one_slot_at_a_time_and_the_next_when_that_is_read
         assert least == 2
         with pytest.raises(SpecError, match="name: 'api': want web: a service keeps its name"):
             await service.update(spec(name="api"))
-        with pytest.raises(SpecError, match="image"):
-            await service.update(msgspec.structs.replace(spec(), command=None, image="nginx"))
+        with pytest.raises(SpecError, match="cwd: 'srv': want an absolute path"):
+            await service.update(spec(cwd="srv"))
 
 
 async def test_new_probes_alone_keep_the_instance(world: World, autojump_clock: MockClock) -> None:
@@ -197,10 +197,8 @@ async def test_service_of_a_running_name_is_refused(
             await supervisor.start(spec())
         with pytest.raises(SpecError, match=r"services\.nobody: no such service"):
             await supervisor.stop("nobody")
-        with pytest.raises(SpecError, match=r"services\.api\.image"):
-            await supervisor.start(
-                msgspec.structs.replace(spec(name="api"), command=None, image="nginx")
-            )
+        with pytest.raises(SpecError, match=r"services\.api\.cwd: 'srv': want an absolute path"):
+            await supervisor.start(spec(name="api", cwd="srv"))
         assert list(supervisor.services) == ["web"]
 
 
@@ -275,6 +273,7 @@ async def test_what_is_no_spec_and_no_number_is_refused(
         ({"network_checks": "3"}, "network_checks: '3': want a whole number"),
         ({"exec_checks": 0}, "exec_checks: 0: want at least 1"),
         ({"samples_kept": 1.5}, "samples_kept: 1.5: want a whole number"),
+        ({"node": "My.Host"}, "node: 'My.Host': want a name of a-z.*"),
         ({"data_dir": 7}, r"data_dir: 7: want Path\(...\) or a string or None"),
     ],
 )

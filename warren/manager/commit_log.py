@@ -28,6 +28,7 @@ from warren.state.cluster_state import ClusterState, Touched
 from warren.state.pending import shortened
 from warren.store.errors import StoreError
 
+RECHECK_WITHIN = 0.5  # seconds: somebody asks how the manager is
 _log = logging.getLogger("warren.manager")
 
 
@@ -115,8 +116,9 @@ class CommitLog:
         await self.store.settle()
 
     async def recheck(self) -> None:
-        """Where the last commit could not be written or synced, find out whether it can be now."""
-        with suppress(UnavailableError):
+        """Where the last commit could not be written or synced, find out whether it can be now; not
+        for long."""
+        with suppress(UnavailableError), trio.move_on_after(RECHECK_WITHIN):
             await self.settle()
         self.store.recheck()
 

@@ -29,9 +29,10 @@ FIELDS = [*(f for f in ServiceSpec.__struct_fields__ if f not in _UNWRITTEN), "e
 
 
 def load_file(
-    path: Path, *, may_be_empty: bool = False, admit: Admit | None = None
+    path: Path | str, *, may_be_empty: bool = False, admit: Admit | None = None
 ) -> list[ServiceSpec]:
     """The specs of a file, in its order. Raises SpecError with file and line."""
+    path = Path(path)
     try:
         text = _read(path, "file")
     except UnicodeDecodeError:

@@ -10,6 +10,8 @@ import os
 import resource
 import time
 
+from warren.process import spare_descriptors
+
 RESERVE_PART = 4  # one part in so many is reserved for connections, probes and files ...
 MOST_RESERVED = 288  # ... but no more than this: the cap of network checks, and some
 A_START = 4  # descriptors that one may take for a moment
@@ -31,7 +33,7 @@ class Descriptors:
     def shortage(self) -> str | None:
         """Why nothing more should be started now; None where it may."""
         most = limit()
-        usable = most - reserve(most)
+        usable = most - reserve(most) + spare_descriptors.COUNT  # held, and a part of the reserve
         if self._used + A_START > usable:
             if time.monotonic() - self._counted_at >= COUNT_EVERY:
                 self._recount()

@@ -10,6 +10,7 @@ into the file, which writes and syncs all of it once more.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -20,8 +21,8 @@ import trio
 from warren.store.database import LOG, beside
 from warren.store.errors import why
 
-PATIENCE = 5.0  # seconds after which a sync is trouble
-_HANGS = "the disk does not answer: what was changed is not safe from a power cut yet"
+PATIENCE = 5.0  # seconds that a caller waits for a disk
+_HANGS = "the disk does not answer"
 
 
 class _Sync:
@@ -29,21 +30,21 @@ class _Sync:
 
     def __init__(self, written: int) -> None:
         self.written = written
-        self.began = trio.current_time()
         self.is_done = trio.Event()
         self.error: str | None = None
 
 
 class LogSync:
     """For the log of an open database in WAL mode. `copy` copies the log into the file, synced, and
-    returns whether it could. Close it when done."""
+    returns whether it could."""
 
     def __init__(self, path: Path, copy: Callable[[], bool]) -> None:
-        self._file = os.open(beside(path, LOG), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._log = beside(path, LOG)
         self._copy = copy
         self._written = self._synced = 0
         self._under_way: _Sync | None = None
         self._error: str | None = None
+        self._hangs = False
         self._limiter = trio.CapacityLimiter(1)  # a place of its own: others may be used up
 
     def __repr__(self) -> str:
@@ -52,33 +53,27 @@ class LogSync:
     @property
     def trouble(self) -> str | None:
         """Why the last sync has failed, or does not end."""
-        sync = self._under_way
-        if sync is not None and trio.current_time() > sync.began + PATIENCE:
-            return _HANGS
-        return self._error
+        return _HANGS if self._hangs else self._error
 
     def note_written(self) -> None:
         """There is a commit more to sync."""
         self._written += 1
 
     async def settle(self) -> str | None:
-        """Wait until all that was written by now is synced. Returns what went wrong, or None."""
+        """Wait until all that was written by now is synced, for PATIENCE at most. Returns what went
+        wrong, or None."""
         wanted = self._written
-        while self._synced < wanted:
-            sync = self._under_way
-            if sync is None:
-                sync = await self._sync()
-            else:
-                await sync.is_done.wait()
-            if sync.error is not None and sync.written >= wanted:
-                return sync.error
-        return None
-
-    def close(self) -> None:
-        """Harmless twice."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        with trio.move_on_after(PATIENCE) as scope:
+            while self._synced < wanted:
+                sync = self._under_way
+                if sync is None:
+                    sync = await self._sync()
+                else:
+                    await sync.is_done.wait()
+                if sync.error is not None and sync.written >= wanted:
+                    return sync.error
+        self._hangs |= scope.cancelled_caught
+        return _HANGS if scope.cancelled_caught else None
 
     async def _sync(self) -> _Sync:
         sync = self._under_way = _Sync(self._written)
@@ -88,17 +83,31 @@ class LogSync:
             said = why(error) if isinstance(error, sqlite3.Error) else error.strerror or str(error)
             self._error = sync.error = said
         else:
-            self._synced, self._error = sync.written, None
+            self._synced, self._error, self._hangs = sync.written, None, False
         finally:
             self._under_way = None
             sync.is_done.set()
         return sync
 
     def _write_out(self) -> None:
-        if self._error is None:
-            os.fdatasync(self._file)
-        elif not self._copy():
+        if self._error is None and self._is_synced():
+            return
+        if not self._copy():
             raise OSError("another program reads the file, and its log cannot be copied into it")
+
+    def _is_synced(self) -> bool:
+        """Sync the log; False where there is no descriptor left for it."""
+        try:
+            file = os.open(self._log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                return False
+            raise
+        try:
+            os.fdatasync(file)
+        finally:
+            os.close(file)
+        return True
 
 
 async def in_thread(function: Callable[[], None], limiter: trio.CapacityLimiter) -> None:

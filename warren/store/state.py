@@ -154,7 +154,8 @@ class StateStore:
         if self.log is None:
             return
         if (error := await self._sync.settle()) is not None:
-            raise UnavailableError(self._unsynced(error))
+            stands = "what was changed is in effect, but not safe from a power cut yet"
+            raise UnavailableError(f"{self._unsynced(error)}; {stands}")
 
     def events(
         self, *, after: int = 0, since: float = 0.0, about: str = "", limit: int = 1000
@@ -206,7 +207,6 @@ class StateStore:
     def close(self) -> None:
         """Close the file; harmless twice."""
         if self.log is not None:
-            self._sync.close()
             self.log.close()
         self._db.close()
 

@@ -24,6 +24,7 @@ from warren.manager.program import Manager
 from warren.model.errors import FieldError, SpecError, WarrenError
 from warren.model.event import EventKind, TaskEvent
 from warren.model.field_types import check_type
+from warren.model.identity import NAME_WANTED, is_name
 from warren.model.rpc import Cluster
 from warren.model.service import ServiceSpec
 from warren.model.task import Phase, TaskStatus
@@ -66,6 +67,9 @@ async def open_supervisor(
     what the block raises, by itself and not in a group.
     """
     check_type("data_dir", data_dir, Path, str, NoneType)
+    check_type("node", node, str)
+    if not is_name(node):
+        raise FieldError("node", node, NAME_WANTED)
     for name, count in (("network_checks", network_checks), ("samples_kept", samples_kept)):
         _check_count(name, count)
     if exec_checks is not None:

@@ -39,7 +39,7 @@ class ContainerFlags:
     pull
         When to fetch the image: missing (where a node does not have it), always or never.
     healthcheck
-        Whether the image's own HEALTHCHECK is asked where the service has no probe.
+        Whether the image's own HEALTHCHECK may be asked; no engine here asks it yet.
     """
 
     entrypoint: Annotated[str | None, _PANEL, Parameter(metavar="COMMAND")] = None
