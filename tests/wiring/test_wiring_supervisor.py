@@ -7,7 +7,6 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 import trio.testing
