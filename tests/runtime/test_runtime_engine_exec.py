@@ -13,6 +13,7 @@ from tests.engines import RealEngine
 from tests.processes import wait_until
 from tests.runtime.engine_kit import FOREVER, Bench, launch, run
 from warren.model.interfaces import CannotRunError
+from warren.process import procfs
 from warren.process.beside import members
 from warren.runtime.engine_instance import EngineInstance
 
@@ -122,9 +123,9 @@ async def test_podman_keeps_little_of_the_execs_that_ended(bench: Bench) -> None
 
 def _leftovers(running: EngineInstance) -> list[str]:
     found = list[str]()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for pid in procfs.all_pids():
         try:
-            line = path.read_bytes()
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
         if b"conmon" in line and running.container.encode() in line and b"--exec" in line:

@@ -208,6 +208,8 @@ class EngineInstance:
         if self._end is None:
             self._end = end
             self.ended.set()
+            if self.output is not None:
+                self.output.note_ended()
 
     # Its end
 

@@ -28,6 +28,7 @@ from warren.model.task import Instance
 from warren.resilience.backoff import Backoff
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # seconds
+AFTER_END = 2.0  # seconds that a stream that follows has to end by itself
 _log = logging.getLogger("warren.engine")
 
 
@@ -87,6 +88,7 @@ class OutputCopy:
         self._ended = ended
         self._is_new = is_new
         self._scope = trio.CancelScope()
+        self._following = trio.CancelScope()
 
     def __repr__(self) -> str:
         return f"<OutputCopy of {self._instance.id}{' done' if self.done.is_set() else ''}>"
@@ -94,6 +96,11 @@ class OutputCopy:
     def cancel(self) -> None:
         """Leave off; a later copy goes on from the cursor."""
         self._scope.cancel()
+
+    def note_ended(self) -> None:
+        """The container has ended: what follows it ends soon, or never, as after a restart of
+        Docker; then the rest is read without following."""
+        self._following.deadline = trio.current_time() + AFTER_END
 
     async def run(self) -> None:
         """Copy, and begin again where it breaks off, until all is copied."""
@@ -104,9 +111,11 @@ class OutputCopy:
                 while not self.done.is_set():
                     is_last = self._ended.is_set()
                     try:
-                        await self._copy(follow=not is_last)
+                        self._following = trio.CancelScope()
+                        with self._following:
+                            await self._copy(follow=not is_last)
                     except EngineRefusedError as error:
-                        if error.is_missing:  # the container was removed
+                        if error.is_missing and is_last:  # the container was removed
                             break
                         troubled = self._note(troubled, error)
                     except (EngineError, OSError) as error:
