@@ -98,7 +98,8 @@ kill %1; wait %1
 def test_readmes_commands_run_in_a_clone_that_has_a_venv_and_no_more(
     tmp_path: Path, before: str
 ) -> None:
-    (block,) = fenced(section("By command"), "sh")
+    # The other one wants an engine: tests/scenarios/test_scenarios_engines.py asks for the like.
+    block, _ = fenced(section("By command"), "sh")
     (tmp_path / ".venv").symlink_to(sys.prefix)
     path = os.pathsep.join(
         folder for folder in os.defpath.split(os.pathsep) if not (Path(folder) / "warren").exists()

@@ -241,7 +241,8 @@ def test_up_after_kill_9_tells_of_tasks_that_had_ended_and_runs_none_again(
         command.send(signal.SIGKILL)
         command.wait()
     with up(file, data) as command:
-        command.wait_for(f"{stays}: 1/1 healthy")
+        for said in (f"{stays}: 1/1 healthy", f"{good}: 1/1 complete", f"{bad}: 0/1 healthy"):
+            command.wait_for(said)
         command.send(signal.SIGTERM)
         command.wait()
         command.read_to_end()

@@ -30,6 +30,7 @@ from warren.model.probe import ProbeKind
 from warren.model.report import Assignments, NodeHello, Report
 from warren.model.rpc import Agent
 from warren.model.task import Phase, TaskStatus
+from warren.model.usage import TaskUsage
 from warren.store.state import StateStore
 from warren.transport.call_limits import OWN
 from warren.transport.memory import memory_gate
@@ -62,6 +63,10 @@ class Looked:
     async def assign(self, assignments: Assignments) -> None:
         await self.takes.wait()
         self.held |= {one.task for one in assignments.tasks}
+
+    async def usage(self, tasks: Sequence[TaskId]) -> list[TaskUsage]:
+        await trio.lowlevel.checkpoint()
+        return []
 
     async def look(self, tasks: Sequence[TaskId]) -> list[TaskStatus]:
         self.queries.append(tasks)

@@ -18,7 +18,7 @@ from tests.processes import fill_epoll, marked, only_descriptors, open_handles, 
 from tests.runtime.runtime_kit import SH, launch, nowhere
 from warren.model.check import Argv
 from warren.model.interfaces import CannotRunError, CommandResult, ShortageError
-from warren.process import cgroup, proc_walk, procfs, tree, unkillable
+from warren.process import cgroup, proc_walk, procfs, spare_descriptors, tree, unkillable
 from warren.process.context import Context
 from warren.process.tree import INSTANCE_VARIABLE
 from warren.runtime.instance import ProcessInstance
@@ -155,6 +155,7 @@ async def test_kill_goes_on_in_a_shortage_longer_than_its_patience(
     runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S15
     monkeypatch.setattr(unkillable, "PATIENCE", 0.01)
+    monkeypatch.setattr(spare_descriptors, "COUNT", 0)  # others have taken them
     async with trio.open_nursery() as serving:
         await serving.start(runtime.serve)
         running = await runtime.start(launch("sleep", "1000"), record=nowhere)

