@@ -141,6 +141,35 @@ async def test_cancelled_wait_leaves_the_sync_to_the_others(store: StateStore, d
     assert disk.syncs == 2
 
 
+async def test_sync_that_fails_when_nobody_waits_for_it_any_more_is_made_good(
+    store: StateStore, disk: Disk
+) -> None:
+    disk.goes.clear()
+    disk.error = OSError(5, "Input/output error")
+    store.commit([event()], now=1.0)
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as first:
+            nursery.start_soon(_cancelled_when, lambda: disk.syncs == 1, first)
+            await store.settle()
+    disk.goes.set()
+    await store.settle()  # by a copy: the kernel tells of a failure once
+    assert disk.syncs == 1
+    assert store.trouble is None
+
+
+async def test_sync_without_a_thread_is_made_in_the_loop(
+    store: StateStore, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_thread(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("warren.store.log_sync.trio.to_thread.run_sync", no_thread)
+    store.commit([event()], now=1.0)
+    await store.settle()
+    assert disk.syncs == 1
+
+
 async def _cancelled_when(condition: Callable[[], bool], scope: trio.CancelScope) -> None:
     await until(condition)
     scope.cancel()

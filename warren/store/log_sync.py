@@ -45,6 +45,7 @@ class LogSync:
         self._under_way: _Sync | None = None
         self._error: str | None = None
         self._hangs = False
+        self._has_failed = False  # set in the thread: nobody may wait for it any more
         self._limiter = trio.CapacityLimiter(1)  # a place of its own: others may be used up
 
     def __repr__(self) -> str:
@@ -90,8 +91,15 @@ class LogSync:
         return sync
 
     def _write_out(self) -> None:
-        if self._error is None and self._is_synced():
-            return
+        try:
+            if self._has_failed or not self._is_synced():
+                self._copy_out()
+            self._has_failed = False
+        except (OSError, sqlite3.Error):
+            self._has_failed = True
+            raise
+
+    def _copy_out(self) -> None:
         if not self._copy():
             raise OSError("another program reads the file, and its log cannot be copied into it")
 
@@ -111,5 +119,9 @@ class LogSync:
 
 
 async def in_thread(function: Callable[[], None], limiter: trio.CapacityLimiter) -> None:
-    """Call it in a thread; a cancellation leaves it to that, and the next one waits for its end."""
-    await trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=limiter)
+    """Call it in a thread; a cancellation leaves it to that, and the next one waits for its end.
+    Where no thread can be had it is called here."""
+    try:
+        await trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=limiter)
+    except RuntimeError:  # no processes left
+        function()
