@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import trio
 from node_kit import Ground, run, until, whole
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.scripted import Script, ScriptedRuntime
 from warren.model.check_places import CheckPlaces
@@ -592,3 +592,20 @@ async def test_news_waits_for_more_and_the_end_of_a_task_does_not(
         begun = trio.current_time()
         await outbox.gather(0.02)
         assert trio.current_time() - begun == pytest.approx(waited)
+
+
+async def test_who_waits_until_all_is_told_hears_of_what_came_meanwhile_too() -> None:
+    outbox = Outbox()
+    outbox.note(status(1))
+    first = outbox.batch()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.wait_empty)
+        await wait_all_tasks_blocked()
+        outbox.note(status(2))
+        outbox.acknowledge(first)
+        await wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        with trio.fail_after(5):
+            outbox.acknowledge(outbox.batch())
+            while nursery.child_tasks:
+                await trio.lowlevel.checkpoint()

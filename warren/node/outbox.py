@@ -50,7 +50,8 @@ class Outbox:
         self._statuses: dict[TaskId, TaskStatus] = {}
         self._events = deque[Told]()
         self._events_kept = events_kept
-        self._wake = trio.Event()
+        self._some = trio.Event()
+        self._enough = trio.Event()
         self._empty = trio.Event()
         self._empty.set()
         self._has_end = False  # a task's, not in a batch yet
@@ -112,8 +113,8 @@ class Outbox:
     async def wait(self) -> None:
         """Wait until there is something to report."""
         while not (self._statuses or self._events):
-            self._wake = trio.Event()
-            await self._wake.wait()
+            self._some = trio.Event()
+            await self._some.wait()
 
     async def gather(self, seconds: float) -> None:
         """Wait for so long for more to report, and for `LONGER` times as long where there is much;
@@ -125,9 +126,9 @@ class Outbox:
 
     async def _gather(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
-            while not self._has_end and len(self._statuses) < AT_ONCE:
-                self._wake = trio.Event()
-                await self._wake.wait()
+            while not self._has_enough():
+                self._enough = trio.Event()
+                await self._enough.wait()
 
     async def wait_empty(self) -> None:
         """Wait until everything has been acknowledged."""
@@ -138,9 +139,15 @@ class Outbox:
         while len(self._events) > self._events_kept:
             self._give_up()
 
+    def _has_enough(self) -> bool:
+        return self._has_end or len(self._statuses) >= AT_ONCE
+
     def _note_more(self) -> None:
-        self._empty = trio.Event()
-        self._wake.set()
+        if self._empty.is_set():
+            self._empty = trio.Event()
+        self._some.set()
+        if self._has_enough():
+            self._enough.set()
 
     def _note_room(self) -> None:
         if not self._statuses and not self._events:

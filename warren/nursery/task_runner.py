@@ -170,7 +170,6 @@ class TaskRunner:
         if self._state is State.ADOPTING:
             self._instances.adopt()
         elif self._state is State.WAITING:
-            await self._around.turns.take()
             self._take(self._await_start(self._recorder.wait_of_old()))
         while self._state is not State.ENDED:
             event = await self._next()
@@ -184,9 +183,8 @@ class TaskRunner:
         if self._recorder.is_due:
             with trio.move_on_after(SETTLED_WITHIN):
                 event = await self._events.receive()
-                await self._around.turns.take()
-                return event
-            self._recorder.settle()
+            if event is None or not self._around.turns.is_free:
+                self._recorder.settle()
         if event is None:
             event = await self._events.receive()
         await self._around.turns.take()

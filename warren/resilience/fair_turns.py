@@ -30,16 +30,23 @@ class FairTurns:
     def __repr__(self) -> str:
         return f"<FairTurns {len(self._waiting)} waiting>"
 
+    @property
+    def is_free(self) -> bool:
+        """Whether one that takes a turn now would not wait."""
+        return not self._woken and self._spent() < BUDGET
+
     async def take(self) -> None:
         """Wait for a pass that has room. No checkpoint where this one has."""
-        if not self._woken and self._spent() < BUDGET:
+        if self.is_free:
             return
-        if self._woken:
-            await self._park()
-        else:
+        is_first = not self._woken
+        if is_first:
             self._woken += 1
+        else:
+            await self._park()  # until another pass
         try:
-            await trio.lowlevel.checkpoint()
+            if is_first:
+                await trio.lowlevel.checkpoint()
             if self._spent() >= BUDGET:  # once: on a busy machine every pass may seem long
                 await trio.lowlevel.checkpoint()
         finally:

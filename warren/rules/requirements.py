@@ -65,7 +65,7 @@ FEATURES: tuple[Feature, ...] = (
 def needs(spec: ServiceSpec) -> Needs:
     """What a node must have for this spec. Labels of a process are shown, and no node's concern."""
     runtime = PROCESS if spec.image is None else spec.runtime
-    asked = (feature.word for feature in FEATURES if feature.value(spec) is not None)
+    asked = [feature.word for feature in FEATURES if feature.value(spec) is not None]
     return Needs(runtime, frozenset(asked))
 
 

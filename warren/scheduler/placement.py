@@ -127,10 +127,10 @@ class SpreadRanking:
         while self._heap:
             *_, name = self._heap[0]
             now = rank(self._request, name)
-            if objection(self._request, name) is not None:
-                heapq.heappop(self._heap)
-            elif now != self._heap[0]:  # it has got tasks since
+            if now != self._heap[0]:  # it has got tasks since
                 heapq.heapreplace(self._heap, now)
+            elif objection(self._request, name) is not None:
+                heapq.heappop(self._heap)
             else:
                 return name
         return None

@@ -176,6 +176,8 @@ def _forget_old(builder: PlanBuilder, cluster: ClusterState, touched: Touched) -
         if service is not None and not service.is_removing:
             changed = builder.touched().get(name, ())
             for slot in sorted({*_slots(cluster, seen, name), *changed}):
+                if len(cluster.slot(name, slot)) <= HISTORY:
+                    continue  # none of them, as the plan adds at most one
                 ended = [row for row in builder.chain(name, slot)[:-1] if row.has_ended]
                 for row in ended[:-HISTORY]:
                     builder.drop(row.id)

@@ -250,7 +250,9 @@ class ClusterState:
         before = self._tasks.pop(task, None)
         if row is not None:
             self._tasks[task] = row
-            self._slots.setdefault(task.service, SlotIndex()).put(row)
+            if task.service not in self._slots:
+                self._slots[task.service] = SlotIndex()
+            self._slots[task.service].put(row)
         elif before is not None:
             self._slots[task.service].drop(before)
         self._note_slots(task.service)
