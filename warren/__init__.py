@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from warren.model.check import Args, Argv, ExecCheck, HttpCheck, Scheme, StatusRange, TcpCheck
     from warren.model.container import Pull, Ulimit
     from warren.model.duration import Duration
-    from warren.model.errors import FieldError, SpecError, UnavailableError, WarrenError
+    from warren.model.errors import (
+        ConflictError,
+        FieldError,
+        NotFoundError,
+        SpecError,
+        UnavailableError,
+        WarrenError,
+    )
     from warren.model.event import EventKind
     from warren.model.mount import Mount, MountType
     from warren.model.probe import Probe
     from warren.model.service import Condition, Resources, Restart, ServiceSpec, Stop
     from warren.model.task import Phase
+    from warren.store.directory import DataDirectoryError
     from warren.wiring.service import Service, ServiceEndedError, ServiceFailedError
     from warren.wiring.supervisor import Supervisor, open_supervisor
 
@@ -33,6 +41,8 @@ __all__ = [
     "Argv",
     "ByteSize",
     "Condition",
+    "ConflictError",
+    "DataDirectoryError",
     "Duration",
     "EventKind",
     "ExecCheck",
@@ -40,6 +50,7 @@ __all__ = [
     "HttpCheck",
     "Mount",
     "MountType",
+    "NotFoundError",
     "Phase",
     "Probe",
     "Pull",
@@ -78,7 +89,10 @@ _HOMES = {
     "StatusRange": "warren.model.check",
     "TcpCheck": "warren.model.check",
     "Duration": "warren.model.duration",
+    "ConflictError": "warren.model.errors",
+    "DataDirectoryError": "warren.store.directory",
     "FieldError": "warren.model.errors",
+    "NotFoundError": "warren.model.errors",
     "SpecError": "warren.model.errors",
     "UnavailableError": "warren.model.errors",
     "WarrenError": "warren.model.errors",

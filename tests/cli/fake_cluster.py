@@ -330,7 +330,9 @@ class FakeCluster:
             replace(task, desired=Desired.RUN if number < replicas else Desired.STOP)
             for number, task in enumerate(row.tasks)
         )
-        self.rows[name] = replace(row, spec=replace(row.spec, replicas=replicas), tasks=tasks)
+        spec = replace(row.spec, replicas=replicas)
+        version = row.version + (spec != row.spec)
+        self.rows[name] = replace(row, version=version, spec=spec, tasks=tasks)
         self.say("scaled", name, f"scaled to {replicas}")
         return self.rows[name]
 

@@ -286,7 +286,7 @@ def test_wait_ends_at_its_timeout_and_says_what_was_missing(person: Person) -> N
 
 
 def test_wait_survives_the_manager(person: Person) -> None:
-    person.cluster.have(SPEC)
+    person.cluster.have(replace(SPEC, replicas=1))
     person.cluster.script.extend([ready(1), cut, ready(2)])
     person.cluster.closed.extend([])
     assert person.types("service", "scale", "web", "2", "--wait") == 0
@@ -318,6 +318,12 @@ def test_scale_down_waits_for_those_that_go(person: Person) -> None:
     assert person.types("service", "scale", "web", "1", "--wait") == 0
     assert person.out == f"web: scaled to 1\nweb: 1/1 healthy{UNPROVEN}\n"
     assert person.err == "web: 1/1 healthy, waiting for web.2#1 (to go)\n"
+
+
+def test_scale_to_what_is_says_so(person: Person) -> None:
+    person.cluster.have(SPEC)
+    assert person.types("service", "scale", "web", str(SPEC.replicas)) == 0
+    assert person.out == "web: unchanged\n"
 
 
 @pytest.mark.parametrize("number", ["-1", "10001", "x", "1.5", ""])
@@ -388,7 +394,7 @@ def test_rm_is_done_when_there_is_another_one_of_that_name(person: Person) -> No
         (["service", "inspect", "web"], "service"),
         (["service", "ps", "web"], "tasks"),
         (["service", "update", "web", "--replicas=1"], "service"),
-        (["service", "scale", "web", "1"], "scale"),
+        (["service", "scale", "web", "1"], "service"),
         (["service", "restart", "web"], "restart"),
         (["service", "rm", "web"], "service"),
         (["service", "logs", "web"], "kept_logs"),

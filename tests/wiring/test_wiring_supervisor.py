@@ -24,13 +24,14 @@ from warren import (
 )
 from warren.model.check import Check, Outcome
 from warren.model.errors import UnavailableError
-from warren.model.event import EventKind
+from warren.model.event import EventKind, TaskEvent
+from warren.model.identity import TaskId
 from warren.model.interfaces import Target
 from warren.model.service import ServiceSpec
-from warren.model.task import Phase, TaskRecord
+from warren.model.task import Phase, TaskRecord, TaskStatus
 from warren.resilience.exception_groups import unwrapped
 from warren.store.state import StateStore
-from warren.wiring.supervisor import Supervisor
+from warren.wiring.supervisor import Supervisor, Transitions
 
 HTTP = {"http": {"port": 80}, "interval": "1s"}
 
@@ -173,6 +174,27 @@ async def test_watcher_sees_every_transition_at_once(
         await service.wait_ready()
         kinds = [transitions.receive_nowait()[1].kind for _ in range(2)]
         assert kinds == [EventKind.STARTED, EventKind.READY]
+
+
+def test_callback_that_raises_is_logged_and_ends_no_task(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def publish(status: TaskStatus, event: TaskEvent) -> None:
+        raise KeyError(event.kind.value)
+
+    transitions = Transitions(publish)
+    event = TaskEvent(at=0.0, task=TaskId("web", 1, 1), kind=EventKind.STARTED, message="started")
+    with transitions.watched() as seen:
+        transitions.publish(TaskStatus(id=event.task, phase=Phase.RUNNING), event)
+        assert seen.receive_nowait()[1] is event
+    (told,) = caplog.records
+    assert told.getMessage() == "`publish`, called with 'started' of web.1#1, failed"
+    assert told.exc_info is not None
+
+
+def test_phase_reads_as_a_word() -> None:
+    assert f"{Phase.RUNNING} {Phase.FAILED:>8}" == "running   failed"
+    assert str(Phase.PENDING) == "pending"
 
 
 async def test_watcher_that_lies_behind_loses_events_and_stops_nobody(

@@ -64,7 +64,7 @@ def facts_json(facts: EventFacts | None) -> dict[str, Any]:
         return {}
     shape: dict[str, Any] = plain(facts)
     if facts.phase is not None:
-        shape["phase"] = facts.phase.name.lower()
+        shape["phase"] = str(facts.phase)
     if facts.replaces is not None:
         shape["replaces"] = str(facts.replaces)
     return shape

@@ -31,7 +31,7 @@ def state_of(status: TaskStatus, now: float, *, is_stopping: bool = False) -> st
 def state_word(status: TaskStatus, now: float, *, is_stopping: bool = False) -> str:
     """The state of a task in one word."""
     if _is_told_by_phase(status):
-        return status.phase.name.lower()
+        return str(status.phase)
     if status.instance is not None:
         return _CALLED.get(status.phase, "running")
     if is_stopping:
@@ -110,7 +110,7 @@ def event_json(status: TaskStatus, event: TaskEvent, health: Health | None) -> s
         "kind": word_of(event.kind, event.word),
         "reason": event.reason or None,
         "message": event.message,
-        "phase": status.phase.name.lower(),
+        "phase": str(status.phase),
         "ready": status.ready,
         "restarts": status.restarts,
         "pid": status.instance and status.instance.pid,

@@ -40,6 +40,12 @@ class Phase(enum.IntEnum):
     def is_end(self) -> bool:
         return self >= Phase.COMPLETE
 
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
 
 class Reason(enum.Enum):
     """Why an instance or a task ended (S18). UNKNOWN is a reason that only a later version knows:

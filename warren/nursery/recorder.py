@@ -148,7 +148,7 @@ class Recorder:
             facts = EventFacts(
                 phase=phase, exit_code=end.exit_code, signal=end.signal, memory=end.memory
             )
-        self.announce(EventKind.FINISHED, f"{phase.name.lower()}: {message}", reason, facts)
+        self.announce(EventKind.FINISHED, f"{phase}: {message}", reason, facts)
 
     def note_crash(self, error: Exception) -> None:
         """A bug of ours has ended the task, and its instance is gone."""

@@ -66,10 +66,18 @@ class Boundary:
 
     def _note_failed(self, error: Exception) -> None:
         said = told(error)
-        if said != self._told:  # once, with where it came from; a shortage may last
+        if said != self._told:  # once: a shortage may last
             self._told = said
-            _log.error("%s, and is tried again: %s", self._kind, said, exc_info=error)
+            origin = None if _is_shortage(error) else error
+            _log.error("%s, and is tried again: %s", self._kind, said, exc_info=origin)
         self._conditions.set(self._kind, said)
+
+
+def _is_shortage(error: Exception) -> bool:
+    """Whether it is the system's, so that where it came from says nothing of a bug."""
+    if isinstance(error, ExceptionGroup):
+        return cast("ExceptionGroup[Exception]", error).split(OSError)[1] is None
+    return isinstance(error, OSError)
 
 
 def told(error: BaseException) -> str:

@@ -135,7 +135,7 @@ def _retry(builder: PlanBuilder, service: ServiceRow, old: TaskRow) -> None:
     slot, failed_before = old.id.slot, old.status.failed_before
     next_id = TaskId(service.name, slot, old.id.number + 1)
     delay = replacement_delay(failed_before, jitter=phase(str(next_id)))
-    word = old.phase.name.lower()
+    word = str(old.phase)
     wait = format_duration(round(delay))
     new = builder.create(
         service,

@@ -242,6 +242,6 @@ class Service:
         rows = self._cluster.current(self.name)
         if not rows:
             return _REMOVED
-        ends = (f"{row.id} {row.phase.name.lower()}" for row in rows)
+        ends = (f"{row.id} {row.phase}" for row in rows)
         reasons = (row.status.last_end.message for row in rows if row.status.last_end)
         return f"{', '.join(ends)}: {next(iter(reasons), 'no reason')}"

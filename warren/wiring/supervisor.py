@@ -30,6 +30,7 @@ from warren.model.service import ServiceSpec
 from warren.model.task import Phase, TaskStatus
 from warren.model.view import WatchWanted
 from warren.node.program import Node
+from warren.resilience.boundary import survived
 from warren.resilience.exception_groups import unwrapped
 from warren.rules.admission import admit
 from warren.rules.environment import undefined
@@ -61,10 +62,10 @@ async def open_supervisor(
     exception or a cancellation kills them. Either way nothing is left when it returns.
 
     `data_dir` keeps what the next supervisor needs to go on with the services after a `kill -9`;
-    None is a temporary directory, removed at the end. `publish` is called on every transition,
-    must be quick and must not raise. `network_checks` and `exec_checks` are how many attempts
-    may be in flight at once; None is two per core. Raises WarrenError where it cannot open, and
-    what the block raises, by itself and not in a group.
+    None is a temporary directory, removed at the end. `publish` is called on every transition
+    and must be quick; what it raises is logged. `network_checks` and `exec_checks` are how many
+    attempts may be in flight at once; None is two per core. Raises WarrenError where it cannot
+    open, and what the block raises, by itself and not in a group.
     """
     check_type("data_dir", data_dir, Path, str, NoneType)
     check_type("node", node, str)
@@ -202,7 +203,8 @@ class Transitions:
         if _is_failure(status, event):
             _log.warning("%s %s", event.task, sentence(status, event))
         if self._outer is not None:
-            self._outer(status, event)
+            with survived(f"`publish`, called with {event.message!r} of {event.task},"):
+                self._outer(status, event)
         for watcher in self._watchers:
             try:
                 watcher.send_nowait((status, event))

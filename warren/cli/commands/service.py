@@ -171,10 +171,12 @@ def scale(name: str, replicas: str, /, *, wait: Wait = NO_WAIT, where: Where = H
     number, seconds = count("REPLICAS", replicas, 0, 10_000), wait.seconds
 
     async def question(cluster: Cluster) -> int:
+        old = await cluster.service(name)
         if wait.exit_code:
-            wait.check((await cluster.service(name)).spec)
-        await cluster.scale(name, number)
-        put([f"{name}: scaled to {number}"])
+            wait.check(old.spec)
+        new = await cluster.scale(name, number)
+        is_same = new.version == old.version
+        put([f"{name}: unchanged" if is_same else f"{name}: scaled to {number}"])
         return 0
 
     return ask(where, question) or _then(where, name, wait, seconds)

@@ -154,7 +154,7 @@ class UpWatch:
         self._ended.add(task.id)
         # It was to run: so it ended with its supervisor, and nobody has stopped it.
         was_to_run = task.status.phase is Phase.STOPPED and task.desired is Desired.RUN
-        message = "ended" if was_to_run else task.status.phase.name.lower()
+        message = "ended" if was_to_run else str(task.status.phase)
         end = task.status.last_end
         if end is not None:
             message += f" {ago(self._now() - end.at)}: {end.message}"
