@@ -557,7 +557,9 @@ def test_nodes_show_what_they_have_announced(person: Person, web: FakeCluster) -
     described = NodeDescription(
         runtimes=(
             RuntimeInfo(name="process", features=("pids-limit", "cpu-limit")),
-            RuntimeInfo(name="docker", version="27.1", unavailable="no socket\nat all"),
+            RuntimeInfo(
+                name="docker", version="27.1", features=("images",), unavailable="no\nsocket"
+            ),
         ),
         features=("levitation",),
         labels={"zone": "a", "gpu": ""},
@@ -577,7 +579,7 @@ def test_nodes_show_what_they_have_announced(person: Person, web: FakeCluster) -
         "Memory: 1.5 GiB",
         "Labels: gpu=, zone=a",
         "Runtime: process: pids-limit, cpu-limit",
-        "Runtime: docker 27.1, not available: no socket at all",
+        "Runtime: docker 27.1, not available: no socket",
         "Features: levitation",
     ]
     assert person.types("node", "inspect", "n1", "--json") == 0
@@ -600,8 +602,8 @@ def test_nodes_show_what_they_have_announced(person: Person, web: FakeCluster) -
         {
             "name": "docker",
             "version": "27.1",
-            "features": [],
-            "unavailable": "no socket\nat all",
+            "features": ["images"],
+            "unavailable": "no\nsocket",
             "no_limits": None,
         },
     ]

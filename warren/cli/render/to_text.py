@@ -160,10 +160,12 @@ def _described(node: NodeDescription) -> Iterator[str]:
         yield f"Labels: {one_line(', '.join(_labels(node)))}"
     for one in node.runtimes:
         version = f" {one.version}" if one.version else ""
-        able = f": {', '.join(one.features)}" if one.features else ""
-        gone = "" if _is_there(one) else f", not available: {one.unavailable}"
-        gone += f", no other limits: {one.no_limits}" if one.no_limits else ""
-        yield one_line(f"Runtime: {one.name}{version}{able}{gone}")
+        if _is_there(one):
+            said = f": {', '.join(one.features)}" if one.features else ""
+            said += f", no other limits: {one.no_limits}" if one.no_limits else ""
+        else:
+            said = f", not available: {one.unavailable}"
+        yield one_line(f"Runtime: {one.name}{version}{said}")
     if node.features:
         yield f"Features: {one_line(', '.join(node.features))}"
 
