@@ -18,6 +18,7 @@ from tests.engines import RealEngine, lacking, running_engine
 from warren.store import log_sync
 
 # Whole programs, and what is repeated for many seeds or steps; besides what is marked `slow`.
+# Coverage would slow these down much, and programs that are killed would not live to write it.
 SLOW = (
     "tests/survival/",
     "tests/scenarios/",
@@ -40,18 +41,7 @@ SLOW = (
     "tests/test_lossless.py",
     "tests/transport/test_transport_stock.py",
 )
-
-
-# What lasts much longer under coverage, or is killed before it could write what it has covered.
-UNTRACED = (
-    "tests/survival/",
-    "tests/sim/",
-    "tests/cli/test_cli_flags.py",
-    "tests/nursery/test_nursery_real.py",
-    "tests/store/test_store_state_faults.py",
-    "tests/test_lossless.py",
-    "tests/test_floors.py",
-)
+UNTRACED = (*SLOW, "tests/test_floors.py")
 _MOST_WORKERS = 4  # what is timed shall not wait for a processor
 
 

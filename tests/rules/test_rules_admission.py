@@ -12,7 +12,7 @@ from warren.model.check import Argv, ExecCheck, HttpCheck
 from warren.model.errors import SpecError
 from warren.model.probe import Probe
 from warren.model.service import ServiceSpec
-from warren.rules import requirements
+from warren.rules import requirements, spec_bounds
 from warren.rules.admission import admit
 
 
@@ -129,8 +129,8 @@ TOO_LARGE: list[tuple[dict[str, Any], str]] = [
     ),
     ({"env": {f"V{n}": "" for n in range(MANY)}}, "services.web.env: '10001 items': want at most"),
     ({"env": {"V": LONG}}, "services.web.env.V: 'xxx"),
-    ({"env": {"V": "x" * (bounds.ARGUMENT + 1)}}, "services.web.env.V: 'xxx"),
-    ({"command": Argv(["run", "x" * (bounds.ARGUMENT + 1)])}, "services.web.command[1]: 'xxx"),
+    ({"env": {"V": "x" * (spec_bounds.ARGUMENT + 1)}}, "services.web.env.V: 'xxx"),
+    ({"command": Argv(["run", "x" * (spec_bounds.ARGUMENT + 1)])}, "services.web.command[1]: 'xxx"),
     ({"env": {LONG: "v"}}, "services.web.env: 'xxx"),
     ({"command": Argv(["run"] * MANY)}, "services.web.command: '10001 items': want at most 10000"),
     ({"command": Argv(["run", LONG])}, "services.web.command[1]: 'xxx"),
@@ -167,7 +167,7 @@ def test_what_no_message_may_have_is_refused_at_submit(
 
 
 def test_service_is_bounded_as_a_whole_too() -> None:  # S25
-    large = "x" * bounds.ARGUMENT
+    large = "x" * spec_bounds.ARGUMENT
     spec = ServiceSpec(
         name="web", command=Argv(["run"]), env={f"V{n}": large for n in range(2 * 64 + 1)}
     )
@@ -179,7 +179,7 @@ def test_service_may_be_as_large_as_a_message_lets_it() -> None:
     spec = ServiceSpec(
         name="web",
         command=Argv(["run"] * (MANY - 1)),
-        env={"V": "x" * bounds.ARGUMENT},
+        env={"V": "x" * spec_bounds.ARGUMENT},
         ports={f"p{n}": 0 for n in range(1_000)},
     )
     assert admit(spec) == spec

@@ -97,16 +97,12 @@ LISTS: Mapping[str, int] = {
 }
 
 TEXT = 256 << 10  # characters of a text, and bytes of data
-ARGUMENT = 131_000  # one argument or variable: Linux starts no program with one of 128 KiB
 TEXTS: Mapping[str, int] = {
     "address": 1_000,
-    "args": ARGUMENT,
     "by": 1_000,
     "changed": 1_000,
-    "command": ARGUMENT,
     "cursor": 4_000,
     "detail": 16_000,
-    "env": ARGUMENT,
     "features": 1_000,
     "gone_nodes": 1_000,
     "gone_services": 1_000,

@@ -2,7 +2,8 @@
 
 A spec that is submitted within the process has crossed no wire, and its nodes and readers may be
 behind one. So it is held to the same table (`model/bounds.py`), in the same way as a codec has it:
-a mapping is a list of entries, whose names and values are texts of the mapping's own name.
+a mapping is a list of entries, whose names and values are texts of the mapping's own name. What no
+program could be started with is refused here alone: a message may have it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from warren.model import bounds
 from warren.model.decode import DecodeError, Path
 from warren.model.service import ServiceSpec
 
+ARGUMENT = 131_000  # characters of an argument or variable: Linux starts nothing with 128 KiB
+_ARGUMENTS = ("args", "command", "env")
 _OF_AN_ITEM = 24  # bytes that one takes in a message besides its text
 _OF_A_CHARACTER = 4  # bytes, at most, as UTF-8
 
@@ -61,7 +64,7 @@ def _lines(value: object) -> int:
 
 
 def _text(text: str, name: str, path: Path) -> int:
-    most = bounds.text_bound(name)
+    most = min(bounds.text_bound(name), ARGUMENT if name in _ARGUMENTS else bounds.TEXT)
     if len(text) > most:
         raise DecodeError(path, text, f"want at most {most} characters")
     return _OF_AN_ITEM + (1 if text.isascii() else _OF_A_CHARACTER) * len(text)
