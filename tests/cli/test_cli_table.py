@@ -20,6 +20,7 @@ from warren.client.phrases import (
     one_line,
     span,
     state_of,
+    state_word,
     why,
 )
 from warren.model.check import Outcome, Result, Sample
@@ -116,6 +117,11 @@ def test_why_prefers_what_is_wrong_now() -> None:
     queued = ProbeStatus(verdict=Verdict.HEALTHY, waited=3.5, longest_wait=3.5)  # S10
     queues = msgspec.structs.replace(crashed, probes={ProbeKind.READINESS: queued})
     assert why(queues, NOW) == "the readiness check has waited 3s for a place"
+    failed = probed((ProbeKind.LIVENESS, Result.FAIL, "HTTP 500", 9.0))
+    verdict = msgspec.structs.replace(failed.probes[ProbeKind.LIVENESS], verdict=Verdict.UNHEALTHY)
+    ending = msgspec.structs.replace(failed, probes={ProbeKind.LIVENESS: verdict})
+    assert why(ending, NOW) == "the liveness probe has failed: HTTP 500; it is being stopped"
+    assert (state_word(ending, NOW), state_of(ending, NOW)) == ("stopping", "stopping")
     waiting = msgspec.structs.replace(warned, pending_reason="port http: 80 is taken")
     assert why(waiting, NOW) == "pending: port http: 80 is taken"
 

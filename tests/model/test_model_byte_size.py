@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -14,10 +16,14 @@ from warren.model.service import Resources
 M, G = 1 << 20, 1 << 30
 
 
-@pytest.mark.parametrize("count", [-1, 0, LARGEST + 1])
-def test_a_size_out_of_range_is_refused(count: int) -> None:
+@pytest.mark.parametrize("count", [-1, 0, LARGEST + 1, "0", "x", "", None, True, 1.5])
+def test_a_size_out_of_range_is_refused(count: Any) -> None:
     with pytest.raises(ValueError, match=f"^{SIZE_WANTED}$"):
         ByteSize(count)
+
+
+def test_a_size_is_made_of_its_written_form_too() -> None:
+    assert ByteSize("64M") == ByteSize(64 * M) == 64 * M
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ OUTSIDE = "want a duration from 0 to 366d"
     ],
 )  # fmt: skip
 def test_duration_reads_the_written_forms(written: str | float, seconds: float) -> None:
-    assert parse_duration(written) == seconds
+    assert parse_duration(written) == Duration(written) == seconds
 
 
 @pytest.mark.parametrize(
@@ -79,3 +80,9 @@ def test_duration_of_any_text_is_one_or_is_refused(text: str) -> None:
         seconds, said = 0, str(error)
     assert said in (None, WANTED, OUTSIDE)
     assert 0 <= seconds <= LONGEST
+
+
+@pytest.mark.parametrize("written", [None, True, [], {}, b"1s"])
+def test_duration_is_of_a_number_or_a_text(written: Any) -> None:
+    with pytest.raises(ValueError, match=WANTED[:30]):
+        Duration(written)

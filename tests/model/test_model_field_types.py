@@ -19,6 +19,7 @@ from warren import (
     Restart,
     ServiceSpec,
     SpecError,
+    StatusRange,
     Stop,
     TcpCheck,
     WarrenError,
@@ -121,3 +122,22 @@ def test_lists_and_numbers_become_what_the_fields_declare() -> None:
 @pytest.mark.parametrize("name", warren.__all__)
 def test_everything_at_the_front_door_is_there(name: str) -> None:
     assert getattr(warren, name) is not None
+
+
+@pytest.mark.parametrize(
+    "ends", [("404",), (None, 199), (99,), (600,), (300, 200), (True,), (200, "x"), (200.5,)]
+)
+def test_a_range_of_statuses_is_of_statuses(ends: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match="want a status such as 204"):
+        StatusRange(*ends)
+
+
+def test_a_range_of_one_status_is_that_one() -> None:
+    assert str(StatusRange(204)) == str(StatusRange.parse("204")) == "204"
+    assert str(StatusRange()) == "200-399"
+
+
+@pytest.mark.parametrize("words", [None, 3, "sleep 1"])
+def test_a_command_is_a_list_of_words(words: Any) -> None:
+    with pytest.raises(FieldError, match="want a list of words"):
+        Argv(words)

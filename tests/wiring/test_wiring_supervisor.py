@@ -16,6 +16,7 @@ from tests.nursery.conftest import World, spec
 from tests.scripted import FAIL, PASS, Script, ScriptedInstance, ScriptedRuntime
 from warren import (
     FieldError,
+    NotFoundError,
     ServiceEndedError,
     ServiceFailedError,
     SpecError,
@@ -216,7 +217,7 @@ async def test_service_of_a_running_name_is_refused(
         await supervisor.start(spec())
         with pytest.raises(SpecError, match=r"services\.web: runs already; stop it first"):
             await supervisor.start(spec())
-        with pytest.raises(SpecError, match=r"services\.nobody: no such service"):
+        with pytest.raises(NotFoundError, match="no service 'nobody' was started here"):
             await supervisor.stop("nobody")
         with pytest.raises(SpecError, match=r"services\.api\.cwd: 'srv': want an absolute path"):
             await supervisor.start(spec(name="api", cwd="srv"))
@@ -272,6 +273,21 @@ async def test_program_that_cannot_start_is_told_of_and_ends_the_wait_when_it_is
     assert said[5] == f"web.1#1 failed: {why}; 5 restarts within 5m"
 
 
+async def test_what_no_node_takes_is_told_of_once(
+    world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.supervise() as supervisor:
+        service = await supervisor.start(spec(image="nginx", command=None))
+        for _ in range(2):
+            with trio.move_on_after(5) as scope:
+                await service.wait_ready()
+            assert scope.cancelled_caught
+        (status,) = service.statuses()
+        assert status.pending_reason == "n1: lacks images"
+    said = [record.getMessage() for record in caplog.records if record.name == "warren.supervisor"]
+    assert said == ["web.1#1 is pending: n1: lacks images"] * 2  # of each call
+
+
 async def test_what_is_no_spec_and_no_number_is_refused(
     world: World, autojump_clock: MockClock
 ) -> None:
@@ -296,6 +312,8 @@ async def test_what_is_no_spec_and_no_number_is_refused(
         ({"samples_kept": 1.5}, "samples_kept: 1.5: want a whole number"),
         ({"node": "My.Host"}, "node: 'My.Host': want a name of a-z.*"),
         ({"data_dir": 7}, r"data_dir: 7: want Path\(...\) or a string or None"),
+        ({"publish": 3}, r"publish: 3: want a function of \(status, event\)"),
+        ({"http_transport": 3}, "http_transport: 3: want an httpx.AsyncBaseTransport"),
     ],
 )
 async def test_supervisor_refuses_options_of_the_wrong_type(

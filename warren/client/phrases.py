@@ -9,7 +9,7 @@ from warren.client.event_forms import facts_json, form_of, in_form
 from warren.client.json_text import json_text
 from warren.model.check import Result, Sample
 from warren.model.event import EventKind, TaskEvent, word_of
-from warren.model.probe import ProbeKind
+from warren.model.probe import ProbeKind, Verdict
 from warren.model.task import Phase, Reason, TaskStatus
 from warren.rules.health import Health
 
@@ -23,7 +23,7 @@ def state_of(status: TaskStatus, now: float, *, is_stopping: bool = False) -> st
     word = state_word(status, now, is_stopping=is_stopping)
     if word == _BACKOFF and status.restart_at is not None:
         return f"{word} {_until(status.restart_at, now)}"
-    if status.instance is None or _is_told_by_phase(status):
+    if status.instance is None or _is_told_by_phase(status) or _failed(status) is not None:
         return word
     return f"{word} {span(now - status.instance.started_at)}"
 
@@ -33,7 +33,7 @@ def state_word(status: TaskStatus, now: float, *, is_stopping: bool = False) -> 
     if _is_told_by_phase(status):
         return str(status.phase)
     if status.instance is not None:
-        return _CALLED.get(status.phase, "running")
+        return "stopping" if _failed(status) else _CALLED.get(status.phase, "running")
     if is_stopping:
         return "stopped"
     if status.restart_at is not None and status.restart_at > now:
@@ -45,6 +45,15 @@ def state_word(status: TaskStatus, now: float, *, is_stopping: bool = False) -> 
 
 def _is_told_by_phase(status: TaskStatus) -> bool:
     return status.phase.is_end or status.phase in (Phase.STOPPING, Phase.UNKNOWN)
+
+
+def _failed(status: TaskStatus) -> ProbeKind | None:
+    """The probe that the instance has failed, for which it is being stopped now."""
+    if status.phase is not Phase.RUNNING or status.instance is None:
+        return None
+    verdicts = {kind: probe.verdict for kind, probe in status.probes.items()}
+    ending = (ProbeKind.STARTUP, ProbeKind.LIVENESS)
+    return next((kind for kind in ending if verdicts.get(kind) is Verdict.UNHEALTHY), None)
 
 
 _LONG_WAIT = 1.0  # seconds for a place to ask from, that are worth a word (S10)
@@ -67,11 +76,16 @@ def waits_for(status: TaskStatus, now: float) -> str | None:
 
 
 def why(status: TaskStatus, now: float, *, cause_first: bool = False) -> str | None:
-    """Why a task waits, what is wrong with its checks, or why it last ended unasked; of an end
-    with `cause_first` when it was comes last, where the line may be cut."""
+    """Why a task waits or is stopped, what is wrong with its checks, or why it last ended unasked;
+    of an end with `cause_first` when it was comes last, where the line may be cut."""
     waits = waits_for(status, now)
     if waits is not None:
         return f"pending: {waits}"
+    failed = _failed(status)
+    if failed is not None:
+        last = status.probes[failed].last
+        said = f": {last.outcome.detail}" if last is not None else ""
+        return f"the {failed.value} probe has failed{said}; it is being stopped"
     for probe in status.probes.values():
         if probe.warning is not None:
             return probe.warning

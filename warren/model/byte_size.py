@@ -13,14 +13,12 @@ _SIZE = re.compile(
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
-def parse_size(written: str | int) -> int:
+def parse_size(written: object) -> int:
     """The bytes that `64M`, `64MiB`, `1.5G` or a bare number says. Raises ValueError."""
-    if isinstance(written, bool):
-        raise ValueError(SIZE_WANTED)
-    if isinstance(written, int):
+    if isinstance(written, int) and not isinstance(written, bool):
         found = written
     else:
-        match = _SIZE.match(written)
+        match = _SIZE.match(written) if isinstance(written, str) else None
         if match is None:
             raise ValueError(SIZE_WANTED)
         number, unit = match["number"], _UNITS[match["unit"].lower()]
@@ -49,10 +47,9 @@ def size_in_words(size: int) -> str:
 class ByteSize(int):
     """A number of bytes above 0 whose `str()` is its written form, as `show_size` has it."""
 
-    def __new__(cls, count: int) -> ByteSize:
-        if not 0 < count <= LARGEST:
-            raise ValueError(SIZE_WANTED)
-        return super().__new__(cls, count)
+    def __new__(cls, written: int | str) -> ByteSize:
+        """Of bytes, or of the written form. Raises ValueError saying what would be right."""
+        return super().__new__(cls, parse_size(written))
 
     def __str__(self) -> str:
         return show_size(self)

@@ -20,12 +20,28 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _RANGE = re.compile(r"(\d{3})(?:-(\d{3}))?\Z")
 
 
+_RANGE_WANTED = "want a status such as 204, or a range such as 200-399, within 100-599"
+
+
+def _is_status(code: object) -> bool:
+    return isinstance(code, int) and not isinstance(code, bool) and 100 <= code <= 599
+
+
 class StatusRange:
-    """HTTP status codes that pass, both ends included. Written `200-399` or `204`. Immutable."""
+    """HTTP status codes that pass, both ends included. Written `200-399` or `204`. Immutable.
+
+    `StatusRange()` is 200-399, `StatusRange(204)` is that one.
+    """
 
     __slots__ = ("_ends",)
 
-    def __init__(self, low: int = 200, high: int = 399) -> None:
+    def __init__(self, low: int | None = None, high: int | None = None) -> None:
+        """Raises ValueError saying what would be right."""
+        if low is None:
+            low, high = 200, 399 if high is None else high
+        high = low if high is None else high
+        if not (_is_status(low) and _is_status(high) and low <= high):
+            raise ValueError(_RANGE_WANTED)
         self._ends = (low, high)
 
     def __contains__(self, status: int) -> bool:
@@ -48,10 +64,8 @@ class StatusRange:
         """Read the written form. Raises ValueError saying what would be right."""
         match = None if isinstance(written, bool) else _RANGE.match(str(written))
         if match:
-            low, high = int(match[1]), int(match[2] or match[1])
-            if 100 <= low <= high <= 599:
-                return cls(low, high)
-        raise ValueError("want a status such as 204, or a range such as 200-399, within 100-599")
+            return cls(int(match[1]), int(match[2] or match[1]))
+        raise ValueError(_RANGE_WANTED)
 
 
 Headers = Mapping[str, str | tuple[str, ...]]
@@ -134,13 +148,17 @@ class TcpCheck(Check, frozen=True):
         check_host(self.host)
 
 
+def _are_words(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str)  # its letters are none
+
+
 class Argv(tuple[str, ...]):
     """A command without a shell. In a file: a list, or a string split as a shell would."""
 
     __slots__ = ()
 
     def __new__(cls, words: Iterable[str] = ()) -> Argv:
-        if isinstance(words, str):  # its letters are no words
+        if not _are_words(words):
             raise FieldError("command", words, f"want {COMMAND}")
         return super().__new__(cls, words)
 

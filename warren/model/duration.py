@@ -18,7 +18,9 @@ _BARE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\Z", re.ASCII | re.IGNORE
 class Duration(float):
     """Seconds, 0 to a year. `str()` is the written form and parses back to the same value."""
 
-    def __new__(cls, seconds: float) -> Duration:
+    def __new__(cls, written: float | str) -> Duration:
+        """Of seconds, or of the written form. Raises ValueError saying what would be right."""
+        seconds = _seconds_in(written)
         if not 0 <= seconds <= LONGEST:  # NaN is neither
             raise ValueError("want a duration from 0 to 366d")
         return super().__new__(cls, seconds)
@@ -32,20 +34,22 @@ class Duration(float):
 
 def parse_duration(written: str | float) -> Duration:
     """Read the written form. Raises ValueError saying what would be right."""
-    if isinstance(written, bool):
-        raise ValueError(WANTED)
-    if isinstance(written, int | float):
-        return Duration(written)
-    text = written.strip()
+    return Duration(written)
+
+
+def _seconds_in(written: object) -> float:
+    if isinstance(written, int | float) and not isinstance(written, bool):
+        return written
+    text = written.strip() if isinstance(written, str) else ""
     if len(text) > LONGEST_TEXT:
         raise ValueError(WANTED)
     if _BARE.match(text):
-        return Duration(float(text))
+        return float(text)
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(WANTED)
     # Each part is within bounds before the sum, which would overflow otherwise.
-    return Duration(math.fsum(Duration(_seconds(number, unit)) for number, unit in parts))
+    return math.fsum(Duration(_seconds(number, unit)) for number, unit in parts)
 
 
 def _seconds(number: str, unit: str) -> float:

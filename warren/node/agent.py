@@ -36,6 +36,7 @@ from warren.node.assigned import record_of
 from warren.node.outbox import Outbox
 from warren.node.slot_locks import SlotLocks
 from warren.node.unreadable_tasks import UnreadableTasks
+from warren.node.usages import usages_of
 from warren.nursery.dependencies import Dependencies
 from warren.nursery.task_runner import TaskRunner
 from warren.resilience.boundary import survived
@@ -171,10 +172,8 @@ class NodeAgent:
         return [slot.slot for slot in self._logs.kept() if slot.service == service]
 
     async def usage(self, tasks: Sequence[TaskId]) -> list[TaskUsage]:
-        await trio.lowlevel.checkpoint()
-        found = [(task, held) for task in tasks if (held := self._current(task)) is not None]
-        usages = [(task, await held.usage()) for task, held in found]
-        return [TaskUsage(task=task, usage=usage) for task, usage in usages if usage is not None]
+        held = {task: found for task in tasks if (found := self._current(task)) is not None}
+        return await usages_of(held)
 
     # Ends
 

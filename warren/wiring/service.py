@@ -3,6 +3,7 @@ is what the node knows now."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ from warren.node.agent import NodeAgent
 from warren.rules.health import Health, has_failed_for_good, summarize
 
 _STOPPED, _REMOVED = "stop asked", "it was removed"
+_log = logging.getLogger("warren.supervisor")
 
 
 class ServiceEndedError(WarrenError):
@@ -126,6 +128,7 @@ class Service:
         ServiceFailedError when a task is given up meanwhile, after all its restarts.
         """
         known = self._failures()
+        told = set[str]()
         while True:
             row = self._row()
             if self._is_stopped(row) or row is None or row.is_removing or self.has_ended:
@@ -133,6 +136,7 @@ class Service:
             if self._is_done(row) and self.health().healthy >= row.spec.replicas:
                 return
             self._refuse_failed(known)
+            self._tell_waiting(told)
             await self._wait_change()
 
     async def wait_ended(self) -> None:
@@ -204,6 +208,15 @@ class Service:
                 said = f"{self.name}.{slot} has failed: {end.message}"
                 raise ServiceFailedError(f"service {self.name} is not ready: {said}")
         known.update(failures)  # they begin anew with a new spec, and with good running
+
+    def _tell_waiting(self, told: set[str]) -> None:
+        """Log why no node takes a task, once: that may last for ever."""
+        for slot in self._cluster.slots(self.name).stuck:
+            row = self._cluster.slot(self.name, slot)[-1]
+            reason = row.status.pending_reason
+            if reason and reason not in told:
+                told.add(reason)
+                _log.warning("%s is pending: %s", row.id, reason)
 
     def _failures(self) -> dict[int, int]:
         """How many tasks in a row have ended, by slot: those that failed, and also some that were

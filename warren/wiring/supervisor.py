@@ -21,7 +21,7 @@ import trio
 
 from warren.client.phrases import sentence
 from warren.manager.program import Manager
-from warren.model.errors import FieldError, SpecError, WarrenError
+from warren.model.errors import FieldError, NotFoundError, SpecError, WarrenError, shown
 from warren.model.event import EventKind, TaskEvent
 from warren.model.field_types import check_type
 from warren.model.identity import NAME_WANTED, is_name
@@ -75,6 +75,10 @@ async def open_supervisor(
         _check_count(name, count)
     if exec_checks is not None:
         _check_count("exec_checks", exec_checks)
+    if not (publish is None or callable(publish)):
+        raise FieldError("publish", publish, "want a function of (status, event)")
+    if not (http_transport is None or hasattr(http_transport, "handle_async_request")):
+        raise FieldError("http_transport", http_transport, "want an httpx.AsyncBaseTransport")
     options = NodeOptions(
         node=node,
         network_checks=network_checks,
@@ -152,10 +156,11 @@ class Supervisor:
         return service
 
     async def stop(self, name: str) -> None:
-        """Stop a service and forget it, its output too. Raises SpecError for an unknown name."""
+        """Stop a service and forget it, its output too. Raises NotFoundError for one that was not
+        started here."""
         service = self.services.get(name)
         if service is None:
-            raise SpecError(f"services.{name}", "no such service")
+            raise NotFoundError(f"no service {shown(name)} was started here")
         await service.remove()
         if self.services.get(name) is service:  # else it was started anew meanwhile
             del self.services[name]
