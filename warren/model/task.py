@@ -132,6 +132,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     `revision` is that of the spec at the manager; `proving` are the new probes of a running
     instance that have no verdict yet: until then the readiness before them holds.
     `restart_delay` is in seconds, so that a clock set back makes no wait longer than that.
+    `failing` is the failure of a probe for which the instance is being stopped, since when.
     """
 
     id: TaskId
@@ -148,6 +149,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     restart_delay: float | None = None
     revision: int = 0
     proving: tuple[ProbeKind, ...] = ()
+    failing: End | None = None
 
 
 class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from warren.model.check import Argv
 from warren.model.event import NO_FACTS, EventFacts, EventKind, TaskEvent
 from warren.model.identity import instance_id
 from warren.model.interfaces import CommandResult, Launch, RunningInstance, Target
-from warren.model.probe import ProbeKind
+from warren.model.probe import ProbeKind, Verdict
 from warren.model.task import End, Instance, Phase, Reason, TaskRecord, TaskStatus
 from warren.nursery.adoption import left_to_wait
 from warren.nursery.dependencies import Dependencies
@@ -108,6 +108,14 @@ class Recorder:
         message = f"{kind.value}, pid {pid}" if pid else kind.value
         self.announce(kind, message, facts=EventFacts(pid=pid))
 
+    def note_failing(self, why: End, probe: ProbeKind, proven: Mapping[ProbeKind, Verdict]) -> None:
+        """The instance is to be stopped, as it has failed this probe: also where this supervisor
+        ends meanwhile (S16, S21)."""
+        self.ready_for()
+        self.write(failing=why, proven={**proven, probe: Verdict.UNHEALTHY})
+        facts = EventFacts(probes=(probe,))
+        self.announce(EventKind.PROBE_FAILED, why.message, why.reason, facts)
+
     def note_restart(self, end: End, again: StartAgain) -> None:
         """The instance has ended, and a new one follows."""
         delay = again.delay
@@ -139,7 +147,9 @@ class Recorder:
         self._ready_at = None
         if "phase" in changes:  # it was the last one: nothing is left to prove
             changes["proving"] = ()
-        self.write(instance=None, last_end=end, ready_since=None, proven={}, **changes)
+        self.write(
+            instance=None, last_end=end, ready_since=None, proven={}, failing=None, **changes
+        )
 
     def tell_end(self, phase: Phase, message: str, reason: Reason, end: End | None = None) -> None:
         """Publish that the task has ended, with this end of its instance where it had one."""

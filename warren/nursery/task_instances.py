@@ -159,7 +159,9 @@ class TaskInstances:
             said, at = f"could not start: {error}", self._around.wall()
             self.cause = End(reason=Reason.START_FAILED, message=said, at=at)
         except EndedError as error:
-            self.cause = error.end
+            failing = self._recorder.record.failing
+            is_other = error.end.reason is Reason.REBOOTED
+            self.cause = error.end if is_other else settle(failing, error.end)
         self._tell(Event.START_FAILED)
 
     def _hear(self, news: News) -> None:

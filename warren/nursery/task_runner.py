@@ -13,7 +13,7 @@ import math
 import trio
 
 from warren.model.check import Sample
-from warren.model.event import EventFacts, EventKind
+from warren.model.event import EventKind
 from warren.model.identity import TaskId
 from warren.model.probe import ProbeKind
 from warren.model.service import ServiceSpec
@@ -209,8 +209,7 @@ class TaskRunner:
             case Effect.RECORD_RUNNING:
                 self._record_running()
             case Effect.BEGIN_PROBES:
-                self._instances.current.begin_probes()
-                self._probes.note_running()
+                return self._begin_probes()
             case Effect.END_PROBES:
                 self._instances.current.end_probes()
             case Effect.TELL_FAILURE:
@@ -221,8 +220,7 @@ class TaskRunner:
             case Effect.STOP_INSTANCE:
                 self._instances.current.stop(self.spec.stop.number, self.spec.stop.grace)
             case Effect.STOP_FAILED:
-                stop = self.spec.stop
-                self._instances.current.stop(stop.number, stop.grace_after_failure)
+                self._instances.current.stop(self.spec.stop.number, self._grace_left())
             case Effect.CLEAR_INSTANCE:
                 self._instances.current.clear()
             case Effect.DECIDE:
@@ -260,12 +258,28 @@ class TaskRunner:
         # At once and not through the channel: no request may follow the verdict (S6).
         self._take(Event.PROBE_FAILED)
 
+    def _begin_probes(self) -> Event | None:
+        if self.record.failing is not None:  # an earlier supervisor was stopping it (S21)
+            self._instances.cause = self.record.failing
+            return Event.PROBE_FAILED
+        self._instances.current.begin_probes()
+        self._probes.note_running()
+        return None
+
     def _tell_failure(self) -> None:
+        if self.record.failing is not None:
+            return  # it was told before it was adopted
         cause, failed = self._instances.cause, self._failed
         assert cause is not None
         assert failed is not None
-        facts = EventFacts(probes=(failed,))
-        self._recorder.announce(EventKind.PROBE_FAILED, cause.message, cause.reason, facts)
+        self._recorder.note_failing(cause, failed, self._probes.probing.proven())
+
+    def _grace_left(self) -> float:
+        """Of the grace of a failure, which began with it."""
+        failing = self.record.failing
+        assert failing is not None
+        spent = max(0.0, self._around.wall() - failing.at)
+        return max(0.0, self.spec.stop.grace_after_failure - spent)
 
     def _decide(self) -> Event:
         self._instances.starts.note_over()

@@ -67,6 +67,7 @@ Step = tuple[State, tuple[Effect, ...]]
 
 YIELDS: dict[Effect, frozenset[Event]] = {
     _F.START: frozenset({_E.BLOCKED}),
+    _F.BEGIN_PROBES: frozenset({_E.PROBE_FAILED}),  # before it was adopted
     _F.DECIDE: frozenset({_E.AGAIN, _E.GIVE_UP}),
     _F.AWAIT_RESTART: frozenset({_E.DUE}),
 }  # each is the last effect of its row

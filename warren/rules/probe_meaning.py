@@ -74,6 +74,8 @@ def readiness_turn(task: TaskRecord, records: Mapping[ProbeKind, ProbeRecord]) -
 
 def takes_traffic(task: TaskRecord, records: Mapping[ProbeKind, ProbeRecord]) -> bool:
     """Whether a running instance is ready: by its verdicts, or as before, while the exchanged
-    probe that readiness waits for is being proved."""
+    probe that readiness waits for is being proved. One that is being stopped is not."""
+    if task.failing is not None:
+        return False
     was_ready = task.ready_since is not None
     return (was_ready and holds_readiness(task.spec, task.proving)) or is_ready(task.spec, records)
