@@ -206,6 +206,7 @@ def test_service_inspect_json_has_the_shape_that_is_promised(
             "runtime": "process",
             "pid": 101,
             "started_at": "2025-11-24T16:00:00.000+00:00",
+            "address": "127.0.0.1",
             "ports": {"http": 20001},
         },
         "probes": {
@@ -393,6 +394,24 @@ def test_task_inspect_shows_the_outcomes_that_are_kept(person: Person, web: Fake
     assert (shape["service"], shape["stale"], shape["desired"]) == ("web", True, "run")
     assert [one["outcome"] for one in shape["probes"]["liveness"]["history"]] == ["pass", "fail"]
     assert "no file descriptors left" in shape["probes"]["liveness"]["warning"]
+
+
+def test_an_address_of_its_own_is_shown(person: Person, web: FakeCluster) -> None:  # S14
+    web.have(ServiceSpec(name="db", image="postgres"))
+    web.run_task("db", 1)
+    (task,) = web.rows["db"].tasks
+    running = task.status.instance
+    assert running is not None
+    replace = msgspec.structs.replace
+    placed = replace(running, address="172.17.0.3", runtime="docker", ports={"sql": 5432})
+    there = replace(task, status=replace(task.status, instance=placed))
+    web.rows["db"] = replace(web.rows["db"], tasks=(there,))
+    assert person.types("task", "inspect", "db.1#1") == 0
+    (line,) = [one for one in person.out.splitlines() if one.startswith("Instance: ")]
+    assert line.endswith(", at 172.17.0.3, sql 5432")
+    assert ", docker, pid " in line
+    assert person.types("task", "inspect", "db.1#1", "--json") == 0
+    assert json.loads(person.out)["instance"]["address"] == "172.17.0.3"
 
 
 def test_usage_is_shown_with_its_limits(person: Person, web: FakeCluster) -> None:  # S27

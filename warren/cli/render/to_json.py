@@ -223,6 +223,7 @@ def _instance(instance: Instance) -> Shape:
         "runtime": instance.runtime,
         "pid": instance.pid,
         "started_at": stamp(instance.started_at),
+        "address": instance.address,
         "ports": dict(instance.ports),
     }
 

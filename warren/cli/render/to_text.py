@@ -93,9 +93,10 @@ def task(detail: TaskDetail, now: float, *, shows_values: bool = False) -> list[
         lines.append("Outdated: its service has a newer spec; it will be replaced")
     if status.instance is not None:
         one = status.instance
-        ports = "".join(f", {name} {number}" for name, number in one.ports.items())
+        at = "" if one.address == LOOPBACK else f", at {one_line(one.address)}"
+        at += "".join(f", {name} {number}" for name, number in one.ports.items())
         of = "" if one.runtime == PROCESS else f"{one_line(one.runtime)}, "
-        lines.append(f"Instance: {one.id}, {of}pid {one.pid}, since {when(one.started_at)}{ports}")
+        lines.append(f"Instance: {one.id}, {of}pid {one.pid}, since {when(one.started_at)}{at}")
     if status.last_end is not None:
         end = status.last_end
         lines.append(f"Last end: {when(end.at)} {end.reason.value}: {one_line(end.message)}")
