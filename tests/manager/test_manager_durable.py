@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing
 
 import msgspec
@@ -37,6 +37,16 @@ class SlowStore(StateStore):
             raise UnavailableError("the disk fails")
 
 
+@pytest.fixture
+def store() -> Generator[SlowStore]:
+    """Its disk answers at once, until the test says otherwise."""
+    with closing(SlowStore.open(None)) as store:
+        assert isinstance(store, SlowStore)
+        store.goes = trio.Event()
+        store.goes.set()
+        yield store
+
+
 async def _enrol_another(manager: Manager) -> None:
     await enroll(manager, FakeAgent(), name="n2", of="b")
 
@@ -54,107 +64,93 @@ ASKED: dict[str, Callable[[Manager], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("what", ASKED)
-async def test_edit_is_answered_once_it_is_durable(what: str, autojump_clock: MockClock) -> None:
-    with closing(SlowStore.open(None)) as store:
-        assert isinstance(store, SlowStore)
-        store.goes = trio.Event()
-        store.goes.set()
-        async with managed(store) as manager:
-            await enroll(manager, FakeAgent())
-            before, store.goes = manager.commit_log.cluster.generation, trio.Event()
-            answered = False
+async def test_edit_is_answered_once_it_is_durable(
+    what: str, store: SlowStore, autojump_clock: MockClock
+) -> None:
+    async with managed(store) as manager:
+        await enroll(manager, FakeAgent())
+        before, store.goes = manager.commit_log.cluster.generation, trio.Event()
+        answered = False
 
-            async def ask() -> None:
-                nonlocal answered
-                await ASKED[what](manager)
-                answered = True
+        async def ask() -> None:
+            nonlocal answered
+            await ASKED[what](manager)
+            answered = True
 
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(ask)
-                await wait_all_tasks_blocked()
-                assert manager.commit_log.cluster.generation > before
-                assert not answered
-                store.goes.set()
-            assert answered
-            store.goes, store.fails = trio.Event(), True
-            store.goes.set()
-            if what in ("scale", "restart", "update"):
-                await manager.operator.services()  # what only reads does not ask the disk
-                with pytest.raises(UnavailableError, match="the disk fails"):
-                    await manager.operator.scale("web", 5)
-                assert manager.commit_log.cluster.services["web"].spec.replicas == 5
-
-
-async def test_report_is_acknowledged_once_it_is_durable(autojump_clock: MockClock) -> None:
-    with closing(SlowStore.open(None)) as store:
-        assert isinstance(store, SlowStore)
-        store.goes = trio.Event()
-        store.goes.set()
-        async with managed(store) as manager:
-            session, _ = await enroll(manager, agent := FakeAgent())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
             await wait_all_tasks_blocked()
-            assert agent.assigned
-            store.goes = trio.Event()
-            status = TaskStatus(id=TaskId("web", 1, 1), phase=Phase.RUNNING, sequence=1, ready=True)
-            with trio.move_on_after(1) as scope:
-                await session.report_task_health(Report(statuses=(status,)))
-            assert scope.cancelled_caught
-            assert manager.commit_log.cluster.tasks[status.id].status.ready
+            assert manager.commit_log.cluster.generation > before
+            assert not answered
             store.goes.set()
+        assert answered
+        store.goes, store.fails = trio.Event(), True
+        store.goes.set()
+        if what in ("scale", "restart", "update"):
+            await manager.operator.services()  # what only reads does not ask the disk
+            with pytest.raises(UnavailableError, match="the disk fails"):
+                await manager.operator.scale("web", 5)
+            assert manager.commit_log.cluster.services["web"].spec.replicas == 5
+
+
+async def test_report_is_acknowledged_once_it_is_durable(
+    store: SlowStore, autojump_clock: MockClock
+) -> None:
+    async with managed(store) as manager:
+        session, _ = await enroll(manager, agent := FakeAgent())
+        await wait_all_tasks_blocked()
+        assert agent.assigned
+        store.goes = trio.Event()
+        status = TaskStatus(id=TaskId("web", 1, 1), phase=Phase.RUNNING, sequence=1, ready=True)
+        with trio.move_on_after(1) as scope:
             await session.report_task_health(Report(statuses=(status,)))
+        assert scope.cancelled_caught
+        assert manager.commit_log.cluster.tasks[status.id].status.ready
+        store.goes.set()
+        await session.report_task_health(Report(statuses=(status,)))
 
 
 async def test_assignment_is_sent_once_it_is_durable_and_a_disk_that_hangs_holds_up_none(
-    autojump_clock: MockClock,
+    store: SlowStore, autojump_clock: MockClock
 ) -> None:
-    with closing(SlowStore.open(None)) as store:
-        assert isinstance(store, SlowStore)
-        store.goes = trio.Event()
-        store.goes.set()
-        async with managed(store) as manager:
-            await enroll(manager, agent := FakeAgent())
+    async with managed(store) as manager:
+        await enroll(manager, agent := FakeAgent())
+        await wait_all_tasks_blocked()
+        assert agent.assigned
+        for is_hanging, name in ((False, "one"), (True, "two")):
+            spec = ServiceSpec(name=name, command=Argv(["x"]))
+            sent, store.goes = len(agent.assigned), trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(manager.operator.create, spec)
+                await trio.sleep(DURABLE_WITHIN / 2)
+                assert len(agent.assigned) == sent
+                if is_hanging:
+                    await trio.sleep(DURABLE_WITHIN)
+                    assert len(agent.assigned) == sent + 1
+                store.goes.set()
             await wait_all_tasks_blocked()
-            assert agent.assigned
-            for is_hanging, name in ((False, "one"), (True, "two")):
-                spec = ServiceSpec(name=name, command=Argv(["x"]))
-                sent, store.goes = len(agent.assigned), trio.Event()
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(manager.operator.create, spec)
-                    await trio.sleep(DURABLE_WITHIN / 2)
-                    assert len(agent.assigned) == sent
-                    if is_hanging:
-                        await trio.sleep(DURABLE_WITHIN)
-                        assert len(agent.assigned) == sent + 1
-                    store.goes.set()
-                await wait_all_tasks_blocked()
-                assert len(agent.assigned) == sent + 1
+            assert len(agent.assigned) == sent + 1
 
 
 async def test_node_whose_enrolment_is_not_durable_has_no_session(
-    autojump_clock: MockClock,
+    store: SlowStore, autojump_clock: MockClock
 ) -> None:
-    with closing(SlowStore.open(None)) as store:
-        assert isinstance(store, SlowStore)
-        store.goes = trio.Event()
-        store.goes.set()
-        async with managed(store) as manager:
-            store.fails = True
-            with pytest.raises(UnavailableError, match="the disk fails"):
-                await enroll(manager, FakeAgent())
-            await wait_all_tasks_blocked()
-            assert not manager.dispatcher.connected()
-            store.fails = False
-            hello = NodeHello(name="n1", id="a")
-            await enroll(manager, FakeAgent(), name=hello.name, of=hello.id)
-            assert manager.dispatcher.connected() == {"n1"}
+    async with managed(store) as manager:
+        store.fails = True
+        with pytest.raises(UnavailableError, match="the disk fails"):
+            await enroll(manager, FakeAgent())
+        await wait_all_tasks_blocked()
+        assert not manager.dispatcher.connected()
+        store.fails = False
+        hello = NodeHello(name="n1", id="a")
+        await enroll(manager, FakeAgent(), name=hello.name, of=hello.id)
+        assert manager.dispatcher.connected() == {"n1"}
 
 
-async def test_status_waits_for_no_disk_that_hangs(autojump_clock: MockClock) -> None:
-    with closing(SlowStore.open(None)) as store:
-        assert isinstance(store, SlowStore)
+async def test_status_waits_for_no_disk_that_hangs(
+    store: SlowStore, autojump_clock: MockClock
+) -> None:
+    async with managed(store) as manager:
         store.goes = trio.Event()
-        store.goes.set()
-        async with managed(store) as manager:
-            store.goes = trio.Event()
-            with trio.fail_after(1):
-                await manager.operator.status()
+        with trio.fail_after(1):
+            await manager.operator.status()

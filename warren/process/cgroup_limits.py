@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from warren.model.interfaces import CannotRunError
@@ -47,7 +48,7 @@ def write_limits(cgroup: str, resources: Resources) -> None:
     """Hold these limits from now on. Raises CannotRunError."""
     for file in limit_files(resources):
         try:
-            _write(f"{cgroup}/{file.name}", file.text)
+            write_control(f"{cgroup}/{file.name}", file.text)
         except FileNotFoundError as error:
             if not file.may_lack:
                 raise _cannot_hold(file, resources, error) from error
@@ -109,7 +110,8 @@ def _read(path: str) -> str:
         return ""
 
 
-def _write(path: str, text: str) -> None:
+def write_control(path: str | Path, text: str) -> None:
+    """Write a file of a cgroup, in one write. Raises OSError."""
     handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(handle, text.encode())

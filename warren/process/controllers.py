@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from warren.process.cgroup_limits import write_control
+
 LEAF = "warren-supervisor"
 WANTED = ("memory", "cpu", "pids")
 _GIVEN = "cgroup.subtree_control"
@@ -68,8 +70,8 @@ def leave_controllers(root: Path) -> None:
     all stays as it is."""
     with contextlib.suppress(OSError):
         for name in _given(root):
-            _write(root / _GIVEN, f"-{name}")
-        _write(root / _PROCESSES, str(os.getpid()))
+            write_control(root / _GIVEN, f"-{name}")
+        write_control(root / _PROCESSES, str(os.getpid()))
         (root / LEAF).rmdir()
 
 
@@ -79,7 +81,7 @@ def give(cgroup: Path, names: Iterable[str]) -> OSError | None:
     failed: OSError | None = None
     for name in names:
         try:
-            _write(cgroup / _GIVEN, f"+{name}")
+            write_control(cgroup / _GIVEN, f"+{name}")
         except OSError as error:
             failed = error
     return failed
@@ -95,7 +97,7 @@ def _why_not_moved(root: Path, inside: Iterable[str]) -> str | None:
         return f"other processes are in its cgroup {root}; {wanted} -p Delegate=yes"
     try:
         (root / LEAF).mkdir(exist_ok=True)
-        _write(root / LEAF / _PROCESSES, own)
+        write_control(root / LEAF / _PROCESSES, own)
     except OSError as error:
         return f"{root}: {error.strerror}"
     return None
@@ -110,11 +112,3 @@ def _words(path: Path) -> list[str]:
         return os.fsdecode(path.read_bytes()).split()
     except OSError:
         return []
-
-
-def _write(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(handle, text.encode())
-    finally:
-        os.close(handle)
