@@ -5,7 +5,7 @@
 To wait for a disk takes a millisecond or a second, and everything else would wait with it. All that
 wait at one time share a sync: it covers what was written before it began. The kernel may forget
 what a failed sync has left, and call the next one a success; so after a failure the log is copied
-into the file, which writes and syncs all of it once more.
+into the file, which writes and syncs all of it once more, and begun anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
@@ -35,12 +35,12 @@ class _Sync:
 
 
 class LogSync:
-    """For the log of an open database in WAL mode. `copy` copies the log into the file, synced, and
-    returns whether it could."""
+    """For the log of an open database in WAL mode. `renew` copies the log into the file, synced,
+    and begins it anew; it raises OSError or sqlite3.Error where it cannot."""
 
-    def __init__(self, path: Path, copy: Callable[[], bool]) -> None:
+    def __init__(self, path: Path, renew: Callable[[], Awaitable[None]]) -> None:
         self._log = beside(path, LOG)
-        self._copy = copy
+        self._renew = renew
         self._written = self._synced = 0
         self._under_way: _Sync | None = None
         self._error: str | None = None
@@ -79,7 +79,7 @@ class LogSync:
     async def _sync(self) -> _Sync:
         sync = self._under_way = _Sync(self._written)
         try:
-            await in_thread(self._write_out, self._limiter)
+            await self._write_out()
         except (OSError, sqlite3.Error) as error:
             said = why(error) if isinstance(error, sqlite3.Error) else error.strerror or str(error)
             self._error = sync.error = said
@@ -90,32 +90,27 @@ class LogSync:
             sync.is_done.set()
         return sync
 
-    def _write_out(self) -> None:
-        try:
-            if self._has_failed or not self._is_synced():
-                self._copy_out()
+    async def _write_out(self) -> None:
+        if not self._has_failed:
+            await in_thread(self._sync_log, self._limiter)
+        if self._has_failed:
+            await self._renew()
             self._has_failed = False
-        except (OSError, sqlite3.Error):
-            self._has_failed = True
-            raise
 
-    def _copy_out(self) -> None:
-        if not self._copy():
-            raise OSError("another program reads the file, and its log cannot be copied into it")
-
-    def _is_synced(self) -> bool:
-        """Sync the log; False where there is no descriptor left for it."""
+    def _sync_log(self) -> None:
+        """In the thread. Where there is no descriptor left for it, it is to be renewed."""
+        if self._has_failed:  # that nobody waited for, just before
+            return
         try:
             file = os.open(self._log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fdatasync(file)
+            finally:
+                os.close(file)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                return False
-            raise
-        try:
-            os.fdatasync(file)
-        finally:
-            os.close(file)
-        return True
+            self._has_failed = True
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
 
 
 async def in_thread(function: Callable[[], None], limiter: trio.CapacityLimiter) -> None:

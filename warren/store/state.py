@@ -86,7 +86,7 @@ class StateStore:
         self._presence: Presence | None = None
         if path is not None:
             self.log = WriteAheadLog(path, db, self._note_begun_anew)
-            self._sync = LogSync(path, self.log.copy)
+            self._sync = LogSync(path, self.log.renew)
             self._presence = Presence(path)
 
     def __repr__(self) -> str:

@@ -18,11 +18,13 @@ from pathlib import Path
 
 import trio
 
+from warren.store import log_sync
 from warren.store.database import LOG, beside
 
 LONG = 2**20  # bytes
 _LONGEST = 2**14  # pages: where this cannot be done SQLite does it
 PATIENCE = 5.0  # seconds that a caller waits for a disk
+_IS_READ = "another program reads the file, and its log cannot be copied into it"
 _HANGS = "the journal waits for the disk, and keeps in memory what is to be written; tasks go on"
 
 
@@ -39,6 +41,7 @@ class WriteAheadLog:
         # Which opens its files: later there may be no descriptors.
         self._other.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         self._write = write
+        self._limiter = trio.CapacityLimiter(1)  # of the other connection
         self._held: trio.Event | None = None
         self._held_since = 0.0
 
@@ -67,15 +70,49 @@ class WriteAheadLog:
         if beside(self._path, LOG).stat().st_size < LONG:
             return
         self._db.execute(f"PRAGMA wal_autocheckpoint={_LONGEST}")  # from now on this class does it
-        if not await trio.to_thread.run_sync(self.copy):
+        if not await trio.to_thread.run_sync(self.copy, limiter=self._limiter):
             return
-        self._held, self._held_since = trio.Event(), trio.current_time()
+        release = self._hold()
         try:
-            await trio.to_thread.run_sync(self._begin_anew)
+            await trio.to_thread.run_sync(self._begin_anew, limiter=self._limiter)
         finally:
-            self._held.set()
-            self._held = None
-            self._write()
+            release()
+
+    async def renew(self) -> None:
+        """Copy it now, and begin it anew: whatever its length, so that nothing of it is left to
+        sync. Nothing can be written meanwhile. Raises sqlite3.Error, and OSError where a reader
+        prevents it. A cancellation leaves it to its thread."""
+        release, token = self._hold(), trio.lowlevel.current_trio_token()
+        has_begun = False
+
+        def work() -> None:
+            nonlocal has_begun
+            has_begun = True
+            try:
+                if not self.copy():
+                    raise OSError(_IS_READ)
+                self._begin_anew()
+            finally:
+                token.run_sync_soon(release)
+
+        try:
+            await log_sync.in_thread(work, self._limiter)
+        finally:
+            if not has_begun:
+                release()
+
+    def _hold(self) -> Callable[[], None]:
+        """Nothing can be written until what is returned is called."""
+        mine = trio.Event()
+        self._held, self._held_since = mine, trio.current_time()
+
+        def release() -> None:
+            mine.set()
+            if self._held is mine:
+                self._held = None
+                self._write()
+
+        return release
 
     def copy(self) -> bool:
         """Copy it now, waiting for the disk; False where a reader or writer prevents it. Raises
