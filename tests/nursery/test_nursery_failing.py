@@ -1,6 +1,9 @@
-"""A failed probe ends its instance also where the supervisor ends meanwhile (S16, S21)."""
+"""A failed probe, or a stop, is followed through by the next supervisor too (S16, S18, S21)."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pytest
 import trio
@@ -19,6 +22,22 @@ FAILED = {
 }
 
 
+def revive(
+    world: World,
+    records: Iterable[TaskRecord],
+    alive: Mapping[str, ScriptedInstance],
+    **script: Any,
+) -> None:
+    """As another supervisor finds it: these records, and these instances, which do that now."""
+    for record in records:
+        world.journal.save(record)
+    world.runtime = ScriptedRuntime()
+    for one in alive.values():
+        again = ScriptedInstance(one.instance, Script(**script), [], world.runtime)
+        world.runtime.alive[one.instance.id] = again
+    world.events.clear()
+
+
 async def killed_while_it_stops(
     world: World, probe: str, *, stubborn: bool, lives: bool = True
 ) -> None:
@@ -34,15 +53,7 @@ async def killed_while_it_stops(
             await trio.sleep(2)
             records, alive = world.journal.load(), dict(world.runtime.alive)
             scope.cancel()
-    for record in records:
-        world.journal.save(record)
-    world.runtime = ScriptedRuntime()
-    for one in alive.values() if lives else ():
-        script = Script(ignores_signal=stubborn)
-        world.runtime.alive[one.instance.id] = ScriptedInstance(
-            one.instance, script, [], world.runtime
-        )
-    world.events.clear()
+    revive(world, records, alive if lives else {}, ignores_signal=stubborn)
     world.check = ScriptedCheck(PASS)
 
 
@@ -97,3 +108,47 @@ async def test_instance_that_was_gone_by_then_has_failed_by_its_probe(
         assert (event.reason, status.restarts) == ("probe failed", 1)  # S18
         assert event.message.startswith(FAILED["liveness"])
         assert status.phase is not Phase.COMPLETE
+
+
+async def test_failure_is_one_where_the_supervisor_stops_its_tasks_meanwhile(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.check = ScriptedCheck(FAIL)
+    world.runtime = ScriptedRuntime(Script(ignores_signal=True))
+    job = spec(liveness=PROBE, restart={"condition": "never"}, stop={"failure_grace": "5s"})
+    async with world.open() as node:
+        await node.start(job)
+        await world.wait_for(EventKind.PROBE_FAILED)
+    assert world.runtime.alive == {}
+    revive(world, world.journal.load(), {})
+    async with world.open():
+        await world.wait_for(EventKind.FINISHED)
+        _, status, event = world.events[-1]
+        assert (status.phase, event.reason) == (Phase.FAILED, "probe failed")  # S17, S18
+        assert event.message.startswith("failed: " + FAILED["liveness"])
+        assert world.runtime.starts == []
+
+
+@pytest.mark.parametrize("lives", [True, False])
+async def test_stop_that_was_asked_for_is_one_after_a_kill_of_the_supervisor(
+    world: World, autojump_clock: MockClock, lives: bool
+) -> None:
+    world.runtime = ScriptedRuntime(Script(ignores_signal=True))
+    records, alive = list[TaskRecord](), dict[str, ScriptedInstance]()
+    with trio.CancelScope() as scope:
+        async with world.open() as node, trio.open_nursery() as nursery:
+            await node.start(spec())
+            await world.wait_for(EventKind.STARTED)
+            nursery.start_soon(node.stop, "web")
+            await world.wait_for(EventKind.STOPPING)
+            records, alive = world.journal.load(), dict(world.runtime.alive)
+            scope.cancel()
+    revive(world, records, alive if lives else {})
+    left = list(world.runtime.alive.values())
+    async with world.open():  # its manager is not there yet
+        await world.wait_for(EventKind.FINISHED)
+        _, status, event = world.events[-1]
+        assert (status.phase, event.reason) == (Phase.STOPPED, "stop asked")
+        assert EventKind.RESTARTING not in world.kinds()
+        assert world.runtime.starts == []
+        assert [one.log for one in left] == [["signal 15", "kill"]] * lives

@@ -132,7 +132,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     `revision` is that of the spec at the manager; `proving` are the new probes of a running
     instance that have no verdict yet: until then the readiness before them holds.
     `restart_delay` is in seconds, so that a clock set back makes no wait longer than that.
-    `failing` is the failure of a probe for which the instance is being stopped, since when.
+    `failing` is the failure of a probe for which the instance is being stopped, since when;
+    `stopping` is why the manager has asked for the task's end.
     """
 
     id: TaskId
@@ -150,6 +151,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
     proving: tuple[ProbeKind, ...] = ()
     failing: End | None = None
+    stopping: str | None = None
 
 
 class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ class TaskRunner:
         self._decision: StartAgain | GiveUp | None = None  # what follows an instance's end
         self._failed: ProbeKind | None = None  # the probe that the present instance has failed
         self._stop_message: str | None = None
-        self._is_left = False
+        self._is_left = self._is_shutdown = False
         self._send, self._events = trio.open_memory_channel[Event](math.inf)  # a few at a time
         self._probes = InstanceProbes(
             self._recorder,
@@ -65,6 +65,8 @@ class TaskRunner:
         self._instances = TaskInstances(
             self._recorder, self._probes, dependencies, self._send.send_nowait
         )
+        if record.stopping is not None and self._state is not State.ENDED:
+            self.stop(record.stopping)
 
     def __repr__(self) -> str:
         return f"<TaskRunner {self.id} {self._state.value}>"
@@ -109,6 +111,9 @@ class TaskRunner:
             self._instances.give_way()
         if self._stop_message is None:
             self._stop_message = message
+            self._is_shutdown = may_leave
+            if not may_leave and self.record.stopping is None:
+                self._recorder.write(stopping=message)  # a `kill -9` of us makes it no other end
         self._send.send_nowait(Event.STOP)
 
     def leave(self) -> None:
@@ -297,7 +302,9 @@ class TaskRunner:
         message, end = self._stop_message or "stop asked", None
         if self.record.instance is not None:
             end = self._instances.end(self._end(Reason.STOP_ASKED, message))
-            self._recorder.note_end(end)
+            # What has failed a probe has ended by that: the next supervisor finds it gone, and so.
+            if not (self._is_shutdown and self.record.failing is not None):
+                self._recorder.note_end(end)
         self._recorder.tell_end(Phase.STOPPED, message, Reason.STOP_ASKED, end)
 
     def _end(self, reason: Reason, message: str) -> End:
