@@ -107,6 +107,16 @@ async def test_what_is_not_there_silent_or_mad_does_not_answer(
                 await one.ping()
 
 
+async def test_one_that_was_closed_meanwhile_does_not_answer() -> None:
+    client = EngineClient("/nonexistent/docker.sock")
+    await client.aclose()
+    with pytest.raises(EngineAwayError, match="was given up"):
+        await client.ping()
+    with pytest.raises(EngineAwayError, match="was given up"):
+        async with client.stream("GET", "/events"):
+            pass
+
+
 async def test_lines_of_a_stream_are_cut_where_they_end_and_none_is_endless(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

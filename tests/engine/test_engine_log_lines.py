@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,22 @@ def test_times_are_read_as_both_engines_write_them() -> None:
     assert docker == nanoseconds(b"2026-11-24T07:12:01.12+01:00")
     assert docker == nanoseconds(b"2026-11-24T04:42:01.12-01:30")
     assert nanoseconds(b"yesterday") is None
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        b"9999-99-99T99:99:99.9Z",
+        b"2026-13-01T00:00:00Z",
+        b"0000-01-01T00:00:00Z",
+        b"1969-12-31T23:59:59Z",
+        b"2999-01-01T00:00:00Z",  # no cursor holds this
+    ],
+)
+def test_a_time_that_cannot_be_is_none(time: bytes) -> None:
+    assert nanoseconds(time) is None
+    data = time + b" what was written\n"
+    assert LogReader(Cursor()).feed(struct.pack(">BxxxI", 1, len(data)) + data) == data
 
 
 def test_an_entry_without_a_time_is_output_all_the_same() -> None:

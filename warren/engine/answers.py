@@ -1,4 +1,8 @@
-"""Answers of the Engine API, as far as they are used. Engines say more, and leave much out."""
+"""Answers of the Engine API, as far as they are used. Engines say more, and leave much out.
+
+What an engine tells may be wrong: a pid that no process can have is none here, and a number of the
+statistics is read by itself (`count_of`), so that one that cannot be costs no other.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from types import MappingProxyType
 import msgspec
 
 _NONE: Mapping[str, str] = MappingProxyType({})
+_PIDS = range(1, 1 << 31)
+_MOST = 1 << 53  # of what is counted: all numbers up to it are exact in JSON
+_UNTOLD = msgspec.Raw()
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -39,6 +46,10 @@ class State(_Answer, frozen=True):
     exit_code: int | None = None
     is_out_of_memory: bool = msgspec.field(default=False, name="OOMKilled")
     error: str = ""
+
+    def __post_init__(self) -> None:
+        if self.pid is not None and self.pid not in _PIDS:
+            msgspec.structs.force_setattr(self, "pid", None)
 
     @property
     def was_started(self) -> bool:
@@ -102,13 +113,13 @@ class Container(_Answer, frozen=True):
 class Cpu(msgspec.Struct, frozen=True, kw_only=True):
     """Time of all cores, in nanoseconds."""
 
-    total_usage: int | None = None
+    total_usage: msgspec.Raw = _UNTOLD
 
 
 class Throttling(msgspec.Struct, frozen=True, kw_only=True):
     """For how long a limit has kept it waiting, in nanoseconds."""
 
-    throttled_time: int | None = None
+    throttled_time: msgspec.Raw = _UNTOLD
 
 
 class CpuStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,12 +130,12 @@ class CpuStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """In bytes."""
 
-    usage: int | None = None
-    max_usage: int | None = None
+    usage: msgspec.Raw = _UNTOLD
+    max_usage: msgspec.Raw = _UNTOLD
 
 
 class PidsStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    current: int | None = None
+    current: msgspec.Raw = _UNTOLD
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +144,15 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     cpu_stats: CpuStatistics = CpuStatistics()
     memory_stats: MemoryStatistics = MemoryStatistics()
     pids_stats: PidsStatistics = PidsStatistics()
+
+
+def count_of(told: msgspec.Raw) -> int | None:
+    """A number of the statistics; None where it is not told, or cannot be."""
+    try:
+        count = msgspec.json.decode(told, type=int)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return count if 0 <= count <= _MOST else None
 
 
 class Listed(_Answer, frozen=True):
@@ -166,6 +186,10 @@ class Exec(_Answer, frozen=True):
     running: bool = False
     exit_code: int | None = None
     pid: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pid not in _PIDS:
+            msgspec.structs.force_setattr(self, "pid", 0)
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -141,6 +141,8 @@ class EngineClient:
         body: object,
         headers: Mapping[str, str] | None,
     ) -> httpx.Request:
+        if self._http.is_closed:  # by the link, while somebody held it
+            raise EngineAwayError("the connection to it was given up")
         told = dict(headers or {})
         content = None
         if body is not None:
@@ -168,7 +170,7 @@ class EngineClient:
     def _decoded(text: bytes, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(text, type=kind)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise EngineAwayError(f"its answer cannot be read: {one_line(str(error))}") from None
 
 

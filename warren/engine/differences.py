@@ -19,10 +19,12 @@ import re
 from typing import Any
 
 from warren.engine.answers import Exec, Version
+from warren.engine.errors import one_line
 
 DOCKER, PODMAN = "docker", "podman"
 KINDS = (DOCKER, PODMAN)
 LOG_SIZE = "1m"
+LONGEST_RELEASE = 100  # characters
 _CODES = (126, 127)  # of an exec whose program was not run, or its own
 _IN_WORDS = re.compile(rb"Error: .{0,300}(OCI |exec failed|unable to start container process)")
 _IMPROPER = "container state improper"
@@ -41,11 +43,13 @@ def kind_of(version: Version) -> str:
 
 
 def release_of(version: Version) -> str:
-    """The engine's own version."""
+    """The engine's own version, of bounded length."""
+    told = version.version
     for one in version.components or ():
         if "engine" in one.name.lower() and one.version:
-            return one.version
-    return version.version
+            told = one.version
+            break
+    return one_line(told)[:LONGEST_RELEASE]
 
 
 def could_not_run(kind: str, ended: Exec, output: bytes) -> bool:

@@ -23,6 +23,7 @@ _TIME = re.compile(
 )
 _LONGEST_TIME = 64  # bytes, its blank included
 _SECOND = 10**9
+_TIMES = range(1 << 63)  # nanoseconds: until 2262, what a cursor holds
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -120,13 +121,17 @@ class LogReader:
 
 
 def nanoseconds(time: bytes) -> int | None:
-    """A time as engines write it, since the epoch; None where it is none."""
+    """A time as engines write it, since the epoch; None where it is none, or cannot be."""
     match = _TIME.match(time)
     if match is None:
         return None
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    whole = calendar.timegm((year, month, day, hour, minute, second))
+    try:
+        whole = calendar.timegm((year, month, day, hour, minute, second))
+    except ValueError:
+        return None
     if match[8]:
         offset = 3600 * int(match[9]) + 60 * int(match[10])
         whole += offset if match[8] == b"-" else -offset
-    return whole * _SECOND + int((match[7] or b"").ljust(9, b"0"))
+    at = whole * _SECOND + int((match[7] or b"").ljust(9, b"0"))
+    return at if at in _TIMES else None

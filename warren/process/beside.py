@@ -1,5 +1,8 @@
 """Processes of a container, as its machine sees them: what an exec check has left in it.
 
+Of which container a process is, its cgroup says: a pid is an engine's word, and one that is wrong,
+or of another pid namespace, must not get somebody else's process killed.
+
 A container is the engine's, its cgroups too: it is only looked into here, and what belongs to one
 check is killed. It belongs by a marker in its environment, by the session that the check's own
 process leads, or by its parent.
@@ -8,6 +11,7 @@ process leads, or by its parent.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +22,7 @@ from warren.process.procfs import Stat
 from warren.process.tree import send
 
 _MOUNT = Path("/sys/fs/cgroup")
+_ID = re.compile(r"[0-9a-f]{64}")
 _ROUNDS = 200
 _PAUSE = 0.005  # seconds, between rounds
 
@@ -47,10 +52,13 @@ def end_check(container: int, check: int, marker: bytes) -> int:
     return len(killed)
 
 
-def start_of(pid: int) -> int:
-    """When that process was started; 0 where there is none."""
+def start_in(pid: int, container: str) -> int:
+    """When that process was started; 0 where there is none in the container with this id."""
     stat = procfs.read_stat(pid)
-    return 0 if stat is None else stat.start
+    if stat is None or not _ID.fullmatch(container):
+        return 0
+    is_in = container.encode() in procfs.cgroups(pid)
+    return stat.start if is_in and procfs.is_same(pid, stat.start) else 0
 
 
 def is_alive(pid: int, start: int) -> bool:
@@ -59,11 +67,11 @@ def is_alive(pid: int, start: int) -> bool:
     return stat is not None and stat.start == start and not stat.is_dead
 
 
-def kill_first(pid: int, start: int) -> bool:
-    """Kill a container's first process, and so all of it; whether it is that process still and may
-    be killed."""
+def kill_first(pid: int, start: int, container: str) -> bool:
+    """Kill a container's first process, and so all of it; whether it is that process still, in that
+    container, and may be killed."""
     stat = procfs.read_stat(pid)
-    if stat is None or not is_alive(pid, start):
+    if stat is None or start_in(pid, container) != start or not is_alive(pid, start):
         return False
     try:
         send(stat, signal.SIGKILL)

@@ -127,6 +127,14 @@ def own_children() -> list[int]:
     return [int(pid) for text in texts for pid in text.split()]
 
 
+def cgroups(pid: int) -> bytes:
+    """The process's cgroups in all hierarchies, as the kernel writes them; empty without one."""
+    try:
+        return _read(f"/proc/{pid}/cgroup")
+    except _GONE:
+        return b""
+
+
 def cgroup2_path(pid: int) -> str | None:
     """The process's path in the cgroup2 hierarchy; a zombie's too."""
     try:

@@ -24,7 +24,7 @@ from warren.engine.errors import EngineAwayError, EngineError, EngineRefusedErro
 from warren.engine.frames import FrameReader
 from warren.model.check import Argv
 from warren.model.interfaces import CannotRunError, CommandResult
-from warren.process.beside import CannotSeeError, end_check
+from warren.process.beside import CannotSeeError, end_check, start_in
 from warren.process.tree import CHECK_VARIABLE
 from warren.resilience.backoff import Backoff
 
@@ -154,13 +154,17 @@ class EngineExec:
                 found = await self._look()
             except EngineError:
                 found = Exec()
-            pid = found.pid if found.running else 0
+            pid = self._known(found.pid) if found.running else 0
             marker = f"{CHECK_VARIABLE}={self._mark}".encode()
             try:
-                await trio.to_thread.run_sync(end_check, self._inside.pid, pid, marker)
+                await trio.to_thread.run_sync(end_check, self._known(self._inside.pid), pid, marker)
             except CannotSeeError:
                 if found.running:
                     await self._end_within(pid)
+
+    def _known(self, pid: int) -> int:
+        """That pid where its process is in the container; else 0."""
+        return pid if start_in(pid, self._inside.container) else 0
 
     async def _end_within(self, pid: int) -> None:
         """As root in the container: its init cannot be told apart, but the check's process can."""

@@ -19,14 +19,14 @@ from collections.abc import Callable, Mapping
 import msgspec
 import trio
 
-from warren.engine.answers import Container, Statistics
+from warren.engine.answers import Container, Statistics, count_of
 from warren.engine.client import EngineClient
 from warren.engine.errors import EngineAwayError, EngineError, EngineRefusedError
 from warren.model.check import Argv
 from warren.model.interfaces import CannotRunError, CommandResult
 from warren.model.task import End, Instance, MemoryKill, Reason
 from warren.model.usage import Usage
-from warren.process.beside import is_alive, kill_first, start_of
+from warren.process.beside import is_alive, kill_first, start_in
 from warren.process.exit_status import end_of, signal_name
 from warren.process.oom_log import kills_in
 from warren.resilience.backoff import Backoff
@@ -81,10 +81,12 @@ class EngineInstance:
         return self._is_gone
 
     def note_started(self, found: Container) -> None:
-        """It runs: with this process, at this address."""
-        pid = found.state.pid or None
+        """It runs: with this process, at this address. A pid of no process in the container is not
+        known."""
+        start = start_in(found.state.pid or 0, self.container)
+        pid = found.state.pid if start else None
         handle = dict(self._instance.handle)
-        handle["start"] = str(start_of(pid) if pid else 0)
+        handle["start"] = str(start)
         self._instance = msgspec.structs.replace(
             self._instance, pid=pid, address=found.address(), handle=handle
         )
@@ -159,11 +161,11 @@ class EngineInstance:
         cpu, memory = found.cpu_stats, found.memory_stats
         throttled = cpu.throttling_data and cpu.throttling_data.throttled_time
         return Usage(
-            memory_used=memory.usage,
-            memory_peak=memory.max_usage or None,
+            memory_used=count_of(memory.usage),
+            memory_peak=count_of(memory.max_usage) or None,
             cpu_seconds=_seconds(cpu.cpu_usage.total_usage),
-            throttled_seconds=_seconds(throttled),
-            processes=found.pids_stats.current,
+            throttled_seconds=_seconds(throttled) if throttled else None,
+            processes=count_of(found.pids_stats.current),
         )
 
     # How it is
@@ -269,7 +271,7 @@ class EngineInstance:
     async def _kill_without(self) -> None:
         """The engine is away: without it, as far as that goes."""
         pid, start = self._instance.pid, int(self._instance.handle.get("start", "0"))
-        if pid and kill_first(pid, start):
+        if pid and kill_first(pid, start, self.container):
             backoff = Backoff(0.001, 0.1)
             with trio.move_on_after(AWAY_PATIENCE):
                 while is_alive(pid, start):
@@ -313,9 +315,8 @@ def end_of_container(found: Container, *, killed_for_memory: int = 0) -> End:
     state = found.state
     code = state.exit_code or 0
     if state.error and code:
-        return msgspec.structs.replace(
-            end_of(code << 8), message=f"exited with code {code}: {state.error}"
-        )
+        end = end_of((code & 0xFF) << 8)
+        return msgspec.structs.replace(end, message=f"{end.message}: {state.error}")
     number = code - 128
     if 0 < number <= signal.SIGRTMAX and number in _FATAL:
         if number == signal.SIGKILL and (state.is_out_of_memory or killed_for_memory):
@@ -334,7 +335,8 @@ _FATAL: Mapping[int, str] = {
 }
 
 
-def _seconds(nanoseconds: int | None) -> float | None:
+def _seconds(told: msgspec.Raw) -> float | None:
+    nanoseconds = count_of(told)
     return None if nanoseconds is None else nanoseconds / 1e9
 
 

@@ -5,6 +5,7 @@
 
 Whatever happened while it was away is in what there is by then; what happens from then on is in
 the events. A sign of life is asked for now and then, as an engine that hangs closes nothing.
+One that is soon lost again and again is dialled ever less often, and told as back once it stays.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds
 IDLE_PAUSE = 10.0  # while nothing of ours is in it
 FIRST_LOOK = 3.0  # seconds that a start of the supervisor waits for an engine that is slow
 ALIVE_EVERY = 5.0
+STEADY = 10.0  # seconds up until it is taken to stay
+FLEETING = 2  # times in a row that it was lost before that, until it is told as back when it stays
 _log = logging.getLogger("warren.engine")
 
 
@@ -65,6 +68,8 @@ class EngineLink:
         self._looked = trio.Event()
         self._doubted = trio.Event()
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._is_steady = False
+        self._short = 0  # times in a row that it was lost before it was steady
 
     def __repr__(self) -> str:
         return f"<EngineLink {self.name} {'up' if self._client else self.trouble}>"
@@ -145,6 +150,7 @@ class EngineLink:
                     await self._catch_up(client)
                     self._note_up(client)
                     nursery.start_soon(self._stay_sure, client)
+                    nursery.start_soon(self._prove_steady)
             finally:
                 self._client = None
 
@@ -171,18 +177,32 @@ class EngineLink:
             self._doubted = trio.Event()
             await client.ping()
 
+    async def _prove_steady(self) -> None:
+        await trio.sleep(STEADY)
+        self._is_steady = True
+        self._backoff.reset()
+        if self._short >= FLEETING:
+            self._say_up()
+        self._short = 0
+
     def _note_up(self, client: EngineClient) -> None:
         self._client = client
         self.trouble = ""
-        self._backoff.reset()
+        self._is_steady = False
         self._came.set()
         self._looked.set()
+        if self._short < FLEETING:
+            self._say_up()
+        self._tell()
+
+    def _say_up(self) -> None:
         self._conditions.clear(self._condition)
         _log.info("%s %s is there", self.name, self.version)
-        self._tell()
 
     def _note_away(self, said: str) -> None:
         was_up = not self.trouble
+        if was_up:
+            self._short += not self._is_steady
         self._came = trio.Event()
         is_news, self.trouble = said != self.trouble, said
         if was_up or self._used():

@@ -87,6 +87,7 @@ class OutputCopy:
         self._here = here
         self._ended = ended
         self._is_new = is_new
+        self._has_copied = False
         self._scope = trio.CancelScope()
         self._following = trio.CancelScope()
 
@@ -109,7 +110,7 @@ class OutputCopy:
         try:
             with self._scope:
                 while not self.done.is_set():
-                    is_last = self._ended.is_set()
+                    is_last, self._has_copied = self._ended.is_set(), False
                     try:
                         self._following = trio.CancelScope()
                         with self._following:
@@ -123,7 +124,8 @@ class OutputCopy:
                     else:
                         if is_last:
                             break
-                        backoff.reset()
+                        if self._has_copied:
+                            backoff.reset()
                     with trio.move_on_after(backoff.next()):
                         await self._ended.wait()
         finally:
@@ -147,6 +149,7 @@ class OutputCopy:
             async for chunk in chunks:
                 data = reader.feed(chunk)
                 if data:
+                    self._has_copied = True
                     await self._appender.append(data)
                     self._cursor.write(reader.cursor)
 
