@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,11 +23,13 @@ from warren.engine.client import EngineClient
 from warren.engine.places import EnginePlaces
 from warren.logs.appending import SlotAppender
 from warren.logs.files import LogFiles
+from warren.model.check import Argv
 from warren.model.identity import TaskId
 from warren.model.task import Instance, Reason
 from warren.resilience.conditions import Conditions
 from warren.runtime import engine_link
 from warren.runtime.engine import EngineRuntime
+from warren.runtime.engine_exec import EngineExec, Inside
 from warren.runtime.engine_instance import EngineInstance, end_of_container
 from warren.runtime.engine_link import EngineLink
 from warren.runtime.engine_output import CursorFile, OutputCopy
@@ -58,6 +61,11 @@ class Liar:
                 await trio.sleep_forever()
         elif path == "/containers/json":
             yield b"200 []"
+        elif path.startswith("/exec/") and path.endswith("/json"):
+            yield b'200 {"Running": true, "Pid": %s}' % self.pid
+        elif path.startswith("/exec/"):
+            yield b"200 "
+            await trio.sleep_forever()
         elif path.endswith("/stats"):
             yield b"200 " + self.stats
         elif path.startswith("/containers/") and path.endswith("/json"):
@@ -95,6 +103,23 @@ async def test_a_pid_that_is_not_the_containers_is_not_known(tmp_path: Path, pid
         assert running.instance.pid is None
         assert running.instance.handle["start"] == "0"
         running.leave()
+
+
+async def test_a_check_ends_no_process_that_is_not_in_its_container() -> None:
+    liar = Liar()
+    async with trio.open_nursery() as nursery:
+        asked = partial(trio.run_process, ["sleep", "1000"], start_new_session=True)
+        other: trio.Process = await nursery.start(asked)
+        liar.pid = b"%d" % other.pid
+        async with (
+            engine_double(liar.answer) as double,
+            aclosing(EngineClient(double.path)) as client,
+        ):
+            inside = Inside(ID, other.pid, "docker")
+            result = await EngineExec(client, inside, Argv(("true",)), 100).run(timeout=0.1)
+        assert result.timed_out
+        assert other.poll() is None
+        nursery.cancel_scope.cancel()
 
 
 async def test_numbers_that_cannot_be_are_dropped_one_by_one(tmp_path: Path) -> None:
