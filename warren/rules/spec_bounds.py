@@ -64,9 +64,10 @@ def _lines(value: object) -> int:
 
 
 def _text(text: str, name: str, path: Path) -> int:
-    most = min(bounds.text_bound(name), ARGUMENT if name in _ARGUMENTS else bounds.TEXT)
-    if len(text) > most:
-        raise DecodeError(path, text, f"want at most {most} characters")
+    limits = (bounds.text_bound(name), ARGUMENT if name in _ARGUMENTS else bounds.TEXT)
+    for most in limits:
+        if len(text) > most:
+            raise DecodeError(path, text, f"want at most {most} characters")
     return _OF_AN_ITEM + (1 if text.isascii() else _OF_A_CHARACTER) * len(text)
 
 
