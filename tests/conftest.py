@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+from hypothesis import settings
 
 from tests.engines import RealEngine, lacking, running_engine
 from warren.store import log_sync
@@ -42,6 +43,7 @@ SLOW = (
     "tests/transport/test_transport_stock.py",
 )
 UNTRACED = (*SLOW, "tests/test_floors.py")
+settings.register_profile("quick", max_examples=25)  # of a property that does not say how many
 _MOST_WORKERS = 4  # what is timed shall not wait for a processor
 
 
@@ -108,6 +110,8 @@ class Workers:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not (config.option.all or _names_something(config)):
+        settings.load_profile("quick")
     if config.pluginmanager.hasplugin("dsession"):
         config.pluginmanager.register(Workers())
 
