@@ -410,6 +410,10 @@ def test_an_address_of_its_own_is_shown(person: Person, web: FakeCluster) -> Non
     (line,) = [one for one in person.out.splitlines() if one.startswith("Instance: ")]
     assert line.endswith(", at 172.17.0.3, sql 5432")
     assert ", docker, pid " in line
+    nameless = replace(there, status=replace(there.status, instance=replace(placed, pid=None)))
+    web.rows["db"] = replace(web.rows["db"], tasks=(nameless,))
+    assert person.types("task", "inspect", "db.1#1") == 0
+    assert ", docker, since " in person.out  # an engine's pid may not be known
     assert person.types("task", "inspect", "db.1#1", "--json") == 0
     assert json.loads(person.out)["instance"]["address"] == "172.17.0.3"
 

@@ -96,7 +96,8 @@ def task(detail: TaskDetail, now: float, *, shows_values: bool = False) -> list[
         at = "" if one.address == LOOPBACK else f", at {one_line(one.address)}"
         at += "".join(f", {name} {number}" for name, number in one.ports.items())
         of = "" if one.runtime == PROCESS else f"{one_line(one.runtime)}, "
-        lines.append(f"Instance: {one.id}, {of}pid {one.pid}, since {when(one.started_at)}{at}")
+        of += "" if one.pid is None else f"pid {one.pid}, "
+        lines.append(f"Instance: {one.id}, {of}since {when(one.started_at)}{at}")
     if status.last_end is not None:
         end = status.last_end
         lines.append(f"Last end: {when(end.at)} {end.reason.value}: {one_line(end.message)}")
